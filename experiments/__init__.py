@@ -1,0 +1,1 @@
+"""Binaries that stream datasets through specjax and report scores."""

@@ -1,0 +1,111 @@
+"""PASCAL VOC: photographs, and indexed PNGs in which a palette index is an instance.
+
+`data_dir` is the folder that holds `JPEGImages`, or one with `VOC2012` or `VOCdevkit/VOC2012`
+below. Ids are the names in `ImageSets/Segmentation/<split>.txt`; index 255 is void.
+"""
+
+import functools
+import hashlib
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from experiments.datasets.records import VOID, Dataset, Record, check_relative_path
+from specjax import images
+from specjax.errors import UserError
+
+_VOID_INDEX = 255
+# Grey levels above this come from a converted palette, where two instances may share a level.
+_MAX_GREY_INDEX = 31
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
+    """Opens a split of a VOC dataset ("val" unless given).
+
+    Raises:
+      UserError: no such folder or split, or an empty one.
+    """
+    split = split or "val"
+    root = _find_root(data_dir)
+    sets = root / "ImageSets" / "Segmentation"
+    listing = sets / f"{split}.txt"
+    if not listing.is_file():
+        there = ", ".join(sorted(path.stem for path in sets.glob("*.txt"))) or "none"
+        raise UserError(f"no split {split!r}: {str(listing)!r} is missing (splits there: {there})")
+    data = listing.read_bytes()
+    names = _names(data, listing)
+    annotated = (root / "SegmentationObject").is_dir()
+
+    def records() -> Iterator[Record]:
+        for name in names:
+            masks = root / "SegmentationObject" / f"{name}.png"
+            source = _image_file(root / "JPEGImages", name)
+            yield Record(
+                id=name,
+                source=str(source),
+                read_image=functools.partial(images.decode, source),
+                read_instances=functools.partial(read_palette, masks) if annotated else None,
+            )
+
+    identity = {
+        "name": "voc",
+        "data_dir": str(root),
+        "split": split,
+        "split_sha256": hashlib.sha256(data).hexdigest(),
+    }
+    return Dataset("voc", annotated=annotated, identity=identity, records=records)
+
+
+def read_palette(path: pathlib.Path) -> np.ndarray:
+    """The instance map of an indexed PNG, int32 `[H, W]`; index 255 becomes void.
+
+    Raises:
+      UserError: missing or unreadable, or an image of colours rather than of indices.
+    """
+    with images.opened(path) as image:
+        mode = image.mode
+        indices = np.asarray(image).astype(np.int32) if mode in ("P", "L") else None
+    if indices is None:
+        raise UserError(
+            f"{str(path)!r} has mode {mode}, not P: instances must be palette indices "
+            "(a PNG of colours was re-saved; take the original SegmentationObject file)"
+        )
+    is_void = indices == _VOID_INDEX
+    if mode == "L" and indices[~is_void].max(initial=0) > _MAX_GREY_INDEX:
+        raise UserError(
+            f"{str(path)!r} has mode L with grey levels above {_MAX_GREY_INDEX}: a palette image "
+            "was converted to grey, which merges instances; take the original (mode P)"
+        )
+    indices[is_void] = VOID
+    return indices
+
+
+def _find_root(data_dir: pathlib.Path) -> pathlib.Path:
+    for root in (data_dir, data_dir / "VOC2012", data_dir / "VOCdevkit" / "VOC2012"):
+        if (root / "JPEGImages").is_dir():
+            return root
+    raise UserError(
+        f"no folder JPEGImages in {str(data_dir)!r}, nor in VOC2012 or VOCdevkit/VOC2012 below: "
+        "give the VOC folder as --data_dir"
+    )
+
+
+def _names(data: bytes, listing: pathlib.Path) -> list[str]:
+    try:
+        names = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise UserError(f"{str(listing)!r} is no text file") from None
+    names = [name for name in names if name]
+    if not names:
+        raise UserError(f"{str(listing)!r} lists no images")
+    for name in names:
+        check_relative_path(name, f"{str(listing)!r}: the id")
+    return names
+
+
+def _image_file(folder: pathlib.Path, name: str) -> pathlib.Path:
+    candidates = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    # Where none exists the first stays, so that reading it says what is missing.
+    return next((path for path in candidates if path.is_file()), candidates[0])

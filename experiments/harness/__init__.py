@@ -1,0 +1,1 @@
+"""What the binaries share: flags, the streaming loop, the resumable store, writers."""

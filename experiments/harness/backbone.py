@@ -1,0 +1,233 @@
+"""Where features come from: a vision transformer, or files that somebody made with another one."""
+
+import dataclasses
+import io
+import pathlib
+import sys
+import zipfile
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.datasets.records import Dataset
+from experiments.harness.files import write_atomically
+from experiments.harness.options import Options
+from specjax import images
+from specjax.errors import UserError
+from specjax.models.vit import VIT_S16
+from specjax.models.weights import Checkpoint, load_checkpoint, random_checkpoint
+from specjax.pipeline import extract_features, padded_tokens
+
+_RANDOM_SEED = 0
+# The graph of so many tokens takes 1.6 GB, and solving it several times that.
+MAX_TOKENS = 20_000
+# A features file may not claim more than this many bytes.
+_MAX_FEATURE_BYTES = 2**31
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """Features of one image.
+
+    Attributes:
+        array: float32 [tokens, C], padded with zero rows behind the grid.
+        grid: rows and columns.
+        patch_size: side of a token in pixels of the image that the backbone saw.
+        image_size: height and width of that image, before it was cropped to whole patches.
+    """
+
+    array: jax.Array
+    grid: tuple[int, int]
+    patch_size: int
+    image_size: tuple[int, int]
+
+
+class Backbone(Protocol):
+    """What the loop asks of a source of features.
+
+    Attributes:
+        kind: "checkpoint", "random" or "features".
+        identity: what tells this source from another, for the identity of a run.
+        channels: C.
+    """
+
+    kind: str
+    identity: dict[str, str]
+    channels: int
+
+    def features(self, image_id: str, image: np.ndarray) -> Features:
+        """Features of an image, uint8 [H, W, 3]; UserError where there are none."""
+
+
+def open_backbone(options: Options, dataset: Dataset) -> Backbone:
+    """The source of features that the flags ask for; `auto` is resolved here."""
+    if options.features_dir is not None:
+        if options.checkpoint != "auto":
+            raise UserError("--features_dir and --checkpoint exclude each other; give one of them")
+        return StoredFeatures(options.features_dir, dataset)
+    source = options.checkpoint
+    if source == "auto":
+        source = "random" if dataset.name == "samples" else "facebook/dino-vits16"
+    if source == "random":
+        print(
+            "note: this backbone is a ViT-S/16 with fixed random weights; scores say nothing about"
+            " the method. Give --checkpoint for real ones.",
+            file=sys.stderr,
+        )
+        return Transformer(
+            random_checkpoint(VIT_S16, seed=_RANDOM_SEED), "random", options.pos_interpolation
+        )
+    return Transformer(load_checkpoint(source), "checkpoint", options.pos_interpolation)
+
+
+class Transformer:
+    """Keys of the last block of a vision transformer."""
+
+    def __init__(self, checkpoint: Checkpoint, kind: str, interpolation: str):
+        self.kind = kind
+        self.identity = {"checkpoint": checkpoint.digest}
+        self.channels = checkpoint.config.hidden_size
+        self._checkpoint = checkpoint
+        self._interpolation = interpolation
+
+    def features(self, image_id: str, image: np.ndarray) -> Features:
+        """Features of the image, cropped to whole patches."""
+        patch_size = self._checkpoint.config.patch_size
+        cropped = images.crop_to_patches(image, patch_size, name=image_id)
+        grid = (cropped.shape[0] // patch_size, cropped.shape[1] // patch_size)
+        check_tokens(grid, image_id)
+        normal = images.normalize(cropped, self._checkpoint.mean, self._checkpoint.std)
+        patches = pad_tokens(images.patchify(normal, patch_size))
+        array = extract_features(
+            self._checkpoint.model,
+            jnp.asarray(patches),
+            jnp.asarray(grid, jnp.int32),
+            interpolation=self._interpolation,
+        )
+        if not bool(jnp.all(jnp.isfinite(array))):
+            raise UserError(f"{image_id}: the backbone gave features that are not finite")
+        return Features(array, grid, patch_size, image.shape[:2])
+
+
+class StoredFeatures:
+    """Features read from `<folder>/<id>.npz`."""
+
+    kind = "features"
+
+    def __init__(self, folder: pathlib.Path, dataset: Dataset):
+        self._folder = folder
+        self.identity = {"features_dir": str(folder.resolve())}
+        self.channels = self._first_channels(dataset)
+
+    def _first_channels(self, dataset: Dataset) -> int:
+        """C of the first readable file; all others must have the same."""
+        problem = None
+        for record in dataset.records():
+            try:
+                return self._load(record.id)[0].shape[1]
+            except UserError as error:
+                problem = problem or error
+        raise problem or UserError(f"dataset {dataset.name} has no images")
+
+    def features(self, image_id: str, image: np.ndarray) -> Features:
+        """The stored features, their grid checked against the image."""
+        array, grid, patch_size = self._load(image_id)
+        path = self._path(image_id)
+        if array.shape[1] != self.channels:
+            raise UserError(
+                f"{path}: features have {array.shape[1]} channels, those of the first image"
+                f" {self.channels}; use one backbone per run"
+            )
+        check_tokens(grid, image_id)
+        size = image.shape[:2]
+        if patch_size is None:
+            patch_size = _fitting_patch(grid, size)
+        elif (size[0] // patch_size, size[1] // patch_size) != grid:
+            patch_size = None
+        if patch_size is None:
+            raise UserError(
+                f"{path}: a grid of {grid[0]}x{grid[1]} does not fit the {size[1]}x{size[0]} image"
+                " at any patch size; make features of the same image, or give the --image_size"
+                " they were made with"
+            )
+        return Features(jnp.asarray(pad_tokens(array)), grid, patch_size, size)
+
+    def _path(self, image_id: str) -> pathlib.Path:
+        return self._folder / f"{image_id}.npz"
+
+    def _load(self, image_id: str) -> tuple[np.ndarray, tuple[int, int], int | None]:
+        path = self._path(image_id)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > _MAX_FEATURE_BYTES:
+                    raise UserError(f"{path}: claims more than {_MAX_FEATURE_BYTES} bytes")
+            with np.load(path, allow_pickle=False) as content:
+                features, grid = content["features"], content["grid"]
+                patch_size = int(content["patch_size"]) if "patch_size" in content else None
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; --save=features writes them") from None
+        except KeyError as error:
+            raise UserError(f"{path}: {error.args[0]}; needed are 'features' and 'grid'") from None
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: not a readable .npz file ({error})") from None
+        return _checked(path, features, grid, patch_size)
+
+
+def save_features(path: pathlib.Path, features: Features) -> None:
+    """Write a file that `StoredFeatures` reads."""
+    count = features.grid[0] * features.grid[1]
+    content = io.BytesIO()
+    np.savez(
+        content,
+        features=np.asarray(features.array[:count]),
+        grid=np.asarray(features.grid, np.int32),
+        patch_size=np.int32(features.patch_size),
+    )
+    write_atomically(path, lambda stream: stream.write(content.getbuffer()))
+
+
+def pad_tokens(array: np.ndarray) -> np.ndarray:
+    """Zero rows behind the tokens, up to one of the few lengths that get compiled."""
+    missing = padded_tokens(array.shape[0]) - array.shape[0]
+    return np.pad(array, ((0, missing), (0, 0)))
+
+
+def check_tokens(grid: tuple[int, int], name: str) -> None:
+    """Raises UserError where the graph of the image would not fit in memory."""
+    if grid[0] * grid[1] > MAX_TOKENS:
+        raise UserError(
+            f"{name}: {grid[0] * grid[1]} tokens are more than {MAX_TOKENS}; give a smaller"
+            " --image_size"
+        )
+
+
+def _fitting_patch(grid: tuple[int, int], size: tuple[int, int]) -> int | None:
+    """The largest patch size at which an image of this size has this grid."""
+    for patch_size in range(min(size[0] // grid[0], size[1] // grid[1]), 0, -1):
+        if (size[0] // patch_size, size[1] // patch_size) == grid:
+            return patch_size
+    return None
+
+
+def _checked(path, features, grid, patch_size):
+    if features.ndim != 2 or features.dtype.kind != "f" or min(features.shape) < 1:
+        raise UserError(
+            f"{path}: 'features' must be a floating point [n, C] array, not"
+            f" {features.dtype} {list(features.shape)}"
+        )
+    if grid.shape != (2,) or grid.dtype.kind not in "iu" or min(grid.tolist()) < 1:
+        raise UserError(f"{path}: 'grid' must be two positive integers")
+    rows, columns = grid.tolist()
+    if rows * columns != features.shape[0]:
+        raise UserError(
+            f"{path}: {features.shape[0]} tokens do not fill the grid of {rows}x{columns}; leave"
+            " out the CLS token"
+        )
+    if patch_size is not None and patch_size < 1:
+        raise UserError(f"{path}: patch_size {patch_size} must be positive")
+    features = features.astype(np.float32)
+    if not np.isfinite(features).all():
+        raise UserError(f"{path}: features hold NaN or infinite values")
+    return features, (rows, columns), patch_size

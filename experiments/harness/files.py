@@ -1,0 +1,51 @@
+"""Files that are whole or absent: written beside their place, then renamed."""
+
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import IO, Any
+
+from specjax.errors import UserError
+
+
+def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill a temporary file, then rename it to `path`; folders are made.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            write(stream)
+        # mkstemp's mode is private; results are ordinary files.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> None:
+    """`value` as strict JSON (no NaN), atomically."""
+    text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
+    write_atomically(path, lambda stream: stream.write(text.encode()))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _unwritable(path: pathlib.Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror}; choose another --output_dir")

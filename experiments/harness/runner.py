@@ -1,0 +1,209 @@
+"""One run from flags to table: identity, folder, loop, summary."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+from absl import app
+
+from experiments.datasets.records import Dataset
+from experiments.harness import tables
+from experiments.harness.backbone import Backbone, open_backbone
+from experiments.harness.options import Options
+from experiments.harness.store import Store
+from experiments.harness.stream import Analyse, Progress, Stopwatch, process
+from experiments.harness.writers import Writers
+from specjax.errors import UserError
+from specjax.pipeline import Config, check_config
+
+_PACKAGES = ("specjax", "jax", "jaxlib", "flax", "numpy", "scipy", "optax", "pillow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What makes one binary different from another.
+
+    Attributes:
+        name: of the binary.
+        settings: what is computed for each image, one line of `per_image.jsonl` each.
+        identity: what a resumed run must share, beyond what all binaries share.
+        config: flags' values for `summary.json`, beyond the identity.
+        analyse: from an image to outcomes (`specjax` work).
+        result: from a setting and its lines to an object of `summary.json`'s `results`.
+        columns: keys of `result` for the table, with their headings.
+        warnings: what the user was told.
+    """
+
+    name: str
+    settings: Sequence[str]
+    identity: Mapping[str, Any]
+    config: Mapping[str, Any]
+    analyse: Analyse
+    result: Callable[[str, list[dict]], dict[str, Any]]
+    columns: Mapping[str, str]
+    warnings: Sequence[str] = ()
+
+
+def execute(main: Callable[[Sequence[str]], int]) -> None:
+    """Run a binary's `main`; a user's mistake ends it with one line and status 2."""
+
+    def guarded(arguments: Sequence[str]) -> None:
+        logging.getLogger("jax").setLevel(logging.WARNING)
+        cache_compiled_programs()
+        try:
+            status = main(arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+        except KeyboardInterrupt:
+            print("interrupted; the same command continues where this one ended", file=sys.stderr)
+            status = 130
+        sys.stdout.flush()
+        sys.exit(status)
+
+    app.run(guarded)
+
+
+def cache_compiled_programs() -> None:
+    """Keep compiled programs between runs, unless JAX was told where, or not to."""
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    jax.config.update("jax_compilation_cache_dir", os.path.join(home, "specjax", "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def run(
+    options: Options, make_job: Callable[[Options, Dataset, Backbone, Stopwatch], Job]
+) -> int:
+    """Do the job; the exit status is 1 where an image failed.
+
+    Args:
+        options: the shared flags.
+        make_job: called once the dataset and the backbone are open.
+    """
+    start = time.perf_counter()
+    watch = Stopwatch()
+    dataset = options.open_dataset()
+    with watch("load backbone"):
+        backbone = open_backbone(options, dataset)
+    job = make_job(options, dataset, backbone, watch)
+    for warning in job.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+    identity = _identity(options, dataset, backbone, job)
+    folder = options.output_dir or _default_folder(job.name, options.dataset, identity)
+    with Store(folder, identity, overwrite=options.overwrite) as store:
+        writers = Writers(store, options.save, list(job.settings))
+        progress = process(
+            dataset.records(),
+            backbone,
+            store,
+            writers,
+            job.settings,
+            job.analyse,
+            image_size=options.image_size,
+            watch=watch,
+            total=options.limit,
+        )
+        if not progress.visited:
+            raise UserError(f"dataset {options.dataset!r} has no image that passes the filters")
+        writers.finish(progress.visited, list(job.settings))
+        results = _results(job, store, progress)
+        watch.seconds["total"] = time.perf_counter() - start
+        path = store.write_summary(
+            {
+                "results": results,
+                "config": {**identity, **job.config, "backbone": backbone.kind},
+                "backbone": backbone.kind,
+                "warnings": list(job.warnings),
+                "failures": progress.failures,
+                "versions": _versions(),
+                "seconds": {stage: round(value, 3) for stage, value in watch.seconds.items()},
+            }
+        )
+    print(tables.render(results, job.columns))
+    print(f"\n{path}")
+    if progress.failures:
+        print(
+            f"{len(progress.failures)} of {len(progress.visited)} images failed; see 'failures'"
+            f" in {path}",
+            file=sys.stderr,
+        )
+    return 1 if progress.failures else 0
+
+
+def instance_config(
+    options: Options, backbone: Backbone, metric: str = "boc", *, M: int | None = None
+) -> tuple[Config, list[str]]:
+    """The pipeline's configuration under the flags, and what to warn of."""
+    M = options.M[0].of(backbone.channels) if M is None else M
+    config = check_config(
+        Config(
+            M=M,
+            N=options.N,
+            bins=options.bins,
+            metric=metric,
+            protocol=options.protocol,
+            solver=options.solver,
+        ),
+        backbone.channels,
+    )
+    warnings = []
+    if config.N < options.N:
+        warnings.append(f"N={options.N} is more than M={M}; N={config.N} is used")
+    return config, warnings
+
+
+def _identity(
+    options: Options, dataset: Dataset, backbone: Backbone, job: Job
+) -> dict[str, Any]:
+    return {
+        "binary": job.name,
+        "dataset": dict(dataset.identity),
+        **backbone.identity,
+        "bins": options.bins,
+        "protocol": options.protocol.name,
+        "image_size": options.image_size,
+        "pos_interpolation": options.pos_interpolation,
+        "solver": options.solver,
+        "seed": options.seed,
+        **job.identity,
+    }
+
+
+def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return pathlib.Path("outputs") / f"{name}-{dataset}-{digest[:8]}"
+
+
+def _results(job: Job, store: Store, progress: Progress) -> list[dict[str, Any]]:
+    """One result per setting that the folder knows, over the images of this run."""
+    settings = dict.fromkeys([*store.lines.settings(), *job.settings])
+    results = []
+    for setting in settings:
+        lines = (store.lines.get(image, setting) for image in progress.visited)
+        results.append(job.result(setting, [line for line in lines if line is not None]))
+    return results
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            logging.debug("%s runs from its sources, not installed", name)
+            versions[name] = "not installed"
+    device = jax.devices()[0]
+    return {**versions, "device": f"{device.platform}: {device.device_kind}"}

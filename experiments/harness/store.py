@@ -1,0 +1,166 @@
+"""A run's folder: its identity, the lines that are done, what is left to do.
+
+`run.json` says what the run is, `per_image.jsonl` grows by one write per image, `summary.json`
+is made at the end. A process may die at any moment: a line that was cut is dropped on opening,
+and everything else is written atomically.
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from experiments.harness.files import write_json
+from specjax.errors import UserError
+
+_RUN, _LINES, _SUMMARY, _LOCK = "run.json", "per_image.jsonl", "summary.json", ".lock"
+_SEGMENTS = "segments.jsonl"
+# What `--overwrite` may delete: nothing but what a run writes.
+_FOLDERS = ("labels", "tokens", "overlays", "features")
+
+
+class Journal:
+    """An append-only file of JSON lines, keyed by image and setting."""
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._lines: dict[tuple[str, str], dict] = {}
+        self._stream = None
+        if path.exists():
+            self._load()
+
+    def _load(self) -> None:
+        whole = 0
+        with self._path.open("rb") as stream:
+            for raw in stream:
+                if not raw.endswith(b"\n"):
+                    break
+                try:
+                    line = json.loads(raw)
+                    self._lines[line["id"], line["setting"]] = line
+                except (ValueError, KeyError, TypeError) as error:
+                    raise UserError(
+                        f"{self._path} holds a line that this program did not write; "
+                        "use --overwrite or another --output_dir"
+                    ) from error
+                whole += len(raw)
+        os.truncate(self._path, whole)
+
+    def get(self, image: str, setting: str) -> dict | None:
+        """The line of an image under a setting, if there is one."""
+        return self._lines.get((image, setting))
+
+    def settings(self) -> list[str]:
+        """All settings that occur, in order of first appearance."""
+        return list(dict.fromkeys(setting for _, setting in self._lines))
+
+    def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add the lines of one image, in one write; those known already are left alone."""
+        new = [dict(line) for line in lines if (line["id"], line["setting"]) not in self._lines]
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in new)
+        try:
+            if self._stream is None:
+                self._stream = self._path.open("ab")
+            self._stream.write(text.encode())
+            self._stream.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self._path}: {error.strerror}; free some space or choose another"
+                " --output_dir"
+            ) from error
+        self._lines.update({(line["id"], line["setting"]): line for line in new})
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+
+
+class Store:
+    """The folder of one run; a context manager that holds it against other processes.
+
+    Attributes:
+        folder: the folder.
+        lines: `per_image.jsonl`.
+        segments: masks for the COCO export, image by image.
+    """
+
+    def __init__(self, folder: pathlib.Path, identity: Mapping[str, Any], *, overwrite: bool):
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / _LOCK).open("w")
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {folder}: {error.strerror}; choose another --output_dir"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise UserError(
+                f"another process is writing to {folder}; wait for it or choose another"
+                " --output_dir"
+            ) from None
+        try:
+            if overwrite:
+                self._clear()
+            self._claim(identity)
+            self.lines = Journal(folder / _LINES)
+            self.segments = Journal(folder / _SEGMENTS)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lines.close()
+        self.segments.close()
+        self._lock.close()
+
+    def write_summary(self, summary: Mapping[str, Any]) -> pathlib.Path:
+        """Write `summary.json` and return its path."""
+        path = self.folder / _SUMMARY
+        write_json(path, summary)
+        return path
+
+    def _clear(self) -> None:
+        for name in (_RUN, _LINES, _SUMMARY, _SEGMENTS):
+            (self.folder / name).unlink(missing_ok=True)
+        for path in self.folder.glob("coco*.json"):
+            path.unlink()
+        for name in _FOLDERS:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def _claim(self, identity: Mapping[str, Any]) -> None:
+        path = self.folder / _RUN
+        identity = json.loads(json.dumps(identity))
+        if not path.exists():
+            if (self.folder / _LINES).exists():
+                raise UserError(
+                    f"{self.folder} holds results without {_RUN}; use --overwrite or another"
+                    " --output_dir"
+                )
+            write_json(path, identity)
+            return
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{path} is damaged; use --overwrite or another --output_dir")
+        differing = [
+            f"{key} was {json.dumps(found.get(key))}, now {json.dumps(identity.get(key))}"
+            for key in dict.fromkeys([*found, *identity])
+            if found.get(key) != identity.get(key)
+        ]
+        if differing:
+            raise UserError(
+                f"{self.folder} holds another run ({'; '.join(differing)}); choose another"
+                " --output_dir, or --overwrite to start anew"
+            )

@@ -1,0 +1,33 @@
+"""Results as a plain text table, and the means they consist of."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+# These keys hold fractions, which tables print in percent.
+_FRACTIONS = ("miou", "miou_instances", "f_score", "f_score_raw")
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """Arithmetic mean, the same in any order of the values; None of nothing."""
+    values = list(values)
+    return math.fsum(values) / len(values) if values else None
+
+
+def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
+    """A table with one row per result; fractions in percent, a dash where there is no value."""
+    rows = [list(columns.values())]
+    rows += [[_cell(key, result.get(key)) for key in columns] for result in results]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _cell(key: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{100 * value:.2f}" if key in _FRACTIONS else str(value)

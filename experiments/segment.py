@@ -1,0 +1,38 @@
+r"""Instance masks for your own photographs; no annotation needed.
+
+    python -m experiments.segment photos/ --num_instances=3
+
+takes folders, images, globs and text lists of paths. It writes, to --output_dir, label maps,
+pictures to look at, and COCO JSON.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import instance
+from experiments.harness import options as shared
+from experiments.harness import runner
+from specjax.errors import UserError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read the flags and run."""
+    options = shared.read(flags.FLAGS)
+    paths = arguments[1:]
+    if paths and options.data_dir:
+        raise UserError("give images as arguments or by --data_dir, not both")
+    if paths:
+        options = dataclasses.replace(options, dataset="folder", data_dir=paths)
+    elif options.dataset == "folder" and not options.data_dir:
+        raise UserError("no images given: name a folder, an image, a glob or a text list of paths")
+    metrics = shared.metric_names(flags.FLAGS.metric)
+    return runner.run(options, lambda *parts: instance.make_job(*parts, metrics, "segment"))
+
+
+if __name__ == "__main__":
+    shared.define(dataset="folder", save=("labels", "overlays", "coco"))
+    shared.define_metric()
+    flags.adopt_module_key_flags(shared)
+    runner.execute(main)

@@ -1,0 +1,134 @@
+"""Channel reduction: noise (NCR, by entropy) and deviation (DCR, by standard deviation).
+
+Features are `[tokens, channels]`, floating point, row-major over the token grid. `valid` marks
+the tokens that exist; the others are padding and never count. Functions return channel indices,
+so that the caller decides what to gather from.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from specjax.numerics import masked_mean, safe_divide, safe_norm, safe_sqrt, safe_x_log2_x
+
+
+@dataclasses.dataclass(frozen=True)
+class EntropyRule:
+    """How a histogram becomes an entropy.
+
+    Attributes:
+        over_all_channels: probabilities are `count / (tokens * channels)` instead of
+            `count / tokens`, as in the released code. They then do not sum to one.
+        smoothing: added to every count.
+        empty_bin_entropy: the entropy of a channel with an empty bin, before smoothing; None
+            takes the sum over its other bins.
+    """
+
+    over_all_channels: bool = False
+    smoothing: float = 0.0
+    empty_bin_entropy: float | None = None
+
+
+def channel_histogram(
+    features: Float[Array, "tokens channels"],
+    *,
+    bins: int = 30,
+    valid: Bool[Array, " tokens"] | None = None,
+) -> Int[Array, "channels bins"]:
+    """Histogram of each channel over the image, from its minimum to its maximum.
+
+    Equals `numpy.histogram(features[:, c], bins)[0]` for each channel, the closed last bin and
+    the unit range around a constant channel included. NaN or infinite features are undefined.
+    """
+    if valid is None:
+        valid = jnp.ones(features.shape[0], bool)
+    present = valid[:, None]
+    low = jnp.min(jnp.where(present, features, jnp.inf), axis=0)
+    high = jnp.max(jnp.where(present, features, -jnp.inf), axis=0)
+    constant = low == high
+    low, high = jnp.where(constant, low - 0.5, low), jnp.where(constant, high + 0.5, high)
+    width = (high - low) / bins
+
+    def count_below(inner_edge: Float[Array, ""]) -> Int[Array, " channels"]:
+        edge = low + inner_edge * width
+        return jnp.sum((features < edge[None, :]) & present, axis=0, dtype=jnp.int32)
+
+    below = jax.vmap(count_below)(jnp.arange(1, bins, dtype=features.dtype))
+    nothing = jnp.zeros((1, features.shape[1]), jnp.int32)
+    everything = jnp.full((1, features.shape[1]), jnp.sum(valid, dtype=jnp.int32))
+    return jnp.diff(jnp.concatenate([nothing, below, everything]), axis=0).T
+
+
+def channel_entropy(
+    features: Float[Array, "tokens channels"],
+    *,
+    bins: int = 30,
+    rule: EntropyRule = EntropyRule(),
+    valid: Bool[Array, " tokens"] | None = None,
+) -> Float[Array, " channels"]:
+    """Entropy of each channel's histogram in bits (Eq. 1-2), in [0, log2(bins)].
+
+    With the default rule it equals `scipy.stats.entropy(histogram, base=2)`. A constant channel
+    has entropy 0. Piecewise constant in the features: its gradient is zero.
+    """
+    counts = channel_histogram(features, bins=bins, valid=valid)
+    present = features.shape[0] if valid is None else jnp.maximum(jnp.sum(valid), 1)
+    total = jnp.asarray(present, features.dtype)
+    if rule.over_all_channels:
+        total = total * features.shape[1]
+    probability = (counts.astype(features.dtype) + rule.smoothing) / total
+    entropy = -jnp.sum(safe_x_log2_x(probability), axis=1)
+    if rule.empty_bin_entropy is not None:
+        entropy = jnp.where(jnp.any(counts == 0, axis=1), rule.empty_bin_entropy, entropy)
+    return entropy
+
+
+def channel_deviation(
+    features: Float[Array, "tokens channels"], *, valid: Bool[Array, " tokens"] | None = None
+) -> Float[Array, " channels"]:
+    """Standard deviation of each channel over the image (Eq. 3), divisor n.
+
+    Equals `numpy.std(features, axis=0)`; its gradient is 0 where a channel is constant.
+    """
+    if valid is None:
+        valid = jnp.ones(features.shape[0], bool)
+    centred = features - masked_mean(features, valid)[None, :]
+    return safe_sqrt(masked_mean(centred * centred, valid))
+
+
+def noise_channel_reduction(
+    features: Float[Array, "tokens channels"],
+    *,
+    keep: int,
+    bins: int = 30,
+    rule: EntropyRule = EntropyRule(),
+    valid: Bool[Array, " tokens"] | None = None,
+) -> Int[Array, " keep"]:
+    """NCR: indices of the `keep` channels of lowest entropy, lowest first.
+
+    Channels of equal entropy keep their order (a stable sort).
+    """
+    return jax.lax.top_k(-channel_entropy(features, bins=bins, rule=rule, valid=valid), keep)[1]
+
+
+def deviation_channel_reduction(
+    features: Float[Array, "tokens channels"],
+    *,
+    keep: int,
+    valid: Bool[Array, " tokens"] | None = None,
+) -> Int[Array, " keep"]:
+    """DCR: indices of the `keep` channels of highest standard deviation, highest first."""
+    return jax.lax.top_k(channel_deviation(features, valid=valid), keep)[1]
+
+
+def normalize_tokens(
+    features: Float[Array, "tokens channels"],
+) -> Float[Array, "tokens channels"]:
+    """Each token divided by its Euclidean norm; a zero token stays zero.
+
+    Equals `sklearn.preprocessing.normalize(features)`.
+    """
+    norm = safe_norm(features)[:, None]
+    return safe_divide(features, jnp.broadcast_to(norm, features.shape))

@@ -1,0 +1,156 @@
+"""k-means with greedy k-means++ restarts: masked, batched, deterministic by key.
+
+Points are `[tokens, dims]`; `mask` marks those to cluster. The number of clusters may be traced:
+`max_clusters` alone fixes shapes, and results do not depend on it, nor on points outside the mask.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+_Points = Float[Array, "tokens dims"]
+_Mask = Bool[Array, " tokens"]
+_Count = int | Int[Array, ""]
+
+# Candidates tried for each new centre (scikit-learn tries 2 + log(clusters), so 3 or 4 here).
+_TRIALS = 4
+
+
+class KMeans(NamedTuple):
+    """A clustering.
+
+    Attributes:
+        labels: cluster of each point, numbered in order of first appearance; -1 outside the mask.
+        inertia: sum of squared distances to the nearest centre.
+        iterations: of the longest restart.
+    """
+
+    labels: Int[Array, " tokens"]
+    inertia: Float[Array, ""]
+    iterations: Int[Array, ""]
+
+
+def kmeans(
+    points: _Points,
+    num_clusters: _Count,
+    key: Key[Array, ""],
+    *,
+    max_clusters: int,
+    mask: _Mask | None = None,
+    restarts: int = 10,
+    max_iterations: int = 300,
+) -> KMeans:
+    """Lloyd's algorithm from several greedy k-means++ starts; the best inertia wins.
+
+    As `sklearn.cluster.KMeans(n_clusters, n_init=restarts)`, except that iterations stop only
+    when no label changes, and an emptied cluster keeps its centre.
+
+    Args:
+        points: what to cluster; finite.
+        num_clusters: at least 1 and at most `max_clusters`; where fewer points are masked in,
+            each is its own cluster.
+        key: a typed PRNG key (`jax.random.key`).
+        max_clusters: static upper bound.
+        mask: points that take part; None for all.
+        restarts: independent starts.
+        max_iterations: bound on Lloyd iterations.
+    """
+    if mask is None:
+        mask = jnp.ones(points.shape[0], bool)
+    clusters = jnp.clip(num_clusters, 1, jnp.maximum(jnp.sum(mask), 1))
+    clusters = jnp.minimum(clusters, max_clusters)
+    # Unit scale keeps squares inside the float range; the result does not depend on it.
+    scale = jnp.max(jnp.where(mask[:, None], jnp.abs(points), 0.0))
+    scale = jnp.where(scale > 0, scale, 1.0)
+    points = jnp.where(mask[:, None], points / scale, 0.0)
+
+    # The first axis is the longest to vary, so that draws do not depend on `max_clusters`.
+    draws = jax.random.uniform(key, (max_clusters, restarts, _TRIALS), points.dtype)
+
+    def run(draws):
+        centres = _greedy_plus_plus(points, mask, clusters, draws)
+        return _lloyd(points, mask, clusters, centres, max_iterations)
+
+    labels, inertia, iterations = jax.vmap(run, in_axes=1)(draws)
+    best = jnp.argmin(inertia)
+    return KMeans(
+        labels=_in_order_of_appearance(labels[best], mask, max_clusters),
+        inertia=inertia[best] * scale * scale,
+        iterations=jnp.max(iterations),
+    )
+
+
+def _squared_distances(points: _Points, centres: Float[Array, "clusters dims"]):
+    """[tokens, clusters], from differences: products would cancel."""
+    return jnp.sum((points[:, None, :] - centres[None, :, :]) ** 2, axis=-1)
+
+
+def _greedy_plus_plus(points, mask, clusters, draws):
+    """Each next centre is the best of a few points drawn with probability ~ squared distance.
+
+    `draws` [max_clusters, trials] are uniform in [0, 1).
+    """
+    max_clusters = draws.shape[0]
+    order = jnp.cumsum(mask)
+    count = order[-1]
+    nth = jnp.floor(draws[0, 0] * count.astype(points.dtype)).astype(order.dtype)
+    # The product may round up to `count`.
+    first = jnp.argmax(order > jnp.minimum(nth, count - 1))
+    centres = jnp.zeros((max_clusters, points.shape[1]), points.dtype).at[0].set(points[first])
+    nearest = jnp.where(mask, _squared_distances(points, points[first][None])[:, 0], 0.0)
+
+    def add(index, state):
+        centres, nearest = state
+        cumulative = jnp.cumsum(nearest)
+        # Strictly greater: a point of weight 0 (masked out, or a centre already) is never drawn
+        # unless all weights are 0, and then any masked point will do.
+        targets = draws[index] * cumulative[-1]
+        drawn = jnp.argmax(cumulative[None, :] > targets[:, None], axis=1)
+        drawn = jnp.where(cumulative[-1] > 0, drawn, first)
+        candidates = points[drawn]
+        distances = jnp.where(mask[:, None], _squared_distances(points, candidates), 0.0)
+        improved = jnp.minimum(nearest[:, None], distances)
+        best = jnp.argmin(jnp.sum(improved, axis=0))
+        return centres.at[index].set(candidates[best]), improved[:, best]
+
+    centres, _ = jax.lax.fori_loop(1, clusters, add, (centres, nearest))
+    return centres
+
+
+def _lloyd(points, mask, clusters, centres, max_iterations):
+    numbers = jnp.arange(centres.shape[0])
+
+    def step(state):
+        centres, labels, _, _, iteration = state
+        distances = _squared_distances(points, centres)
+        distances = jnp.where((numbers < clusters)[None, :], distances, jnp.inf)
+        new = jnp.argmin(distances, axis=1)
+        inertia = jnp.sum(jnp.where(mask, jnp.min(distances, axis=1), 0.0))
+        member = ((new[:, None] == numbers[None, :]) & mask[:, None]).astype(points.dtype)
+        total = jnp.matmul(member.T, points, precision=jax.lax.Precision.HIGHEST)
+        size = jnp.sum(member, axis=0)[:, None]
+        means = jnp.where(size > 0, total / jnp.maximum(size, 1.0), centres)
+        return means, new, inertia, jnp.any((new != labels) & mask), iteration + 1
+
+    start = (
+        centres,
+        jnp.full(points.shape[0], -1, jnp.int32),
+        jnp.zeros((), points.dtype),
+        jnp.ones((), bool),
+        jnp.zeros((), jnp.int32),
+    )
+    _, labels, inertia, _, iterations = jax.lax.while_loop(
+        lambda state: state[3] & (state[4] < max_iterations), step, start
+    )
+    return labels, inertia, iterations
+
+
+def _in_order_of_appearance(labels, mask, max_clusters):
+    """Renumber clusters by their first token, so that equal partitions have equal labels."""
+    tokens = labels.shape[0]
+    member = (labels[:, None] == jnp.arange(max_clusters)[None, :]) & mask[:, None]
+    first = jnp.min(jnp.where(member, jnp.arange(tokens)[:, None], tokens), axis=0)
+    rank = jnp.sum(first[None, :] < first[:, None], axis=1)
+    return jnp.where(mask, rank[labels], -1)

@@ -1,0 +1,104 @@
+"""Foreground segmentation: the Fiedler bipartition and its post-processing.
+
+Features are `[tokens, channels]`; masks are flat, row-major over `grid` (see `specjax.grid`).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from specjax.affinity import affinity
+from specjax.grid import Grid, rows_and_columns, valid_tokens
+from specjax.morphology import RegionArea, drop_small_regions, fill_holes, median_filter_mask
+from specjax.numerics import safe_divide
+from specjax.spectral import orient, smallest_eigenpairs
+
+# A border strip is this many tokens wide; where enough strips are almost all foreground, the
+# bipartition took the background for the foreground.
+_STRIP = 5
+_STRIP_SHARE = 0.9
+_STRIPS_NEEDED = 2
+
+
+class Bipartition(NamedTuple):
+    """The split of an image in two.
+
+    Attributes:
+        mask: foreground tokens, where the Fiedler vector is positive.
+        fiedler: the oriented Fiedler vector, y^T D y = 1.
+        eigenvalues: the two smallest, 0 and the Fiedler value.
+    """
+
+    mask: Bool[Array, " tokens"]
+    fiedler: Float[Array, " tokens"]
+    eigenvalues: Float[Array, "2"]
+
+
+def foreground_graph(
+    features: Float[Array, "tokens channels"], *, valid: Bool[Array, " tokens"] | None = None
+) -> Float[Array, "tokens tokens"]:
+    """W = max(F F^T, 0) divided by its largest entry."""
+    weights = affinity(features, metric="dot", valid=valid)
+    return safe_divide(weights, jnp.broadcast_to(jnp.max(weights), weights.shape))
+
+
+def bipartition(
+    features: Float[Array, "tokens channels"],
+    grid: Grid,
+    *,
+    solver: str = "auto",
+    break_ties: bool = True,
+) -> Bipartition:
+    """Split the tokens by the sign of the Fiedler vector of their graph.
+
+    `features` are the reduced, normalised ones (F'). See `specjax.spectral.orient` for
+    `break_ties`. A graph of one token has no foreground.
+    """
+    valid = valid_tokens(features.shape[0], grid)
+    pairs = smallest_eigenpairs(
+        foreground_graph(features, valid=valid), count=2, solver=solver, valid=valid
+    )
+    fiedler = orient(pairs.vectors[1:], break_ties=break_ties, valid=valid)[0]
+    return Bipartition(mask=fiedler > 0, fiedler=fiedler, eigenvalues=pairs.values)
+
+
+def invert_if_background(
+    mask: Bool[Array, " tokens"], grid: Grid
+) -> Bool[Array, " tokens"]:
+    """Invert the mask where at least 2 of its 4 border strips are over 90 % foreground.
+
+    Strips are 5 tokens wide, or the whole side where it is shorter.
+    """
+    valid = valid_tokens(mask.shape[0], grid)
+    row, column = rows_and_columns(mask.shape[0], grid)
+    strips = jnp.stack(
+        [row < _STRIP, row >= grid[0] - _STRIP, column < _STRIP, column >= grid[1] - _STRIP]
+    )
+    strips = strips & valid[None, :]
+    size = jnp.sum(strips, axis=1)
+    filled = jnp.sum(strips & mask[None, :], axis=1)
+    # Counts, not a quotient: 9 of 10 is exactly 90 %, hence not over it.
+    full = filled * 10 > size * round(10 * _STRIP_SHARE)
+    inverted = jnp.sum(full) >= _STRIPS_NEEDED
+    return jnp.where(inverted, ~mask, mask) & valid
+
+
+def postprocess(
+    mask: Bool[Array, " tokens"],
+    grid: Grid,
+    *,
+    median_size: int = 5,
+    area: RegionArea = "tokens",
+) -> Bool[Array, " tokens"]:
+    """Invert where needed, fill holes, drop regions under 10 % of the largest, median filter."""
+    mask = fill_holes(invert_if_background(mask, grid), grid)
+    mask = drop_small_regions(mask, grid, fraction=0.1, area=area)
+    return median_filter_mask(mask, grid, size=median_size)
+
+
+def as_grid(flat: jax.Array, grid: tuple[int, int]) -> jax.Array:
+    """A flat array over tokens as a `[height, width]` map, padding dropped; `grid` is static."""
+    height, width = grid
+    return flat[..., : height * width].reshape(*flat.shape[:-1], height, width)

@@ -1,0 +1,223 @@
+"""From image files to the patches that a vision transformer reads, in Pillow and numpy.
+
+Images are uint8 `[height, width, 3]`, RGB, range 0..255; normalised images are float32 of the
+same shape. Patches are `[tokens, patch_size * patch_size * 3]`: tokens row-major over the grid,
+values in the order (row in patch, column in patch, channel).
+"""
+
+import contextlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from specjax.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Pillow's own threshold for its warning: 2**30 bytes over 3 channels of 4 bytes.
+MAX_PIXELS = 89_478_485
+
+_TRANSPOSE_OF_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 0x0112
+
+# warnings.catch_warnings is not safe between threads: two that overlap leave a filter behind.
+_silence = threading.Lock()
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    with _silence, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def opened(
+    source: str | os.PathLike | bytes, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """Opens an image file (or its bytes) and decodes its first frame, size checked before.
+
+    For `decode` and for readers that need the stored values, as of a palette image.
+
+    Raises:
+      UserError: no such file, not an image, truncated, or more than `max_pixels` pixels by its
+        header. (Pillow itself refuses more than twice `MAX_PIXELS`, whatever `max_pixels` is.)
+    """
+    name = "the image data" if isinstance(source, bytes) else repr(os.fspath(source))
+    if not isinstance(source, bytes) and not os.path.isfile(source):
+        raise UserError(f"{name}: no such file")
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    too_large = f"more than the limit of {max_pixels} pixels: scale the image down first"
+    try:
+        with _no_warnings():  # Pillow warns of large images; the limit below is an error anyway
+            image = Image.open(stream)
+    except Image.DecompressionBombError:
+        raise UserError(f"{name} has {too_large}") from None
+    except Image.UnidentifiedImageError:
+        raise UserError(f"{name} is not an image in a format that Pillow reads") from None
+    except Exception as error:  # the format plug-ins raise errors of all kinds on bad files
+        raise UserError(_unreadable(name, error)) from None
+    with image:
+        if image.width * image.height > max_pixels:
+            raise UserError(f"{name} is {image.width} x {image.height}, {too_large}")
+        if image.width < 1 or image.height < 1:
+            raise UserError(f"{name} is {image.width} x {image.height}: it has no pixels")
+        try:
+            image.load()
+        except Exception as error:
+            raise UserError(_unreadable(name, error)) from None
+        yield image
+
+
+def decode(
+    source: str | os.PathLike | bytes, *, exif: bool = False, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The pixels of an image file, or of its bytes, as RGB.
+
+    Grey, palette, CMYK and YCbCr images are converted; transparent ones are composited over
+    white; 16-bit grey is scaled to 0..255 (divided by 257, rounded). Of an animation the first
+    frame is taken.
+
+    Args:
+      source: path, or the content of the file.
+      exif: turn the image upright as its EXIF orientation says. Annotations are drawn on the
+        pixels as stored: leave it off where there are any.
+      max_pixels: larger images are refused before they are decoded.
+
+    Raises:
+      UserError: missing, unreadable, truncated or oversized file, no image, or values of unknown
+        range (floating point; integers beyond 16 bits).
+    """
+    name = "the image data" if isinstance(source, bytes) else repr(os.fspath(source))
+    with opened(source, max_pixels=max_pixels) as image:
+        orientation = _orientation(image) if exif else 1
+        try:
+            pixels = _rgb(image, name)
+        except (ValueError, OSError) as error:
+            raise UserError(_unreadable(name, error)) from None
+    if orientation in _TRANSPOSE_OF_ORIENTATION:
+        upright = Image.fromarray(pixels).transpose(_TRANSPOSE_OF_ORIENTATION[orientation])
+        pixels = np.asarray(upright)
+    return np.array(pixels)  # a copy of our own: arrays of Pillow are read-only
+
+
+def crop_to_patches(
+    image: UInt8[np.ndarray, "height width 3"], patch_size: int, *, name: str = "the image"
+) -> UInt8[np.ndarray, "cropped_height cropped_width 3"]:
+    """Crops bottom and right to whole patches; `name` names the image in the error.
+
+    Raises:
+      UserError: the image is smaller than a patch.
+    """
+    height, width, _ = image.shape
+    if height < patch_size or width < patch_size:
+        raise UserError(
+            f"{name} is {width} x {height} pixels, smaller than one patch of "
+            f"{patch_size} x {patch_size}: leave it out or enlarge it (--image_size)"
+        )
+    return image[: height - height % patch_size, : width - width % patch_size]
+
+
+def resize_short_side(
+    image: UInt8[np.ndarray, "height width 3"], short_side: int, *, name: str = "the image"
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Resizes so that the shorter side is `short_side`, aspect ratio kept (Pillow's bicubic).
+
+    Raises:
+      UserError: a side below 1, or a result of more than `MAX_PIXELS` pixels (a thin image).
+    """
+    if short_side < 1:
+        raise UserError(f"image size {short_side}: the shorter side must be at least 1 pixel")
+    height, width, _ = image.shape
+    scale = short_side / min(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    if new_height * new_width > MAX_PIXELS:
+        raise UserError(
+            f"{name} ({width} x {height}) would be {new_width} x {new_height} at a short side of "
+            f"{short_side}, more than {MAX_PIXELS} pixels: choose a smaller --image_size"
+        )
+    if (new_height, new_width) == (height, width):
+        return image
+    resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BICUBIC)
+    return np.array(resized)
+
+
+def normalize(
+    image: UInt8[np.ndarray, "height width 3"],
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Float32[np.ndarray, "height width 3"]:
+    """`(image / 255 - mean) / std`, by channel.
+
+    Raises:
+      UserError: not three means and three deviations, or a deviation that is not above 0.
+    """
+    if len(mean) != 3 or len(std) != 3 or not all(deviation > 0 for deviation in std):
+        raise UserError(
+            f"mean {tuple(mean)} and std {tuple(std)}: three numbers each are needed, those of "
+            "std above 0"
+        )
+    centred = image.astype(np.float32) / np.float32(255) - np.asarray(mean, np.float32)
+    return centred / np.asarray(std, np.float32)
+
+
+def patchify(
+    image: Float32[np.ndarray, "height width 3"], patch_size: int
+) -> Float32[np.ndarray, "tokens values"]:
+    """Cuts a normalised image into patches (layout: see the module).
+
+    Raises:
+      ValueError: the sides are not multiples of `patch_size` (call `crop_to_patches` first).
+    """
+    height, width, channels = image.shape
+    if height % patch_size or width % patch_size:
+        raise ValueError(f"{height} x {width} is not a multiple of {patch_size}: crop first")
+    rows, columns = height // patch_size, width // patch_size
+    cut = image.reshape(rows, patch_size, columns, patch_size, channels).transpose(0, 2, 1, 3, 4)
+    return cut.reshape(rows * columns, patch_size * patch_size * channels)
+
+
+def _rgb(image: Image.Image, name: str) -> np.ndarray:
+    if image.mode == "F":
+        raise UserError(f"{name} holds floating-point values of unknown range: save it as 8 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise UserError(f"{name} holds values beyond 16 bits: save it with 8 or 16 bits")
+        grey = ((values + 128) // 257).astype(np.uint8)  # rounds: the remainder is never half
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("La", "LA", "PA", "RGBa", "RGBA") or "transparency" in image.info:
+        if image.mode == "La":
+            image = image.convert("LA")
+        colours = image.convert("RGBA")
+        white = Image.new("RGBA", colours.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _orientation(image: Image.Image) -> int:
+    with _no_warnings():  # a damaged EXIF block says nothing about the pixels
+        try:
+            return image.getexif().get(_EXIF_ORIENTATION, 1)
+        except Exception:
+            return 1
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{name} cannot be read: {reason}"
