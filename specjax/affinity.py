@@ -51,7 +51,7 @@ class Metric:
     self_similarity: float | None = 1.0
 
 
-def affinity(
+def affinity_matrix(
     features: _Features, *, metric: str, valid: _Valid | None = None
 ) -> Float[Array, "tokens tokens"]:
     """Affinity of all pairs of tokens under one of `METRICS`.

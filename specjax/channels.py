@@ -49,10 +49,12 @@ def channel_histogram(
     high = jnp.max(jnp.where(present, features, -jnp.inf), axis=0)
     constant = low == high
     low, high = jnp.where(constant, low - 0.5, low), jnp.where(constant, high + 0.5, high)
-    width = (high - low) / bins
+    # Edges are numpy's to the last bit, also compiled: XLA would multiply by 1 / bins, and fuse
+    # the product and the sum, but for the barrier and the (otherwise idle) maximum.
+    width = (high - low) / jax.lax.optimization_barrier(jnp.full_like(high, bins))
 
     def count_below(inner_edge: Float[Array, ""]) -> Int[Array, " channels"]:
-        edge = low + inner_edge * width
+        edge = low + jnp.maximum(inner_edge * width, 0.0)
         return jnp.sum((features < edge[None, :]) & present, axis=0, dtype=jnp.int32)
 
     below = jax.vmap(count_below)(jnp.arange(1, bins, dtype=features.dtype))
@@ -94,7 +96,10 @@ def channel_deviation(
     """
     if valid is None:
         valid = jnp.ones(features.shape[0], bool)
-    centred = features - masked_mean(features, valid)[None, :]
+    # Relative to a token first: exactly 0 for a constant channel, and less lost to rounding. The
+    # deviation does not depend on it, so neither does the gradient.
+    centred = features - jax.lax.stop_gradient(features[:1])
+    centred = centred - masked_mean(centred, valid)[None, :]
     return safe_sqrt(masked_mean(centred * centred, valid))
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from specjax.affinity import affinity
+from specjax.affinity import affinity_matrix
 from specjax.grid import Grid, rows_and_columns, valid_tokens
 from specjax.morphology import RegionArea, drop_small_regions, fill_holes, median_filter_mask
 from specjax.numerics import safe_divide
@@ -40,7 +40,7 @@ def foreground_graph(
     features: Float[Array, "tokens channels"], *, valid: Bool[Array, " tokens"] | None = None
 ) -> Float[Array, "tokens tokens"]:
     """W = max(F F^T, 0) divided by its largest entry."""
-    weights = affinity(features, metric="dot", valid=valid)
+    weights = affinity_matrix(features, metric="dot", valid=valid)
     return safe_divide(weights, jnp.broadcast_to(jnp.max(weights), weights.shape))
 
 

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -112,7 +113,7 @@ def process(
         missing = _missing(records, store, writers, settings, progress, bar)
         for record, undone, decoding in _ahead(pool, missing, image_size):
             try:
-                with watch("decode (waiting)"):
+                with watch("decode"):
                     image, resized, instances = decoding.result()
                 with watch("backbone"):
                     features = backbone.features(record.id, resized)
@@ -127,7 +128,7 @@ def process(
                     )
             except UserError as error:
                 progress.failures.append({"id": record.id, "error": str(error)})
-                bar.write(f"skipped {record.id}: {error}")
+                tqdm.tqdm.write(f"skipped {record.id}: {error}", file=sys.stderr)
             bar.update()
     return progress
 

@@ -1,0 +1,32 @@
+"""A ViT's parameters as a flat dictionary: their shapes, and a model filled with them."""
+
+import functools
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from specjax.models.config import ViTConfig
+from specjax.models.vit import ViT
+
+
+def leaf_shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
+    """Every parameter of a ViT by its dotted path, with its shape; nothing is allocated."""
+    leaves = nnx.to_flat_state(nnx.state(_skeleton(config)))
+    return {".".join(map(str, path)): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def fill(config: ViTConfig, parameters: Mapping[str, np.ndarray]) -> ViT:
+    """A ViT with these parameters, by dotted path; every one must be there."""
+    structure, state = nnx.split(_skeleton(config))
+    filled = [
+        (path, leaf.replace(jnp.asarray(parameters[".".join(map(str, path))])))
+        for path, leaf in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(structure, nnx.from_flat_state(filled))
+
+
+@functools.lru_cache(maxsize=4)  # tracing the initialisers of a ViT-S takes over a second
+def _skeleton(config: ViTConfig) -> ViT:
+    return nnx.eval_shape(lambda: ViT(config, rngs=nnx.Rngs(0)))

@@ -1,0 +1,216 @@
+"""Vision transformer (ViT) in Flax NNX: patches of one image in, tokens and attention inputs out.
+
+Layout: the patches of an image are `[tokens, patch_values]` float32, flat over the token grid (see
+`specjax.grid`), each patch flattened as (row, column, channel) and already normalised. The grid
+may be traced and the array may be padded, so that images of many sizes share one compiled program.
+Everything is float32, and every matrix product asks for full float32 precision, so that a GPU
+(tf32) or TPU (bfloat16) selects the same channels as a CPU.
+
+The module holds no files and no network: `specjax.models.weights` fills it. It is never mutated by
+a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` and `jax.vmap`.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from specjax.errors import UserError
+from specjax.grid import Grid, valid_tokens
+from specjax.models.config import VIT_S16, ViTConfig
+from specjax.models.positions import interpolate_positions
+
+__all__ = ["VIT_S16", "BlockOutputs", "ViT", "ViTConfig", "attention", "interpolate_positions"]
+
+_PRECISION = jax.lax.Precision.HIGHEST
+
+
+class BlockOutputs(NamedTuple):
+    """What one block computes for the patch tokens (CLS dropped); padding rows are meaningless.
+
+    Attributes:
+        keys: Output of the key projection, bias included, heads concatenated.
+        queries: The same of the query projection.
+        values: The same of the value projection.
+        tokens: The block's output; of the last block, after the model's final LayerNorm.
+    """
+
+    keys: Float[Array, "tokens channels"]
+    queries: Float[Array, "tokens channels"]
+    values: Float[Array, "tokens channels"]
+    tokens: Float[Array, "tokens channels"]
+
+
+class ViT(nnx.Module):
+    """A ViT with a class token (CLS) and learned position embeddings, without a head."""
+
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
+        channels = config.hidden_size
+        normal = nnx.initializers.normal(0.02)
+        self.config = config
+        self.patch_embedding = _linear(config.patch_values, channels, rngs=rngs)
+        self.cls_token = nnx.Param(normal(rngs.params(), (1, channels), jnp.float32))
+        self.position_embeddings = nnx.Param(
+            normal(rngs.params(), (1 + config.grid_size**2, channels), jnp.float32)
+        )
+        self.blocks = nnx.List([_Block(config, rngs=rngs) for _ in range(config.num_layers)])
+        self.norm = _layer_norm(config, rngs=rngs)
+
+    def __call__(
+        self,
+        patches: Float[Array, "tokens patch_values"],
+        grid: Grid,
+        *,
+        layer: int = -1,
+        interpolation: str = "dino",
+        attention_chunk: int = 128,
+    ) -> BlockOutputs:
+        """Keys, queries, values and tokens of one block, for one image.
+
+        Args:
+            patches: Normalised patches, (row in patch, column in patch, channel) flattened. Rows
+                from `height * width` on are padding and change nothing.
+            grid: Height and width in tokens, Python integers or traced.
+            layer: The block; negative counts from the end. Later blocks are not computed.
+            interpolation: Position embeddings for other sizes, see `interpolate_positions`.
+            attention_chunk: Queries per step of the attention: its memory is
+                `num_heads * attention_chunk * tokens` floats.
+
+        Raises:
+            UserError: `layer`, `interpolation` or `attention_chunk` is not one the model has, or
+                the patches do not fit the model or the grid.
+        """
+        blocks = self._check(patches, grid, layer, attention_chunk)
+        real = valid_tokens(patches.shape[0], grid)
+        # A masked key still meets its value as 0 * value, and 0 * NaN is NaN.
+        hidden = self.patch_embedding(jnp.where(real[:, None], patches, 0.0))
+        positions = self.position_embeddings[...]
+        hidden = hidden + interpolate_positions(
+            positions[1:], patches.shape[0], grid, interpolation=interpolation
+        )
+        hidden = jnp.concatenate([self.cls_token[...] + positions[:1], hidden])
+        key_mask = jnp.concatenate([jnp.ones(1, bool), real])
+        for block in self.blocks[:blocks]:
+            hidden, queries, keys, values = block(hidden, key_mask, attention_chunk)
+        if blocks == self.config.num_layers:
+            hidden = self.norm(hidden)
+        return BlockOutputs(keys[1:], queries[1:], values[1:], hidden[1:])
+
+    def _check(
+        self,
+        patches: Float[Array, "tokens patch_values"],
+        grid: Grid,
+        layer: int,
+        attention_chunk: int,
+    ) -> int:
+        """The number of blocks to run; raises what `__call__` documents."""
+        depth, (tokens, values) = self.config.num_layers, patches.shape
+        if not -depth <= layer < depth:
+            raise UserError(
+                f"layer {layer} is out of range: the model has {depth} blocks, "
+                f"0 to {depth - 1} or -{depth} to -1"
+            )
+        if attention_chunk < 1:
+            raise UserError(f"attention_chunk is {attention_chunk}: it must be at least 1")
+        if values != self.config.patch_values:
+            size = self.config.patch_size
+            raise UserError(
+                f"patches have {values} values each, but the model takes "
+                f"{size} x {size} x 3 = {self.config.patch_values}: cut them with "
+                f"patch size {size}"
+            )
+        height, width = grid[0], grid[1]
+        if not (isinstance(height, jax.Array) or isinstance(width, jax.Array)):  # maybe traced
+            if min(height, width) < 1 or height * width > tokens:
+                raise UserError(
+                    f"a grid of {height} x {width} does not fit {tokens} patches: "
+                    "pass the grid the patches were cut on"
+                )
+        return layer % depth + 1
+
+
+class _Block(nnx.Module):
+    """Pre-norm transformer block: attention, then a two-layer perceptron."""
+
+    def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
+        channels, bias = config.hidden_size, config.qkv_bias
+        self.num_heads = config.num_heads
+        self.norm1 = _layer_norm(config, rngs=rngs)
+        self.query = _linear(channels, channels, bias=bias, rngs=rngs)
+        self.key = _linear(channels, channels, bias=bias, rngs=rngs)
+        self.value = _linear(channels, channels, bias=bias, rngs=rngs)
+        self.projection = _linear(channels, channels, rngs=rngs)
+        self.norm2 = _layer_norm(config, rngs=rngs)
+        self.mlp_in = _linear(channels, config.mlp_size, rngs=rngs)
+        self.mlp_out = _linear(config.mlp_size, channels, rngs=rngs)
+
+    def __call__(
+        self,
+        hidden: Float[Array, "sequence channels"],
+        key_mask: Bool[Array, "sequence"],
+        attention_chunk: int,
+    ) -> tuple[Float[Array, "sequence channels"], ...]:
+        """The block's output, and its queries, keys and values."""
+        normed = self.norm1(hidden)
+        queries, keys, values = self.query(normed), self.key(normed), self.value(normed)
+        attended = attention(
+            queries, keys, values, key_mask, num_heads=self.num_heads, chunk=attention_chunk
+        )
+        hidden = hidden + self.projection(attended)
+        hidden = hidden + self.mlp_out(_gelu(self.mlp_in(self.norm2(hidden))))
+        return hidden, queries, keys, values
+
+
+def attention(
+    queries: Float[Array, "sequence channels"],
+    keys: Float[Array, "sequence channels"],
+    values: Float[Array, "sequence channels"],
+    key_mask: Bool[Array, "sequence"],
+    *,
+    num_heads: int,
+    chunk: int,
+) -> Float[Array, "sequence channels"]:
+    """Softmax attention, at most `chunk` queries at a time; keys outside the mask weigh 0.
+
+    At least one key must be inside the mask.
+    """
+    length, channels = queries.shape
+    size = channels // num_heads
+    steps = math.ceil(length / chunk)
+    # Equal steps waste fewer padded queries than full ones and a remainder.
+    step = min(math.ceil(length / steps), chunk)
+    queries = jnp.pad(queries * (1 / math.sqrt(size)), ((0, steps * step - length), (0, 0)))
+    # Heads first and contiguous: each step is then two plain batched matrix products.
+    queries = queries.reshape(steps, step, num_heads, size).transpose(0, 2, 1, 3)
+    keys = keys.reshape(length, num_heads, size).transpose(1, 2, 0)
+    values = values.reshape(length, num_heads, size).transpose(1, 0, 2)
+    penalty = jnp.where(key_mask, 0.0, -jnp.inf)[None, None, :]
+
+    def attend(queries: Float[Array, "heads step size"]) -> Float[Array, "heads step size"]:
+        scores = jnp.matmul(queries, keys, precision=_PRECISION) + penalty
+        weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+        # Dividing after the product touches `size` numbers a query instead of `length`.
+        total = jnp.sum(weights, axis=-1, keepdims=True)
+        return jnp.matmul(weights, values, precision=_PRECISION) / total
+
+    attended = attend(queries[0])[None] if steps == 1 else jax.lax.map(attend, queries)
+    return attended.transpose(0, 2, 1, 3).reshape(steps * step, channels)[:length]
+
+
+def _gelu(x: Float[Array, "sequence size"]) -> Float[Array, "sequence size"]:
+    """The exact (erf) GELU, as PyTorch computes it; `erfc` would be slower on a CPU."""
+    return 0.5 * x * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
+
+
+def _linear(inputs: int, outputs: int, *, bias: bool = True, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(inputs, outputs, use_bias=bias, precision=_PRECISION, rngs=rngs)
+
+
+def _layer_norm(config: ViTConfig, *, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    # The fast variance, E[x^2] - E[x]^2, loses digits where the mean is large.
+    return nnx.LayerNorm(
+        config.hidden_size, epsilon=config.layer_norm_eps, use_fast_variance=False, rngs=rngs
+    )

@@ -1,0 +1,40 @@
+"""Strict JAX for every test: no silent rank or dtype promotion, shapes checked at run time."""
+
+import os
+import pathlib
+
+from jaxtyping import install_import_hook
+
+install_import_hook("specjax", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+SHARED = pathlib.Path(
+    os.environ.get("SPECJAX_SHARED", pathlib.Path(__file__).resolve().parents[2] / "shared")
+)
+
+
+def _shared(name: str) -> pathlib.Path:
+    """A folder beside the checkout; a test that needs it is skipped where it is missing."""
+    folder = SHARED / name
+    if not folder.is_dir():
+        if os.environ.get("SPECJAX_REQUIRE_SHARED"):
+            pytest.fail(f"{folder} is required here and missing")
+        pytest.skip(f"{folder} is not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_oracle():
+    """Reference arrays of an independent run of the published method."""
+    return _shared("oracle")
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Real photographs with instance masks."""
+    return _shared("data")
