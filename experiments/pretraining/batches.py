@@ -1,0 +1,135 @@
+"""Training batches of drawn scenes: endless, and the same for the same seed and step.
+
+Scenes are drawn in blocks; every pass over a block shuffles and changes its scenes anew, so that
+a scene, which costs as much as a training step's share, serves several times.
+"""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.datasets import scenes
+from experiments.datasets.records import passes_paper_rule
+from specjax import images
+
+# Height, width and number of images of a batch, in turn: about as many tokens in each.
+SHAPES = ((192, 192, 12), (160, 224, 12), (224, 160, 12), (256, 320, 5), (320, 256, 5))
+PATCH_SIZE = 16
+_BLOCK = 40
+_PASSES = 3
+
+
+class Batch(NamedTuple):
+    """Images of one size and what is known of them.
+
+    Attributes:
+        patches: float32 [images, tokens, values], normalised.
+        places: float32 [images, tokens, 3], centre (x, y) and root of the area of the object that
+            a token belongs to, as fractions of the image; 0 on background.
+        foreground: bool [images, tokens].
+        grid: rows and columns.
+    """
+
+    patches: np.ndarray
+    places: np.ndarray
+    foreground: np.ndarray
+    grid: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneBatches:
+    """The stream; `batches(start)` begins at any step, as an uninterrupted one would go on."""
+
+    seed: int
+    workers: int = 1
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Batches from step `start` on."""
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(
+            self.workers, mp_context=context, initializer=_yield_to_training
+        ) as pool:
+            steps = _BLOCK * _PASSES
+            block, offset = divmod(start, steps)
+            drawn = self._draw(pool, block)
+            while True:
+                upcoming = self._draw(pool, block + 1)
+                scenes_of_block = [future.result() for future in drawn]
+                order = np.concatenate(
+                    [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]
+                )
+                for step in range(offset, steps):
+                    rng = self._rng(block, 2, step)
+                    yield prepare(*scenes_of_block[order[step]], rng)
+                drawn, block, offset = upcoming, block + 1, 0
+
+    def _draw(self, pool, block: int) -> list:
+        return [
+            pool.submit(draw_batch, self.seed, block * _BLOCK + index) for index in range(_BLOCK)
+        ]
+
+    def _rng(self, *words: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, *words))
+
+
+def _yield_to_training() -> None:
+    os.nice(5)
+
+
+def draw_batch(seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Batch `number`: images uint8 [images, H, W, 3] and instance maps [images, H, W]."""
+    height, width, size = SHAPES[number % len(SHAPES)]
+    drawn = [
+        scenes.draw_scene(
+            (scenes.TRAIN_STREAM, seed, number, index),
+            height=height,
+            width=width,
+            accept=passes_paper_rule,
+        )
+        for index in range(size)
+    ]
+    return np.stack([scene.image for scene in drawn]), np.stack(
+        [scene.instances for scene in drawn]
+    )
+
+
+def prepare(pixels: np.ndarray, instances: np.ndarray, rng: np.random.Generator) -> Batch:
+    """Change colours and side at random, and cut into tokens."""
+    height, width = pixels.shape[1] // PATCH_SIZE, pixels.shape[2] // PATCH_SIZE
+    patches, places, foreground = [], [], []
+    for image, labels in zip(pixels, instances, strict=True):
+        if rng.random() < 0.5:
+            image, labels = image[:, ::-1], labels[:, ::-1]
+        patches.append(images.patchify(images.normalize(_recoloured(image, rng)), PATCH_SIZE))
+        # The pixel that stands for a token in scoring: its first.
+        tokens = labels[::PATCH_SIZE, ::PATCH_SIZE][:height, :width].ravel()
+        places.append(object_places(labels)[tokens])
+        foreground.append(tokens > 0)
+    return Batch(np.stack(patches), np.stack(places), np.stack(foreground), (height, width))
+
+
+def object_places(labels: np.ndarray) -> np.ndarray:
+    """float32 [instances + 1, 3]: centre (x, y) and root of the area; row 0 is background."""
+    height, width = labels.shape
+    flat = labels.ravel()
+    area = np.bincount(flat)
+    rows, columns = np.divmod(np.arange(flat.size), width)
+    x = np.bincount(flat, (columns + 0.5) / width) / np.maximum(area, 1)
+    y = np.bincount(flat, (rows + 0.5) / height) / np.maximum(area, 1)
+    places = np.stack([x, y, np.sqrt(area / flat.size)], axis=1).astype(np.float32)
+    places[0] = 0
+    return places
+
+
+def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Channels permuted, contrast and brightness changed; now and then a negative."""
+    changed = image[:, :, rng.permutation(3)].astype(np.float32)
+    changed = (changed - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-25, 25)
+    if rng.random() < 0.15:
+        changed = 255 - changed
+    return np.clip(changed, 0, 255).astype(np.uint8)

@@ -1,0 +1,63 @@
+"""The spectral score of a backbone in training: F-score and mIoU on scenes of their own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.datasets import scenes
+from experiments.datasets.records import passes_paper_rule
+from experiments.harness import truth
+from specjax import images, pipeline
+from specjax.models.vit import ViT
+
+_SIZES = ((256, 320), (384, 288), (320, 320), (288, 448))
+_SCENES = 16
+
+
+def spectral_scores(model: ViT, *, M: int, N: int) -> dict[str, float]:
+    """Mean F-score and mIoU (known number of instances), fractions, over 16 scenes."""
+    config = pipeline.Config(M=M, N=N)
+    patch_size = model.config.patch_size
+    f_scores, mious = [], []
+    for scene in _scenes():
+        image = images.crop_to_patches(scene.image, patch_size)
+        shape = (image.shape[0] // patch_size, image.shape[1] // patch_size)
+        patches = images.patchify(images.normalize(image), patch_size)
+        tokens = pipeline.padded_tokens(len(patches))
+        patches = jnp.asarray(np.pad(patches, ((0, tokens - len(patches)), (0, 0))))
+        grid = jnp.asarray(shape, jnp.int32)
+        sampled = truth.on_grid(scene.instances, shape, tokens)
+        instances, counted = jnp.asarray(sampled.instances), jnp.asarray(sampled.counted)
+
+        features = pipeline.extract_features(model, patches, grid)
+        foreground = pipeline.segment_foreground(features, grid, config=config).mask
+        reduced = pipeline.reduce_for_instances(features, foreground, grid, config=config)
+        found = pipeline.segment_instances(
+            reduced,
+            foreground,
+            grid,
+            sampled.count,
+            jax.random.key(0),
+            config=config,
+            max_instances=8,
+            capacity=pipeline.instance_capacity(int(foreground.sum()), tokens),
+        )
+        f_scores.append(float(pipeline.score_foreground(foreground, instances, counted)))
+        scores = pipeline.score_instances(found.labels, instances, counted, max_instances=8)
+        mious.append(float(scores.mean))
+    return {"f_score": float(np.mean(f_scores)), "miou": float(np.mean(mious))}
+
+
+@functools.lru_cache(maxsize=1)
+def _scenes() -> tuple[scenes.Scene, ...]:
+    return tuple(
+        scenes.draw_scene(
+            (scenes.VALIDATION_STREAM, index),
+            height=_SIZES[index % len(_SIZES)][0],
+            width=_SIZES[index % len(_SIZES)][1],
+            accept=passes_paper_rule,
+        )
+        for index in range(_SCENES)
+    )

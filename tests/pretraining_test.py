@@ -1,0 +1,142 @@
+"""Training the built-in backbone: targets, batches, and a run that resumes."""
+
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import pretrain
+from experiments.datasets.records import passes_paper_rule
+from experiments.pretraining import batches as batches_module
+from experiments.pretraining.batches import Batch, draw_batch, object_places, prepare
+from experiments.pretraining.objective import regression_loss, targets
+from experiments.pretraining.training import Trainer
+from specjax.errors import UserError
+from specjax.models.config import ViTConfig
+
+TINY = ViTConfig(
+    hidden_size=48, num_layers=1, num_heads=3, mlp_size=48, patch_size=16, image_size=64
+)
+
+
+def cosines(vectors):
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def test_targets_have_the_similarities_that_the_method_needs():
+    places = jnp.array([[0.2, 0.2, 0.3], [0.2, 0.2, 0.3], [0.8, 0.7, 0.3], [0.0, 0.0, 0.0]])
+    foreground = jnp.array([True, True, True, False])
+    wanted = np.asarray(targets(places, foreground, channels=384))
+    for subset in (slice(None), slice(0, 128), slice(256, 384)):
+        similarity = cosines(wanted[:, subset])
+        assert similarity[0, 1] == pytest.approx(1, abs=1e-5)
+        assert 0.2 < similarity[0, 2] < 0.6
+        assert similarity[0, 3] < -0.4 and similarity[2, 3] < -0.4
+
+
+def test_loss_is_a_weighted_mean_of_squares():
+    rng = np.random.default_rng(0)
+    keys = rng.normal(size=(2, 5, 6)).astype(np.float32)
+    places = rng.random((2, 5, 3)).astype(np.float32)
+    foreground = rng.random((2, 5)) < 0.5
+    wanted = [
+        np.asarray(targets(jnp.asarray(places[i]), jnp.asarray(foreground[i]), channels=6))
+        for i in range(2)
+    ]
+    total = weights = 0.0
+    for i in range(2):
+        for t in range(5):
+            weight = 1.0 if foreground[i, t] else 0.7
+            total += weight * np.mean((keys[i, t] - wanted[i][t]) ** 2)
+            weights += weight
+    loss = regression_loss(jnp.asarray(keys), jnp.asarray(places), jnp.asarray(foreground))
+    assert float(loss) == pytest.approx(total / weights, rel=1e-5)
+
+
+def test_places_are_centres_and_sizes():
+    labels = np.zeros((4, 8), int)
+    labels[1:3, 2:6] = 2
+    places = object_places(labels)
+    np.testing.assert_allclose(places[2], [0.5, 0.5, 0.5])
+    np.testing.assert_array_equal(places[:2], 0)
+
+
+def test_drawn_batches_follow_the_test_rule_and_differ():
+    first, maps = draw_batch(0, 0)
+    assert first.shape == (12, 192, 192, 3)
+    assert all(passes_paper_rule(labels) for labels in maps)
+    again, _ = draw_batch(0, 0)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, draw_batch(1, 0)[0])
+
+
+def test_prepared_tokens_carry_their_own_object():
+    pixels = np.zeros((1, 32, 48, 3), np.uint8)
+    labels = np.zeros((1, 32, 48), np.int32)
+    labels[0, :, 32:] = 1
+    batch = prepare(pixels, labels, np.random.default_rng(0))
+    assert batch.patches.shape == (1, 6, 768) and batch.grid == (2, 3)
+    columns = np.flatnonzero(batch.foreground[0].reshape(2, 3)[0])
+    assert columns.tolist() in ([2], [0])
+    x = batch.places[0, batch.foreground[0], 0]
+    np.testing.assert_allclose(x, (columns[0] + 0.5) / 3, atol=1e-6)
+
+
+def test_stream_begins_anywhere(monkeypatch):
+    monkeypatch.setattr(batches_module, "SHAPES", ((64, 64, 1),))
+    monkeypatch.setattr(batches_module, "_BLOCK", 2)
+    monkeypatch.setattr(batches_module, "_PASSES", 2)
+    monkeypatch.setattr(batches_module.multiprocessing, "get_context", lambda _: None)
+    monkeypatch.setattr(
+        batches_module.concurrent.futures,
+        "ProcessPoolExecutor",
+        lambda *_, **__: batches_module.concurrent.futures.ThreadPoolExecutor(1),
+    )
+    monkeypatch.setattr(
+        batches_module, "draw_batch", lambda seed, number: _flat_batch(seed, number)
+    )
+    stream = batches_module.SceneBatches(seed=0)
+    whole = [batch.patches for batch in itertools.islice(stream.batches(), 7)]
+    late = [batch.patches for batch in itertools.islice(stream.batches(3), 4)]
+    for one, other in zip(whole[3:], late, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len({batch.tobytes() for batch in whole}) == 7
+
+
+def _flat_batch(seed, number):
+    rng = np.random.default_rng((seed, number))
+    return rng.integers(0, 256, (1, 64, 64, 3), np.uint8), np.ones((1, 64, 64), np.int32)
+
+
+def tiny_batch(seed=0):
+    rng = np.random.default_rng(seed)
+    return Batch(
+        rng.normal(size=(2, 4, 768)).astype(np.float32),
+        rng.random((2, 4, 3)).astype(np.float32),
+        rng.random((2, 4)) < 0.5,
+        (2, 2),
+    )
+
+
+@jax.numpy_dtype_promotion("standard")  # optax relies on it
+def test_training_learns_and_a_restored_state_goes_on_alike(tmp_path):
+    whole = Trainer(TINY, steps=8, learning_rate=3e-3, seed=0)
+    losses = [whole.step(tiny_batch()) for _ in range(4)]
+    whole.save(tmp_path / "state.npz", 4)
+    losses += [whole.step(tiny_batch()) for _ in range(4)]
+    assert losses[-1] < losses[0]
+
+    resumed = Trainer(TINY, steps=8, learning_rate=3e-3, seed=0)
+    assert resumed.restore(tmp_path / "state.npz") == 4
+    assert [resumed.step(tiny_batch()) for _ in range(4)] == losses[4:]
+
+
+def test_binary_refuses_another_training(tmp_path):
+    (tmp_path / "training.json").write_text(json.dumps({"steps": 1}))
+    settings = {"steps": 2}
+    with pytest.raises(UserError, match="--steps was 1"):
+        pretrain._resume(tmp_path, settings, None, overwrite=False)
