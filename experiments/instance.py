@@ -58,7 +58,13 @@ def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: st
         },
         config={"metrics": list(metrics), "limit": options.limit},
         analyse=instance_analysis(options, configs, watch, label=label),
-        result=lambda metric, lines: {"metric": metric, **common, **aggregate(lines)},
+        result=lambda metric, lines: {
+            "metric": metric,
+            **common,
+            "miou": None,
+            "miou_instances": None,
+            **aggregate(lines),
+        },
         columns=COLUMNS,
         warnings=warnings,
     )

@@ -21,10 +21,12 @@ def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     options = shared.read(flags.FLAGS)
     paths = arguments[1:]
+    if paths and options.dataset != "folder":
+        raise UserError(f"images as arguments and --dataset={options.dataset} exclude each other")
     if paths and options.data_dir:
         raise UserError("give images as arguments or by --data_dir, not both")
     if paths:
-        options = dataclasses.replace(options, dataset="folder", data_dir=paths)
+        options = dataclasses.replace(options, data_dir=paths)
     elif options.dataset == "folder" and not options.data_dir:
         raise UserError("no images given: name a folder, an image, a glob or a text list of paths")
     metrics = shared.metric_names(flags.FLAGS.metric)

@@ -29,6 +29,8 @@ from specjax.numerics import masked_mean, safe_divide, safe_sqrt
 
 _Features = Float[Array, "tokens channels"]
 _Valid = Bool[Array, " tokens"]
+_Rows = Float[Array, "rows channels"]
+_Columns = Float[Array, "columns channels"]
 _Block = Float[Array, "rows columns"]
 
 # Channels handled in one fused pass: beyond it, compile time grows and speed does not.
@@ -47,7 +49,7 @@ class Metric:
     """
 
     prepare: Callable[[_Features, _Valid], _Features]
-    similarity: Callable[[_Features, _Features], _Block]
+    similarity: Callable[[_Rows, _Columns], _Block]
     self_similarity: float | None = 1.0
 
 
@@ -116,7 +118,7 @@ def _whitened(features: _Features, valid: _Valid) -> _Features:
     return _product(features, (directions * scale[None, :]).T)
 
 
-def _product(rows: _Features, columns: _Features) -> _Block:
+def _product(rows: _Rows, columns: _Columns) -> _Block:
     return jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -124,7 +126,7 @@ def _closeness(distance: _Block) -> _Block:
     return 1.0 / (1.0 + distance)
 
 
-def _over_channels(rows: _Features, columns: _Features, reducers) -> tuple[_Block, ...]:
+def _over_channels(rows: _Rows, columns: _Columns, reducers) -> tuple[_Block, ...]:
     """Reduce functions of (u, t) over channels, without an array of tokens x tokens x channels.
 
     `reducers` holds `(term, combine)` pairs: `term(u, t)` of one channel, `combine` of two
@@ -168,38 +170,38 @@ _SUM_OF_SQUARES = (lambda u, t: (u - t) ** 2, jnp.add)
 _LARGEST_DIFFERENCE = (_absolute_difference, jnp.maximum)
 
 
-def _dot(rows: _Features, columns: _Features) -> _Block:
+def _dot(rows: _Rows, columns: _Columns) -> _Block:
     return jnp.maximum(_product(rows, columns), 0.0)
 
 
-def _cosine(rows: _Features, columns: _Features) -> _Block:
+def _cosine(rows: _Rows, columns: _Columns) -> _Block:
     return _closeness(jnp.clip(1.0 - _product(rows, columns), 0.0, 2.0))
 
 
-def _correlation(rows: _Features, columns: _Features) -> _Block:
+def _correlation(rows: _Rows, columns: _Columns) -> _Block:
     defined = jnp.any(rows != 0, axis=1)[:, None] & jnp.any(columns != 0, axis=1)[None, :]
     return jnp.where(defined, _cosine(rows, columns), 0.0)
 
 
-def _l1(rows: _Features, columns: _Features) -> _Block:
+def _l1(rows: _Rows, columns: _Columns) -> _Block:
     return _closeness(_over_channels(rows, columns, (_SUM_OF_DIFFERENCES,))[0])
 
 
-def _l2(rows: _Features, columns: _Features) -> _Block:
+def _l2(rows: _Rows, columns: _Columns) -> _Block:
     return _closeness(safe_sqrt(_over_channels(rows, columns, (_SUM_OF_SQUARES,))[0]))
 
 
-def _chebyshev(rows: _Features, columns: _Features) -> _Block:
+def _chebyshev(rows: _Rows, columns: _Columns) -> _Block:
     return _closeness(_over_channels(rows, columns, (_LARGEST_DIFFERENCE,))[0])
 
 
-def _braycurtis(rows: _Features, columns: _Features) -> _Block:
+def _braycurtis(rows: _Rows, columns: _Columns) -> _Block:
     differences, sums = _over_channels(rows, columns, (_SUM_OF_DIFFERENCES, _SUM_OF_SUMS))
     # 1 / (1 + differences / sums), written so that sums = 0 (0/0 or infinite) gives 0.
     return safe_divide(sums, jnp.where(sums == 0, 0.0, sums + differences))
 
 
-def _boc(rows: _Features, columns: _Features) -> _Block:
+def _boc(rows: _Rows, columns: _Columns) -> _Block:
     differences, sums, largest = _over_channels(
         rows, columns, (_SUM_OF_DIFFERENCES, _SUM_OF_SUMS, _LARGEST_DIFFERENCE)
     )

@@ -136,7 +136,7 @@ def _lloyd(points, mask, clusters, centres, max_iterations):
 
     start = (
         centres,
-        jnp.full(points.shape[0], -1, jnp.int32),
+        jnp.full(points.shape[0], -1, numbers.dtype),
         jnp.zeros((), points.dtype),
         jnp.ones((), bool),
         jnp.zeros((), jnp.int32),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.experimental.sparse.linalg import lobpcg_standard
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from specjax.affinity import pairwise_similarity
 from specjax.numerics import safe_divide, safe_norm
@@ -177,12 +177,14 @@ def orient(
 def _largest_eigenpairs(rest, trivial, exists, *, count, solver):
     """The `count` largest eigenpairs of `rest` outside `trivial`, vectors as rows.
 
-    `bound` (the Frobenius norm) is at least every eigenvalue's magnitude: shifting the trivial
+    `bound` (over the Frobenius norm) exceeds every eigenvalue's magnitude: shifting the trivial
     vector by it, and missing nodes by more, puts both behind all that is asked for.
     """
     nodes = rest.shape[0]
     pairs = min(count, nodes)
-    bound = jax.lax.stop_gradient(jnp.sqrt(jnp.sum(rest * rest)) + jnp.finfo(rest.dtype).tiny)
+    norm = jnp.sqrt(jnp.sum(rest * rest))
+    # Strictly more than the norm: a matrix of rank one may have its negative as an eigenvalue.
+    bound = jax.lax.stop_gradient(1.25 * norm + jnp.finfo(rest.dtype).tiny)
     shifted = rest - (bound * trivial)[:, None] * trivial[None, :]
     # Distinct values keep the gradient of `eigh` finite: it divides by their differences.
     behind = -bound * (2.0 + jnp.arange(nodes, dtype=rest.dtype) / nodes)
@@ -265,7 +267,7 @@ def _start(exists: _Valid, block: int) -> Float[Array, "nodes block"]:
     return jnp.where(exists[:, None], noise, 0.0)
 
 
-def _hash(x: Int[Array, "..."]) -> Int[Array, "..."]:
+def _hash(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     """A well-mixed 32-bit integer hash (the finaliser of MurmurHash3)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)

@@ -165,13 +165,20 @@ class StoredFeatures:
                     raise UserError(f"{path}: claims more than {_MAX_FEATURE_BYTES} bytes")
             with np.load(path, allow_pickle=False) as content:
                 features, grid = content["features"], content["grid"]
+                # numpy gives the bytes of a member that is no array.
+                if not (isinstance(features, np.ndarray) and isinstance(grid, np.ndarray)):
+                    raise ValueError("'features' and 'grid' must be arrays")
                 patch_size = int(content["patch_size"]) if "patch_size" in content else None
+        except UserError:
+            raise
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; --save=features writes them") from None
         except KeyError as error:
             raise UserError(f"{path}: {error.args[0]}; needed are 'features' and 'grid'") from None
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: not a readable .npz file ({error})") from None
+        # Damaged archives and headers raise errors of many kinds, of zlib and struct among them.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{path}: not a readable .npz file ({reason})") from None
         return _checked(path, features, grid, patch_size)
 
 

@@ -17,6 +17,9 @@ from specjax.affinity import METRICS
 from specjax.errors import UserError
 from specjax.protocol import PROTOCOLS, Protocol
 
+_PATHS = (
+    "data_dir", "annotations", "split", "frames", "checkpoint", "features_dir", "output_dir",
+)  # fmt: skip
 SAVES = ("labels", "tokens", "overlays", "coco", "features")
 
 # Labels are written as one byte per pixel, 255 being void in the field's convention.
@@ -97,7 +100,7 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
     switch("paper_filter", False, "Keep only images that meet the paper's test rule: at least two"
            " instances, each at least 7 % of the image, smallest/largest at least 0.3.")
     integer("limit", None, "Use only the first so many images. A later run with a larger limit"
-            " continues where this one ended.", lower_bound=1)
+            " continues where this one ended.", lower_bound=1, upper_bound=10**9)
     text("checkpoint", "auto", "Backbone: a Hugging Face id (facebook/dino-vits16), a folder or a"
          " file with a ViT; 'random' for fixed random weights; 'auto' takes facebook/dino-vits16,"
          " and for samples the random ones.")
@@ -112,8 +115,8 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
     integer("bins", 30, "Histogram bins of the channel entropy.", lower_bound=1, upper_bound=4096)
     text("num_instances", "oracle", "Number of instances to find in each image: a number, or"
          " 'oracle' for the number that is annotated.")
-    integer("image_size", None, "Resize images so that the short side has this many pixels. Default:"
-            " the native size.", lower_bound=1)
+    integer("image_size", None, "Resize images so that the short side has this many pixels."
+            " Default: the native size.", lower_bound=1)
     flags.DEFINE_enum("pos_interpolation", "dino", ["dino", "hf"], "How position embeddings are"
                       " resampled to the image's grid: as the original DINO code or as Hugging"
                       " Face's does it.")
@@ -131,8 +134,8 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
 
 def define_metric() -> None:
     """Declare `--metric`."""
-    flags.DEFINE_list("metric", ["boc"], "How two foreground tokens are compared: one or several of "
-                      + ", ".join(METRICS) + "; or all. boc is the paper's own. Features and"
+    flags.DEFINE_list("metric", ["boc"], "How two foreground tokens are compared: one or several"
+                      " of " + ", ".join(METRICS) + "; or all. boc is the paper's own. Features and"
                       " foreground are computed once for all of them.")
 
 
@@ -142,6 +145,10 @@ def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
     Raises:
         UserError: a value that no image could be processed with.
     """
+    for name in _PATHS:
+        # An unset variable in a script, most likely; as a path it would be the working directory.
+        if values[name].value == "":
+            raise UserError(f"--{name} is empty: leave it out or give it a value")
     save = frozenset(item.strip() for item in values.save if item.strip())
     for item in sorted(save - set(SAVES)):
         raise UserError(f"--save={item}: choose from {', '.join(SAVES)}")

@@ -10,7 +10,8 @@ from experiments.harness.palette import voc_colours
 if TYPE_CHECKING:
     from experiments.harness.stream import Example, Outcome
 
-_PANEL_HEIGHT = 240
+# A panel fits into this many pixels (long panoramas exist).
+_PANEL_HEIGHT, _PANEL_WIDTH = 240, 960
 _GAP = 6
 _TITLE = 16
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
@@ -62,10 +63,11 @@ def _diverging(values: np.ndarray) -> np.ndarray:
 
 def _side_by_side(panels: list[tuple[str, np.ndarray]]) -> Image.Image:
     height, width = panels[0][1].shape[:2]
-    panel_width = max(round(width * _PANEL_HEIGHT / height), 1)
+    scale = min(_PANEL_HEIGHT / height, _PANEL_WIDTH / width)
+    panel_width, panel_height = max(round(width * scale), 1), max(round(height * scale), 1)
     sheet = Image.new(
         "RGB",
-        ((panel_width + _GAP) * len(panels) + _GAP, _PANEL_HEIGHT + _TITLE + 2 * _GAP),
+        ((panel_width + _GAP) * len(panels) + _GAP, panel_height + _TITLE + 2 * _GAP),
         _PAPER,
     )
     pen = ImageDraw.Draw(sheet)
@@ -73,6 +75,6 @@ def _side_by_side(panels: list[tuple[str, np.ndarray]]) -> Image.Image:
         left = _GAP + index * (panel_width + _GAP)
         pen.text((left, _GAP // 2), title, fill=_INK)
         panel = Image.fromarray(np.ascontiguousarray(pixels))
-        panel = panel.resize((panel_width, _PANEL_HEIGHT), Image.Resampling.BILINEAR)
+        panel = panel.resize((panel_width, panel_height), Image.Resampling.BILINEAR)
         sheet.paste(panel, (left, _TITLE + _GAP // 2))
     return sheet

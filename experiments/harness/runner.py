@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-from absl import app
+from absl import app, flags
 
 from experiments.datasets.records import Dataset
 from experiments.harness import tables
@@ -71,7 +71,16 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
         sys.stdout.flush()
         sys.exit(status)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(arguments: Sequence[str]) -> list[str]:
+    """As absl does it, but a wrong flag is a mistake like any other."""
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        print(f"error: {' '.join(str(error).split())} (--help lists the flags)", file=sys.stderr)
+        sys.exit(2)
 
 
 def cache_compiled_programs() -> None:
@@ -98,12 +107,13 @@ def run(
     with watch("load backbone"):
         backbone = open_backbone(options, dataset)
     job = make_job(options, dataset, backbone, watch)
-    for warning in job.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
 
     identity = _identity(options, dataset, backbone, job)
     folder = options.output_dir or _default_folder(job.name, options.dataset, identity)
+    _refuse_nesting(options, folder.resolve())
     with Store(folder, identity, overwrite=options.overwrite) as store:
+        for warning in job.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         writers = Writers(store, options.save, list(job.settings))
         progress = process(
             dataset.records(),
@@ -180,6 +190,25 @@ def _identity(
         "seed": options.seed,
         **job.identity,
     }
+
+
+def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
+    """A run must not take its own pictures for photographs, nor delete what it reads."""
+    given = options.data_dir or ()
+    inputs = [pathlib.Path(path) for path in ([given] if isinstance(given, str) else given)]
+    for path in inputs if options.dataset == "folder" else ():
+        if path.is_dir() and folder.is_relative_to(path.resolve()):
+            raise UserError(
+                f"results would go to {folder}, inside {path}, whose images are read; choose an"
+                " --output_dir outside"
+            )
+    if options.features_dir is not None:
+        inputs.append(options.features_dir)
+    for path in inputs if options.overwrite else ():
+        if path.resolve().is_relative_to(folder):
+            raise UserError(
+                f"--overwrite might delete {path}, which is read; choose another --output_dir"
+            )
 
 
 def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:

@@ -5,6 +5,7 @@ is made at the end. A process may die at any moment: a line that was cut is drop
 and everything else is written atomically.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -18,8 +19,9 @@ from specjax.errors import UserError
 
 _RUN, _LINES, _SUMMARY, _LOCK = "run.json", "per_image.jsonl", "summary.json", ".lock"
 _SEGMENTS = "segments.jsonl"
-# What `--overwrite` may delete: nothing but what a run writes.
+# What `--overwrite` may delete: nothing but what a run writes, in a folder that a run made.
 _FOLDERS = ("labels", "tokens", "overlays", "features")
+_COCO = "coco*.json"
 
 
 class Journal:
@@ -34,20 +36,24 @@ class Journal:
 
     def _load(self) -> None:
         whole = 0
-        with self._path.open("rb") as stream:
-            for raw in stream:
-                if not raw.endswith(b"\n"):
-                    break
-                try:
+        try:
+            with self._path.open("rb") as stream:
+                for raw in stream:
+                    if not raw.endswith(b"\n"):
+                        break
                     line = json.loads(raw)
                     self._lines[line["id"], line["setting"]] = line
-                except (ValueError, KeyError, TypeError) as error:
-                    raise UserError(
-                        f"{self._path} holds a line that this program did not write; "
-                        "use --overwrite or another --output_dir"
-                    ) from error
-                whole += len(raw)
-        os.truncate(self._path, whole)
+                    whole += len(raw)
+            os.truncate(self._path, whole)
+        except OSError as error:
+            raise UserError(
+                f"cannot read {self._path}: {error.strerror}; choose another --output_dir"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self._path} holds a line that this program did not write; use --overwrite or"
+                " another --output_dir"
+            ) from error
 
     def get(self, image: str, setting: str) -> dict | None:
         """The line of an image under a setting, if there is one."""
@@ -60,12 +66,15 @@ class Journal:
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Add the lines of one image, in one write; those known already are left alone."""
         new = [dict(line) for line in lines if (line["id"], line["setting"]) not in self._lines]
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in new)
+        data = "".join(json.dumps(line, allow_nan=False) + "\n" for line in new).encode()
         try:
             if self._stream is None:
-                self._stream = self._path.open("ab")
-            self._stream.write(text.encode())
-            self._stream.flush()
+                # Unbuffered: what could not be written must not follow by itself later.
+                self._stream = self._path.open("ab", buffering=0)
+            end = self._stream.seek(0, os.SEEK_END)
+            if self._stream.write(data) < len(data):
+                self._stream.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise UserError(
                 f"cannot write {self._path}: {error.strerror}; free some space or choose another"
@@ -106,7 +115,7 @@ class Store:
                 " --output_dir"
             ) from None
         try:
-            if overwrite:
+            if overwrite and (folder / _RUN).exists():
                 self._clear()
             self._claim(identity)
             self.lines = Journal(folder / _LINES)
@@ -130,27 +139,41 @@ class Store:
         return path
 
     def _clear(self) -> None:
-        for name in (_RUN, _LINES, _SUMMARY, _SEGMENTS):
-            (self.folder / name).unlink(missing_ok=True)
-        for path in self.folder.glob("coco*.json"):
-            path.unlink()
-        for name in _FOLDERS:
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+        try:
+            for name in (_LINES, _SUMMARY, _SEGMENTS):
+                (self.folder / name).unlink(missing_ok=True)
+            for path in self.folder.glob(_COCO):
+                path.unlink()
+            for name in _FOLDERS:
+                if (self.folder / name).exists():
+                    shutil.rmtree(self.folder / name)
+            # Last: without it, the rest is nobody's.
+            (self.folder / _RUN).unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot delete {error.filename}: {error.strerror}; choose another --output_dir"
+            ) from error
 
     def _claim(self, identity: Mapping[str, Any]) -> None:
         path = self.folder / _RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            if (self.folder / _LINES).exists():
+            strangers = [
+                name
+                for name in (_LINES, _SUMMARY, _SEGMENTS, *_FOLDERS)
+                if (self.folder / name).exists()
+            ]
+            strangers += [other.name for other in self.folder.glob(_COCO)]
+            if strangers:
                 raise UserError(
-                    f"{self.folder} holds results without {_RUN}; use --overwrite or another"
-                    " --output_dir"
+                    f"{self.folder} holds {strangers[0]!r} without a {_RUN}: it is not the folder"
+                    " of a run; choose another --output_dir"
                 )
             write_json(path, identity)
             return
         try:
             found = json.loads(path.read_text())
-        except ValueError:
+        except (ValueError, OSError):
             found = None
         if not isinstance(found, dict):
             raise UserError(f"{path} is damaged; use --overwrite or another --output_dir")

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 class Writers:
     """The files that a run was asked for.
 
-    A run of one setting writes `labels/<id>.png`; one of several, `labels/<setting>/<id>.png`.
+    A folder of one setting has `labels/<id>.png`; one of several, `labels/<setting>/<id>.png`.
+    What earlier runs left in the folder counts, so that two settings never share a file.
     """
 
     def __init__(self, store: Store, save: frozenset[str], settings: list[str]):
         self._store = store
         self._save = save
-        self._several = len(settings) > 1
+        self._several = len({*store.lines.settings(), *settings}) > 1
 
     def lack(self, image_id: str, setting: str) -> bool:
         """Whether a file that was asked for is not there yet."""

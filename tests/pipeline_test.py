@@ -1,0 +1,233 @@
+"""The composed stages against the same steps in numpy, and with whatever a run may meet."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.preprocessing
+from flax import nnx
+
+from specjax import pipeline
+from specjax.errors import UserError
+from specjax.models.vit import ViT, ViTConfig
+from specjax.pipeline import Config
+from specjax.protocol import PAPER, REFERENCE
+from tests import oracles
+
+GRID = (12, 14)
+TOKENS, PADDED, CHANNELS = 168, 180, 24
+PAPERS = Config(M=12, N=6, solver="eigh")
+CONFIGS = {
+    "paper": PAPERS,
+    "reference": Config(M=12, N=6, protocol=REFERENCE, solver="lobpcg"),
+}
+MOST = 4
+
+
+def scene(seed=0):
+    """Three objects on a ground, and noise: raw features, instance numbers."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(GRID, int)
+    truth[2:8, 0:4], truth[2:8, 5:9], truth[2:8, 10:14] = 1, 2, 3
+    kinds = rng.normal(size=(4, CHANNELS)) + 2.0 * (np.arange(4) > 0)[:, None]
+    features = 1.0 + kinds[truth.ravel()] + 0.3 * rng.normal(size=(TOKENS, CHANNELS))
+    return features.astype(np.float32), truth.ravel()
+
+
+def padded(array, value):
+    extra = PADDED - len(array)
+    widths = ((0, extra),) + ((0, 0),) * (array.ndim - 1)
+    return jnp.asarray(np.pad(array, widths, constant_values=value))
+
+
+def grid(shape=GRID):
+    return jnp.asarray(shape)
+
+
+def normalised(x):
+    return sklearn.preprocessing.normalize(x.astype(np.float64))
+
+
+def lowest(entropies, keep):
+    order = np.argsort(entropies, kind="stable")
+    # The choice is not among equals, so rounding cannot make it.
+    assert entropies[order[keep]] - entropies[order[keep - 1]] > 1e-5
+    return order[:keep]
+
+
+def foreground_by_hand(features, protocol):
+    """The foreground stage in numpy: raw and final mask, eigenvalues."""
+    if protocol is PAPER:
+        reduced = normalised(features[:, lowest(oracles.entropy(features), PAPERS.M)])
+    else:
+        unit = normalised(features).astype(np.float32)
+        entropies = oracles.released_entropy(unit, empty=5.0)
+        reduced = unit[:, np.argsort(entropies, kind="stable")[: PAPERS.M]]
+    weights = oracles.affinity(reduced, "dot")
+    values, vectors = oracles.eigenpairs(weights / weights.max(), 2)
+    raw = oracles.orient(vectors[1], break_ties=protocol.break_sign_ties) > 0
+    mask = oracles.postprocess(
+        raw.reshape(GRID), median_size=protocol.foreground_median, area=protocol.region_area
+    )
+    return raw, mask.ravel(), values
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_foreground(name):
+    config = CONFIGS[name]
+    for seed in range(3):
+        features, truth = scene(seed)
+        raw, mask, values = foreground_by_hand(features, config.protocol)
+        result = pipeline.segment_foreground(padded(features, np.nan), grid(), config=config)
+        np.testing.assert_allclose(result.eigenvalues, values, rtol=0, atol=1e-5)
+        for found, expected in ((result.raw, raw), (result.mask, mask)):
+            np.testing.assert_array_equal(found[:TOKENS], expected)
+            assert not np.asarray(found)[TOKENS:].any()
+        assert ((truth > 0) == raw).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_padding_changes_no_foreground(name):
+    features, _ = scene()
+    config = CONFIGS[name]
+    long = pipeline.segment_foreground(padded(features, 1e9), grid(), config=config)
+    short = pipeline.segment_foreground(jnp.asarray(features), grid(), config=config)
+    np.testing.assert_array_equal(long.raw[:TOKENS], short.raw)
+    np.testing.assert_array_equal(long.mask[:TOKENS], short.mask)
+    np.testing.assert_allclose(long.eigenvalues, short.eigenvalues, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_reduction_for_instances(name):
+    """Selection on raw features, then normalisation, in both protocols alike."""
+    features, truth = scene()
+    unit = normalised(features[:, lowest(oracles.entropy(features), 12)])
+    best = np.argsort(-unit.std(0))[:6]
+    expected = np.where((truth > 0)[:, None], unit[:, best], 0.0)
+    found = pipeline.reduce_for_instances(
+        padded(features, np.nan), padded(truth > 0, True), grid(), config=CONFIGS[name]
+    )
+    np.testing.assert_allclose(found[:TOKENS], expected, rtol=0, atol=1e-6)
+
+
+def segment(features, mask, shape=GRID, count=3, *, config=PAPERS, pad=True, **options):
+    """Both steps of the instance stage on padded arrays."""
+    if pad:
+        features, mask = padded(features, 0.0), padded(mask, False)
+    mask = jnp.asarray(mask)
+    reduced = pipeline.reduce_for_instances(
+        jnp.asarray(features), mask, grid(shape), config=config
+    )
+    return pipeline.segment_instances(
+        reduced, mask, grid(shape), count, jax.random.key(0), config=config,
+        max_instances=MOST, **options,
+    )
+
+
+@pytest.mark.parametrize("solver", ["eigh", "lobpcg"])
+def test_padding_and_capacity_change_no_labels(solver):
+    features, truth = scene()
+    config = dataclasses.replace(PAPERS, solver=solver)
+    short = segment(features, truth > 0, config=config, pad=False)
+    long = segment(features, truth > 0, config=config, capacity=80)
+    np.testing.assert_array_equal(long.labels[:TOKENS], short.labels)
+    np.testing.assert_allclose(long.eigenvalues, short.eigenvalues, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(long.maps[:, :TOKENS], short.maps, rtol=0, atol=1e-4)
+    assert not np.asarray(long.labels)[TOKENS:].any()
+
+
+@pytest.mark.parametrize("metric", ["boc", "correlation", "mahalanobis"])
+def test_both_solvers_give_the_same_labels(metric):
+    features, truth = scene()
+    results = [
+        segment(features, truth > 0, config=dataclasses.replace(PAPERS, solver=s, metric=metric))
+        for s in ("eigh", "lobpcg", "auto")
+    ]
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.labels, results[0].labels)
+        np.testing.assert_allclose(other.eigenvalues, results[0].eigenvalues, atol=1e-5)
+    # Three objects of three kinds are told apart, but for their edges.
+    ious = oracles.matched_ious(np.asarray(results[0].labels)[:TOKENS], truth)
+    assert ious.mean() > 0.5
+
+
+def test_masks_and_counts_that_a_run_may_meet():
+    """All or nothing, fewer tokens than instances, one instance; never a crash or a NaN."""
+    features, truth = scene()
+    few = np.zeros(TOKENS, bool)
+    few[[30, 31]] = True
+    for mask in (np.zeros(TOKENS, bool), np.ones(TOKENS, bool), few, truth == 1):
+        for count in (1, MOST):
+            result = segment(features, mask, count=count)
+            labels = np.asarray(result.labels)[:TOKENS]
+            np.testing.assert_array_equal(labels > 0, mask)
+            assert labels.max() <= min(count, mask.sum())
+            assert np.isfinite(result.maps).all() and np.isfinite(result.eigenvalues).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2)])
+def test_grids_that_a_run_may_meet(shape):
+    features, _ = scene()
+    features = features[: shape[0] * shape[1]]
+    constant = np.ones_like(features)
+    for image in (features, constant, 0 * constant):
+        result = pipeline.segment_foreground(padded(image, 0.0), grid(shape), config=PAPERS)
+        assert np.isfinite(result.eigenvalues).all()
+        mask = np.asarray(result.mask)
+        assert not mask[len(image) :].any()
+        everything = segment(image, np.ones(len(image), bool), shape)
+        assert np.isfinite(everything.maps).all()
+        labels = np.asarray(everything.labels)[: len(image)]
+        assert labels.min() == 1 and labels.max() <= 3
+
+
+def test_scores_are_the_evaluations():
+    _, truth = scene()
+    labels = np.where(truth == 3, 1, np.where(truth == 1, 2, 0))
+    counted = np.ones(TOKENS, bool)
+    args = [jnp.asarray(x, jnp.int32) for x in (labels, truth)]
+    scores = pipeline.score_instances(*args, jnp.asarray(counted), max_instances=MOST)
+    np.testing.assert_allclose(scores.ious, [1, 0, 1, 0])
+    np.testing.assert_allclose(scores.mean, 2 / 3, rtol=1e-6)
+    score = pipeline.score_foreground(args[0] > 0, args[1], jnp.asarray(counted))
+    np.testing.assert_allclose(score, oracles.f_score(labels > 0, truth > 0), rtol=1e-6)
+
+
+def test_configurations_that_do_not_fit():
+    with pytest.raises(UserError, match=r"M=128 .*C=48.* --M=C/3") as error:
+        pipeline.check_config(Config(), 48)
+    assert "\n" not in str(error.value)
+    for wrong in (Config(M=0), Config(M=-1), Config(N=0)):
+        with pytest.raises(UserError):
+            pipeline.check_config(wrong, 384)
+    assert pipeline.check_config(Config(M=40, N=60), 48) == Config(M=40, N=40)
+    assert pipeline.check_config(Config(), 384) == Config()
+
+
+def test_sizes_are_few_and_close_above():
+    counts = range(1, 5000)
+    lengths = [pipeline.padded_tokens(count) for count in counts]
+    capacities = [pipeline.instance_capacity(count, 5000) for count in counts]
+    for sizes in (lengths, capacities):
+        assert all(size >= count for size, count in zip(sizes, counts, strict=True))
+    assert lengths == sorted(lengths) and len(set(lengths)) < 30
+    assert capacities == sorted(capacities) and len(set(capacities)) < 20
+    assert all(lengths[n - 1] < 1.125 * n for n in counts if n > 1024)
+    assert all(capacities[n - 1] < 1.25 * n for n in counts if n > 512)
+    assert pipeline.instance_capacity(700, 713) == 713
+    assert pipeline.instance_capacity(0, 5000) > 0
+
+
+def test_features_are_the_keys_without_padding():
+    config = ViTConfig(
+        hidden_size=12, num_layers=1, num_heads=2, mlp_size=16, patch_size=4, image_size=16
+    )
+    model = ViT(config, rngs=nnx.Rngs(0))
+    patches = jax.random.normal(jax.random.key(0), (15, config.patch_values))
+    found = pipeline.extract_features(model, patches, grid((3, 4)))
+    keys = jax.jit(lambda patches: model(patches, (3, 4)).keys)(patches)
+    expected = np.where(np.arange(15)[:, None] < 12, keys, 0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert not np.asarray(found)[12:].any()
