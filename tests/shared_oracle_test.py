@@ -11,17 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from specjax import (
-    affinity,
-    channels,
-    clustering,
-    evaluation,
-    foreground,
-    instances,
-    morphology,
-    pipeline,
-)
-from specjax.protocol import PAPER, REFERENCE
+import specjax
+from specjax import PAPER, REFERENCE
 from tests import oracles
 
 FILES = ["tiny_voc_2011000003", "voc_2011000006", "coco_000000142238"]
@@ -33,10 +24,11 @@ METRICS = {"boc": "", "l1": "manhattan_", "l2": "euclidean_"} | {
 TOKENS, CAPACITY, MOST = 1152, 448, 16
 SOLVERS = ("eigh", "lobpcg")
 
-_bipartition = jax.jit(foreground.bipartition, static_argnames=("solver", "break_ties"))
-_segments = jax.jit(instances.eigensegments, static_argnames=("solver", "break_ties"))
-_cluster = jax.jit(instances.cluster_eigensegments, static_argnames=("max_instances",))
-_kmeans = jax.jit(clustering.kmeans, static_argnames=("max_clusters",))
+_bipartition = jax.jit(specjax.bipartition, static_argnames=("solver", "break_ties"))
+_segments = jax.jit(specjax.eigensegments, static_argnames=("solver", "break_ties"))
+_cluster = jax.jit(specjax.cluster_eigensegments, static_argnames=("max_instances",))
+_scores = jax.jit(specjax.instance_scores, static_argnames=("max_instances",))
+_kmeans = jax.jit(specjax.kmeans, static_argnames=("max_clusters",))
 
 
 @dataclasses.dataclass
@@ -107,39 +99,38 @@ def load(folder, name):
 
 
 def test_histograms(case):
-    histogram = jax.jit(channels.channel_histogram)
+    histogram = jax.jit(specjax.channel_histogram)
     np.testing.assert_array_equal(histogram(jnp.asarray(case["features"])), case["inst_hist"])
     np.testing.assert_array_equal(histogram(case.unit), case["fgbg_hist"])
 
 
 def test_entropies(case):
-    ours = channels.channel_entropy(case.unit, rule=REFERENCE.foreground_entropy)
+    ours = specjax.channel_entropy(case.unit, rule=REFERENCE.foreground_entropy)
     np.testing.assert_allclose(ours, case["fgbg_entropy"], rtol=1e-5)
     raw = jnp.asarray(case["features"])
-    ours = channels.channel_entropy(raw, rule=REFERENCE.instance_entropy)
+    ours = specjax.channel_entropy(raw, rule=REFERENCE.instance_entropy)
     np.testing.assert_allclose(ours, case["inst_entropy"], rtol=1e-5)
 
 
 def test_channel_reduction(case):
     raw = jnp.asarray(case["features"])
     for protocol in (REFERENCE, PAPER):
-        ours = channels.noise_channel_reduction(
-            raw, keep=case.kept, rule=protocol.instance_entropy
-        )
+        rule = protocol.instance_entropy
+        ours = specjax.noise_channel_reduction(raw, keep=case.kept, rule=rule)
         assert set(np.asarray(ours)) == set(case["ncr_channels"])
-    reduced = channels.normalize_tokens(raw[:, case["ncr_channels"]])
+    reduced = specjax.normalize_tokens(raw[:, case["ncr_channels"]])
     keep = len(case["dcr_indices"])
-    ours = channels.deviation_channel_reduction(reduced, keep=keep)
+    ours = specjax.deviation_channel_reduction(reduced, keep=keep)
     assert set(np.asarray(ours)) == set(case["dcr_indices"])
     scale = np.sqrt(1 - 1 / case.tokens)
-    deviation = channels.channel_deviation(reduced)
+    deviation = specjax.channel_deviation(reduced)
     np.testing.assert_allclose(deviation, case["dcr_std"] * scale, rtol=1e-4)
 
 
 def test_instance_features(case):
     """From raw features to F'', whose channels come in another order: compared by products."""
-    config = pipeline.Config(M=case.kept, N=len(case["dcr_indices"]), protocol=REFERENCE)
-    ours = pipeline.reduce_for_instances(
+    config = specjax.Config(M=case.kept, N=len(case["dcr_indices"]), protocol=REFERENCE)
+    ours = specjax.reduce_for_instances(
         case.pad(case["features"]), case.pad(case.mask), case.grid, config=config
     )
     ours, theirs = np.asarray(ours)[: case.tokens], case["inst_feats_masked"]
@@ -171,16 +162,16 @@ def test_bipartition(case, splits):
 
 def test_foreground_graph(with_affinities):
     case = with_affinities
-    ours = foreground.foreground_graph(case.unit[:, case["fgbg_channels"]])
+    ours = specjax.foreground_graph(case.unit[:, case["fgbg_channels"]])
     np.testing.assert_allclose(ours, case["fgbg_affinity"], rtol=0, atol=1e-5)
 
 
 @jax.jit
 def _postprocess(mask, grid):
-    inverted = foreground.invert_if_background(mask, grid)
-    filled = morphology.fill_holes(inverted, grid)
-    no_small = morphology.drop_small_regions(filled, grid, area=REFERENCE.region_area)
-    mask = foreground.postprocess(
+    inverted = specjax.invert_if_background(mask, grid)
+    filled = specjax.fill_holes(inverted, grid)
+    no_small = specjax.drop_small_regions(filled, grid, area=REFERENCE.region_area)
+    mask = specjax.postprocess(
         mask, grid, median_size=REFERENCE.foreground_median, area=REFERENCE.region_area
     )
     return inverted, no_small, mask
@@ -200,14 +191,14 @@ def test_f_score(case):
         mask = case[key].ravel() > 0
         if key == "segmap" and case["inverted"]:
             mask = ~mask
-        ours = evaluation.f_score(jnp.asarray(mask), truth, counted=counted)
+        ours = specjax.f_score(jnp.asarray(mask), truth, counted=counted)
         np.testing.assert_allclose(ours, case[name], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_affinities(with_affinities, metric):
     features = jnp.asarray(with_affinities["inst_feats_masked"])
-    ours = affinity.affinity_matrix(features, metric=metric)
+    ours = specjax.affinity_matrix(features, metric=metric)
     theirs = with_affinities[(METRICS[metric] or "boc_") + "affinity"]
     tolerance = 1e-4 if metric == "mahalanobis" else 1e-5
     np.testing.assert_allclose(ours / ours.max(), theirs, rtol=0, atol=tolerance)
@@ -217,7 +208,7 @@ def test_affinities(with_affinities, metric):
 def test_eigenvalues_and_labels(case, metric):
     """Eigenvalues as stored below the metric's degenerate one; both solvers' labels alike."""
     mask, features = case.pad(case.mask), case.pad(case["inst_feats_masked"])
-    graph = instances.instance_graph(features, mask, case.grid, metric=metric, capacity=CAPACITY)
+    graph = specjax.instance_graph(features, mask, case.grid, metric=metric, capacity=CAPACITY)
     results = [_segments(*graph, mask, case.grid, solver=s, break_ties=False) for s in SOLVERS]
     stored = case[(METRICS[metric] or "inst_") + "eigenvalues"]
     background = oracles.affinity(case["inst_feats_masked"], metric)[~case.mask]
@@ -243,7 +234,7 @@ def test_miou_of_stored_labels(case, metric):
     labels = case.pad(case[prefix + "labels"].ravel().astype(np.int32))
     truth = case.pad(case.truth.astype(np.int32))
     counted = jnp.arange(TOKENS) < case.tokens
-    scores = pipeline.score_instances(labels, truth, counted, max_instances=MOST)
+    scores = _scores(labels, truth, counted=counted, max_instances=MOST)
     np.testing.assert_allclose(scores.mean, case[prefix + "miou"], rtol=0, atol=1e-6)
 
 

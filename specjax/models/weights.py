@@ -30,10 +30,6 @@ from specjax.models.vit import ViT, ViTConfig
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order they are tried
 
-# The name of the backbone that comes with the package, and where it lies.
-BUILT_IN = "specjax-mini"
-_ASSETS = pathlib.Path(__file__).resolve().parents[1] / "assets"
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
@@ -64,8 +60,8 @@ def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -
 
     Args:
         source: A folder with `model.safetensors` or `pytorch_model.bin` (tried in that order) and
-            `config.json`; "specjax-mini", the backbone of the package; a single `.safetensors`,
-            `.bin`, `.pth` or `.pt` file; or a hub id `owner/name`. What exists locally wins over the hub. For a single file, a `config.json`
+            `config.json`; a single `.safetensors`, `.bin`, `.pth` or `.pt` file; or a hub id
+            `owner/name`. What exists locally wins over the hub. For a single file, a `config.json`
             beside it is used when it describes a ViT. Without one the config is inferred from the
             shapes of the tensors, assuming heads of 64 channels. Mean and deviation of the colours
             come from `preprocessor_config.json` where there is one, else from ImageNet.
@@ -76,8 +72,6 @@ def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -
             or its tensors do not account for every parameter and every key.
     """
     path = pathlib.Path(os.path.expanduser(source))
-    if str(source) == BUILT_IN and not path.exists():
-        path = _ASSETS / BUILT_IN
     try:
         if path.is_dir():
             return _load_folder(path, str(source))
