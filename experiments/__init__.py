@@ -1,1 +1,7 @@
 """Binaries that stream datasets through specjax and report scores."""
+
+import os
+
+# On a CPU, `jnp.linalg.eigh` runs in OpenBLAS, whose threads fight XLA's for the cores: matrices
+# of this size are many times slower with two threads than with one. Read once, when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -34,13 +34,17 @@ COLUMNS = {
 }
 
 
-def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: str) -> runner.Job:
-    """The job of segmenting instances under each of `metrics`."""
+def check(options, dataset) -> None:
+    """Raises UserError where the number of instances is neither given nor annotated."""
     if options.num_instances is None and not dataset.annotated:
         raise UserError(
             f"dataset {dataset.name!r} has no annotation to count instances in: give"
             " --num_instances=3, or another number"
         )
+
+
+def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: str) -> runner.Job:
+    """The job of segmenting instances under each of `metrics`."""
     config, warnings = runner.instance_config(options, backbone)
     configs = {metric: dataclasses.replace(config, metric=metric) for metric in metrics}
     common = {"M": config.M, "N": config.N, "protocol": options.protocol.name}
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     options = shared.read(flags.FLAGS)
     metrics = shared.metric_names(flags.FLAGS.metric)
-    return runner.run(options, lambda *parts: make_job(*parts, metrics, "instance"))
+    return runner.run(options, lambda *parts: make_job(*parts, metrics, "instance"), check)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     elif options.dataset == "folder" and not options.data_dir:
         raise UserError("no images given: name a folder, an image, a glob or a text list of paths")
     metrics = shared.metric_names(flags.FLAGS.metric)
-    return runner.run(options, lambda *parts: instance.make_job(*parts, metrics, "segment"))
+    return runner.run(
+        options, lambda *parts: instance.make_job(*parts, metrics, "segment"), instance.check
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from specjax.pipeline import extract_features, padded_tokens
 _RANDOM_SEED = 0
 # The graph of so many tokens takes 1.6 GB, and solving it several times that.
 MAX_TOKENS = 20_000
+# Magnitudes between which squares, and their sums, stay inside the range of float32.
+_SMALLEST, _LARGEST = 1e-15, 1e15
 # A features file may not claim more than this many bytes.
 _MAX_FEATURE_BYTES = 2**31
 
@@ -237,4 +239,9 @@ def _checked(path, features, grid, patch_size):
     features = features.astype(np.float32)
     if not np.isfinite(features).all():
         raise UserError(f"{path}: features hold NaN or infinite values")
+    if not _SMALLEST < np.abs(features).max() < _LARGEST:
+        raise UserError(
+            f"{path}: the largest feature is {np.abs(features).max():g}, and its square would leave"
+            " the range of float32; scale the features"
+        )
     return features, (rows, columns), patch_size

@@ -93,17 +93,22 @@ def cache_compiled_programs() -> None:
 
 
 def run(
-    options: Options, make_job: Callable[[Options, Dataset, Backbone, Stopwatch], Job]
+    options: Options,
+    make_job: Callable[[Options, Dataset, Backbone, Stopwatch], Job],
+    check: Callable[[Options, Dataset], None] = lambda options, dataset: None,
 ) -> int:
     """Do the job; the exit status is 1 where an image failed.
 
     Args:
         options: the shared flags.
         make_job: called once the dataset and the backbone are open.
+        check: raises UserError where the flags do not suit the dataset, before a backbone is
+            loaded or even downloaded.
     """
     start = time.perf_counter()
     watch = Stopwatch()
     dataset = options.open_dataset()
+    check(options, dataset)
     with watch("load backbone"):
         backbone = open_backbone(options, dataset)
     job = make_job(options, dataset, backbone, watch)
