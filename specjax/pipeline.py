@@ -183,9 +183,9 @@ def segment_instances(
 ) -> InstanceResult:
     """The instance graph, its eigensegments and their clusters, for one image.
 
-    A few jitted parts, so that metrics and image sizes share what does not depend on them. `reduced` comes from
-    `reduce_for_instances`; `capacity` bounds the foreground's tokens (`instance_capacity`) and
-    `max_instances` the number of instances, both static.
+    A few jitted parts, so that metrics and image sizes share what does not depend on them.
+    `reduced` comes from `reduce_for_instances`; `capacity` bounds the foreground's tokens
+    (`instance_capacity`) and `max_instances` the number of instances, both static.
     """
     members = _members(reduced, foreground, grid, metric=config.metric, capacity=capacity)
     graph, nodes = _graph(*members, metric=config.metric)

@@ -67,8 +67,6 @@ def test_features_without_a_way_to_tell_tokens_apart(world, tmp_path):
     patterns = {
         "zero": lambda index, grid: np.zeros((grid[0] * grid[1], 48)),
         "constant": lambda index, grid: np.full((grid[0] * grid[1], 48), 3.0),
-        "huge": lambda index, grid: 1e30 * noise(index, grid),
-        "small": lambda index, grid: 1e-30 * noise(index, grid),
     }
     for name, make in patterns.items():
         given = write_features(tmp_path / name / "features", maps, make)
@@ -127,3 +125,16 @@ def test_more_instances_than_foreground_tokens(world, tmp_path):
         (line,) = finished.lines.values()
         assert line["num_instances"] == 6 and len(line["ious"]) == 6
         assert line["num_foreground"] == 2 and 1 <= line["num_clusters"] <= 2
+
+
+def test_features_whose_squares_leave_the_range_are_refused(world, tmp_path):
+    maps = world.maps["voc"]
+    flags = ["--dataset=voc", f"--data_dir={world.folder / 'voc'}", "--N=16"]
+    for factor in (1e30, 1e-30):
+        given = write_features(
+            tmp_path / f"{factor:g}" / "features",
+            maps,
+            lambda index, grid, factor=factor: factor * noise(index, grid),
+        )
+        finished = run("instance", tmp_path / f"{factor:g}_out", *flags, given)
+        assert_refused(finished, "scale the features")

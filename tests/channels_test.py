@@ -12,6 +12,8 @@ from tests import oracles
 
 TOKENS, PADDED = 60, 75
 
+entropy = jax.jit(channels.channel_entropy, static_argnames=("bins", "rule"))
+
 
 @pytest.fixture(scope="module")
 def features():
@@ -63,7 +65,7 @@ def test_histogram_in_float64(features):
 
 
 def test_entropy(features):
-    ours = np.asarray(channels.channel_entropy(jnp.asarray(features)))
+    ours = np.asarray(entropy(jnp.asarray(features)))
     np.testing.assert_allclose(ours, oracles.entropy(features), rtol=1e-5, atol=1e-6)
     assert ours[4] == ours[5] == 0.0
     assert (ours >= 0).all() and (ours <= np.log2(30)).all()
@@ -72,15 +74,15 @@ def test_entropy(features):
 
 def test_entropies_of_the_reference_protocol(features):
     x = jnp.asarray(features)
-    ours = channels.channel_entropy(x, rule=REFERENCE.foreground_entropy)
+    ours = entropy(x, rule=REFERENCE.foreground_entropy)
     expected = oracles.released_entropy(features, empty=5.0)
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
     assert (expected == 5.0).any()
     full = np.repeat(np.arange(30), 2).astype(np.float32)[:, None]
-    ours = channels.channel_entropy(jnp.asarray(full), rule=REFERENCE.foreground_entropy)
+    ours = entropy(jnp.asarray(full), rule=REFERENCE.foreground_entropy)
     np.testing.assert_allclose(ours, oracles.released_entropy(full, empty=5.0), rtol=1e-5)
     assert ours[0] < 5.0
-    ours = channels.channel_entropy(x, rule=REFERENCE.instance_entropy)
+    ours = entropy(x, rule=REFERENCE.instance_entropy)
     np.testing.assert_allclose(
         ours, oracles.released_entropy(features, smoothing=1e-6), rtol=1e-5
     )
@@ -112,7 +114,7 @@ def test_normalisation(features):
 @pytest.mark.parametrize("keep", [1, 5, 12])
 def test_selection(features, keep):
     x = jnp.asarray(features)
-    order = np.argsort(np.asarray(channels.channel_entropy(x)), kind="stable")
+    order = np.argsort(np.asarray(entropy(x)), kind="stable")
     np.testing.assert_array_equal(channels.noise_channel_reduction(x, keep=keep), order[:keep])
     order = np.argsort(-np.std(features, axis=0), kind="stable")
     np.testing.assert_array_equal(channels.deviation_channel_reduction(x, keep=keep), order[:keep])
@@ -128,7 +130,7 @@ def test_one_token():
     np.testing.assert_array_equal(
         channels.channel_histogram(x), oracles.histogram(np.asarray(x))
     )
-    np.testing.assert_array_equal(channels.channel_entropy(x), np.zeros(3))
+    np.testing.assert_array_equal(entropy(x), np.zeros(3))
     np.testing.assert_array_equal(channels.channel_deviation(x), np.zeros(3))
     np.testing.assert_array_equal(channels.noise_channel_reduction(x, keep=2), [0, 1])
 
@@ -136,11 +138,11 @@ def test_one_token():
 def test_entropy_ignores_the_order_of_tokens(features):
     shuffled = np.random.default_rng(3).permutation(features)
     np.testing.assert_array_equal(
-        channels.channel_entropy(jnp.asarray(shuffled)),
-        channels.channel_entropy(jnp.asarray(features)),
+        entropy(jnp.asarray(shuffled)), entropy(jnp.asarray(features))
     )
 
 
+@jax.jit
 def all_operations(x, valid=None):
     return (
         channels.channel_histogram(x, valid=valid),
@@ -181,10 +183,10 @@ def test_gradients_are_finite(features):
     def scores(x):
         deviation = jnp.sum(channels.channel_deviation(x, valid=valid))
         first = channels.normalize_tokens(x)[:, 0]
-        return deviation + jnp.sum(first), jnp.sum(channels.channel_entropy(x, valid=valid))
+        entropies = channels.channel_entropy(x, valid=valid)
+        return jnp.stack([deviation + jnp.sum(first), jnp.sum(entropies)])
 
-    for part in range(2):
-        gradient = jax.grad(lambda x, part=part: scores(x)[part])(x)
+    for part, gradient in enumerate(jax.jit(jax.jacrev(scores))(x)):
         assert np.isfinite(gradient).all()
         # Entropy is piecewise constant; deviation and direction are not.
         assert bool(jnp.any(gradient != 0)) == (part == 0)

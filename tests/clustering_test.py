@@ -33,6 +33,7 @@ def mask():
 
 
 def run(points, mask, clusters, seed=0):
+    clusters = jnp.asarray(clusters)
     return cluster(jnp.asarray(points), clusters, jax.random.key(seed), mask=jnp.asarray(mask))
 
 
@@ -90,7 +91,7 @@ def test_the_bound_on_clusters_changes_nothing(mask):
         points = points_of(kind)
         for clusters in (2, 5):
             key = jax.random.key(3)
-            wide = larger(jnp.asarray(points), clusters, key, mask=jnp.asarray(mask))
+            wide = larger(jnp.asarray(points), jnp.asarray(clusters), key, mask=jnp.asarray(mask))
             narrow = run(points, mask, clusters, 3)
             np.testing.assert_array_equal(wide.labels, narrow.labels)
             np.testing.assert_allclose(wide.inertia, narrow.inertia, rtol=1e-5)
@@ -109,7 +110,7 @@ def test_padding_changes_nothing():
     points, length = points_of("groups"), 70
     mask = np.arange(TOKENS) < length
     for clusters in (3, 5):
-        short = cluster(jnp.asarray(points[:length]), clusters, jax.random.key(0))
+        short = cluster(jnp.asarray(points[:length]), jnp.asarray(clusters), jax.random.key(0))
         long = run(points, mask, clusters)
         np.testing.assert_array_equal(long.labels[:length], short.labels)
         np.testing.assert_allclose(long.inertia, short.inertia, rtol=1e-5)

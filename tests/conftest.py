@@ -6,7 +6,7 @@ import pathlib
 # Before numpy and jax are loaded, for the reason that experiments/__init__.py gives.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from jaxtyping import install_import_hook  # noqa: E402
+from jaxtyping import install_import_hook
 
 install_import_hook("specjax", "beartype.beartype")
 

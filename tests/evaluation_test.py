@@ -81,20 +81,28 @@ def test_instance_scores(cases):
     assert found.mean[-1] == 1.0
 
 
+def score(labels, truth, counted):
+    """One image of any length, the rest not counted."""
+    arrays = [np.resize(np.asarray(x), TOKENS) for x in (labels, truth, counted)]
+    arrays[2][len(labels) :] = False
+    labels, truth, counted = (x[0] for x in stacked([arrays]))
+    return instance_scores(labels, truth, counted=counted, max_instances=MOST)
+
+
 def test_void_is_neither_prediction_nor_truth():
-    labels = jnp.asarray([1, 1, 1, 2, 2, 0])
-    truth = jnp.asarray([1, 1, 0, 0, 2, 2])
-    counted = jnp.asarray([True, True, False, False, True, True])
-    scores = instance_scores(labels, truth, counted=counted, max_instances=3)
-    np.testing.assert_allclose(scores.ious, [1.0, 0.5, 0.0])
+    labels, truth = [1, 1, 1, 2, 2, 0], [1, 1, 0, 0, 2, 2]
+    counted = [True, True, False, False, True, True]
+    scores = score(labels, truth, counted)
+    np.testing.assert_allclose(scores.ious[:3], [1.0, 0.5, 0.0])
     np.testing.assert_allclose(scores.mean, 0.75)
-    score = evaluation.f_score(labels > 0, truth > 0, counted=counted)
-    np.testing.assert_allclose(score, 6 / 7, rtol=1e-6)
+    masks = (jnp.asarray(x) > 0 for x in (labels, truth))
+    ours = evaluation.f_score(*masks, counted=jnp.asarray(counted))
+    np.testing.assert_allclose(ours, 6 / 7, rtol=1e-6)
 
 
 def test_greedy_matching_would_be_worse():
     """The optimum gives up the best pair for a better sum."""
-    truth = jnp.asarray([1] * 10 + [2] * 6)
-    labels = jnp.asarray([1] * 6 + [2] * 4 + [1] * 5 + [0])
-    scores = instance_scores(labels, truth, counted=jnp.ones(16, bool), max_instances=4)
-    np.testing.assert_allclose(scores.ious, [4 / 10, 5 / 12, 0, 0], rtol=1e-6)
+    truth = [1] * 10 + [2] * 6
+    labels = [1] * 6 + [2] * 4 + [1] * 5 + [0]
+    scores = score(labels, truth, [True] * 16)
+    np.testing.assert_allclose(scores.ious[:3], [4 / 10, 5 / 12, 0], rtol=1e-6)

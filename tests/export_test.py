@@ -9,9 +9,8 @@ import pytest
 from specjax.models.export import file_tensors, save_checkpoint
 from specjax.models.vit import ViTConfig
 from specjax.models.weights import load_checkpoint, random_checkpoint
-from tests.weights_test import HF_NAMES
+from tests.weights_test import HF_NAMES, model_leaves
 from tests.weights_test import file_tensors as expected_tensors
-from tests.weights_test import model_leaves
 
 TINY = ViTConfig(
     hidden_size=48, num_layers=2, num_heads=3, mlp_size=96, patch_size=16, image_size=64

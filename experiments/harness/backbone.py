@@ -239,9 +239,10 @@ def _checked(path, features, grid, patch_size):
     features = features.astype(np.float32)
     if not np.isfinite(features).all():
         raise UserError(f"{path}: features hold NaN or infinite values")
-    if not _SMALLEST < np.abs(features).max() < _LARGEST:
+    largest = np.abs(features).max()
+    if largest > 0 and not _SMALLEST < largest < _LARGEST:
         raise UserError(
-            f"{path}: the largest feature is {np.abs(features).max():g}, and its square would leave"
-            " the range of float32; scale the features"
+            f"{path}: the largest feature is {largest:g}, and its square would leave the range of"
+            " float32; scale the features"
         )
     return features, (rows, columns), patch_size
