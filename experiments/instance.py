@@ -33,6 +33,15 @@ COLUMNS = {
     "instances": "instances",
 }
 
+# Without annotation no image is scored, and all count as images without (annotated) instances.
+UNSCORED_COLUMNS = {
+    "metric": "metric",
+    "M": "M",
+    "N": "N",
+    "protocol": "protocol",
+    "images_without_instances": "images",
+}
+
 
 def check(options, dataset) -> None:
     """Raises UserError where the number of instances is neither given nor annotated."""
@@ -69,7 +78,7 @@ def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: st
             "miou_instances": None,
             **aggregate(lines),
         },
-        columns=COLUMNS,
+        columns=COLUMNS if dataset.annotated else UNSCORED_COLUMNS,
         warnings=warnings,
     )
 
