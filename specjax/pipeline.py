@@ -228,9 +228,9 @@ def score_foreground(
 
 
 def padded_tokens(tokens: int) -> int:
-    """Length to pad an image's tokens to: a multiple of 128, of 256 from 2,048 on, and so on.
+    """Length to pad an image's tokens to: a multiple of 256, of 512 from 4,096 on, and so on.
 
-    Beyond 1,024 tokens that is less than an eighth more than asked for.
+    Beyond 2,048 tokens that is less than an eighth more than asked for.
     """
     return _round_up(tokens, parts=8)
 
@@ -238,13 +238,15 @@ def padded_tokens(tokens: int) -> int:
 def instance_capacity(foreground_tokens: int, tokens: int) -> int:
     """Size of the instance graph for so many foreground tokens, in steps of at least 256.
 
-    Beyond 1,024 it is less than a quarter more than asked for. Smaller graphs cost next to
-    nothing, so they share few programs.
+    Beyond 1,024 it is less than a quarter more than asked for.
     """
-    return min(_round_up(foreground_tokens, parts=4, least=256), tokens)
+    return min(_round_up(foreground_tokens, parts=4), tokens)
 
 
-def _round_up(count: int, *, parts: int, least: int = 128) -> int:
-    """To a multiple of `least`, and of 1/parts of the power of two below `count`."""
-    step = max(least, (1 << max(count - 1, 1).bit_length() - 1) // parts)
+def _round_up(count: int, *, parts: int) -> int:
+    """To a multiple of 256, and of 1/parts of the power of two below `count`.
+
+    Small sizes cost little to compute and much to compile, so they share few programs.
+    """
+    step = max(256, (1 << max(count - 1, 1).bit_length() - 1) // parts)
     return max(-(-count // step), 1) * step

@@ -30,12 +30,12 @@ def refused(folder, *words):
 
 
 def test_what_is_saved_is_read(tmp_path):
-    array = np.random.default_rng(0).normal(size=(128, 4)).astype(np.float32)
+    array = np.random.default_rng(0).normal(size=(256, 4)).astype(np.float32)
     save_features(tmp_path / "b" / "a.1.npz", Features(array, (2, 3), 16, (33, 50)))
     found = stored(tmp_path, ["b/a.1"]).features("b/a.1", IMAGE)
     assert found.grid == (2, 3) and found.patch_size == 16 and found.image_size == (33, 50)
     np.testing.assert_array_equal(found.array[:6], array[:6])
-    assert found.array.shape == (128, 4) and not np.any(found.array[6:])
+    assert found.array.shape == (256, 4) and not np.any(found.array[6:])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])

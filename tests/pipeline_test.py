@@ -212,7 +212,7 @@ def test_sizes_are_few_and_close_above():
         assert all(size >= count for size, count in zip(sizes, counts, strict=True))
     assert lengths == sorted(lengths) and len(set(lengths)) < 30
     assert capacities == sorted(capacities) and len(set(capacities)) < 20
-    assert all(lengths[n - 1] < 1.125 * n for n in counts if n > 1024)
+    assert all(lengths[n - 1] < 1.125 * n for n in counts if n > 2048)
     assert all(capacities[n - 1] < 1.25 * n for n in counts if n > 1024)
     assert pipeline.instance_capacity(700, 713) == 713
     assert pipeline.instance_capacity(0, 5000) > 0
