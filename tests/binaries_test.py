@@ -101,7 +101,7 @@ def test_instance_on_every_dataset(world, tmp_path, dataset):
     result = finished.summary["results"][0]
     row = finished.stdout.splitlines()[2].split()
     if dataset == "folder":
-        assert row == ["boc", "16", "16", "paper", "-", "-", "-", "-", "0", "0"]
+        assert row == ["boc", "16", "16", "paper", "2"]
     else:
         assert row[:4] == ["boc", "16", "16", "paper"]
         assert [float(cell) / 100 for cell in row[4:8]] == pytest.approx(
