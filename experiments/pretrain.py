@@ -40,17 +40,17 @@ def define() -> None:
         "Where the backbone, the training state and the log go.",
     )
     flags.DEFINE_bool("overwrite", False, "Start anew instead of going on from a saved state.")
-    integer("steps", 2400, "Training steps, of about 1,700 tokens each.", lower_bound=1)
+    integer("steps", 8000, "Training steps, of about 1,500 tokens each.", lower_bound=1)
     integer("seed", 0, "Seed of the first weights and of the scenes.", lower_bound=0)
     flags.DEFINE_float("learning_rate", 1e-3, "Highest learning rate of AdamW.", lower_bound=0.0)
-    integer("layers", 5, "Blocks of the ViT.", lower_bound=1)
+    integer("layers", 6, "Blocks of the ViT.", lower_bound=1)
     integer("mlp_size", 768, "Width of a block's perceptron.", lower_bound=1)
     integer("hidden_size", 384, "Channels: 6 heads share them.", lower_bound=6)
     integer("workers", 1, "Processes that draw scenes.", lower_bound=1)
     integer("log_every", 50, "Steps between lines of the log.", lower_bound=1)
-    integer("save_every", 200, "Steps between saved states.", lower_bound=1)
+    integer("save_every", 500, "Steps between saved states.", lower_bound=1)
     integer(
-        "validate_every", 400, "Steps between spectral scores on validation scenes.", lower_bound=1
+        "validate_every", 1000, "Steps between spectral scores on validation scenes.", lower_bound=1
     )
 
 

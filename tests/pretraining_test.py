@@ -12,7 +12,7 @@ from experiments import pretrain
 from experiments.datasets.records import passes_paper_rule
 from experiments.pretraining import batches as batches_module
 from experiments.pretraining.batches import Batch, draw_batch, object_places, prepare
-from experiments.pretraining.objective import regression_loss, targets
+from experiments.pretraining.objective import regression_loss, scene_loss, structure_loss, targets
 from experiments.pretraining.training import Trainer
 from specjax.errors import UserError
 from specjax.models.config import ViTConfig
@@ -57,6 +57,34 @@ def test_loss_is_a_weighted_mean_of_squares():
     assert float(loss) == pytest.approx(total / weights, rel=1e-5)
 
 
+def test_structure_loss_is_a_weighted_mean_over_pairs():
+    rng = np.random.default_rng(0)
+    keys = rng.normal(size=(2, 5, 6)).astype(np.float32)
+    instances = rng.integers(0, 3, (2, 5)).astype(np.int32)
+    total = weights = 0.0
+    for image in range(2):
+        similarity = cosines(keys[image])
+        for i, one in enumerate(instances[image]):
+            for j, other in enumerate(instances[image]):
+                if one and other:
+                    wanted, weight = (0.95 if one == other else 0.1), 2.0
+                else:
+                    wanted, weight = (0.8 if one == other else -0.2), 1.0
+                total += weight * (similarity[i, j] - wanted) ** 2
+                weights += weight
+    loss = structure_loss(jnp.asarray(keys), jnp.asarray(instances))
+    assert float(loss) == pytest.approx(total / weights, rel=1e-5)
+
+
+def test_scene_loss_leaves_the_first_block_alone():
+    rng = np.random.default_rng(0)
+    blocks = [jnp.asarray(rng.normal(size=(2, 4, 6)), jnp.float32) for _ in range(4)]
+    _, instances, places, _ = tiny_batch()
+    gradients = jax.grad(scene_loss)(blocks, jnp.asarray(instances), jnp.asarray(places))
+    moved = [float(jnp.max(jnp.abs(gradient))) > 0 for gradient in gradients]
+    assert moved == [False, True, True, True]
+
+
 def test_places_are_centres_and_sizes():
     labels = np.zeros((4, 8), int)
     labels[1:3, 2:6] = 2
@@ -67,7 +95,7 @@ def test_places_are_centres_and_sizes():
 
 def test_drawn_batches_follow_the_test_rule_and_differ():
     first, maps = draw_batch(0, 0)
-    assert first.shape == (12, 192, 192, 3)
+    assert first.shape == (6, 256, 256, 3)
     assert all(passes_paper_rule(labels) for labels in maps)
     again, _ = draw_batch(0, 0)
     np.testing.assert_array_equal(first, again)
@@ -80,9 +108,9 @@ def test_prepared_tokens_carry_their_own_object():
     labels[0, :, 32:] = 1
     batch = prepare(pixels, labels, np.random.default_rng(0))
     assert batch.patches.shape == (1, 6, 768) and batch.grid == (2, 3)
-    columns = np.flatnonzero(batch.foreground[0].reshape(2, 3)[0])
+    columns = np.flatnonzero(batch.instances[0].reshape(2, 3)[0])
     assert columns.tolist() in ([2], [0])
-    x = batch.places[0, batch.foreground[0], 0]
+    x = batch.places[0, batch.instances[0] > 0, 0]
     np.testing.assert_allclose(x, (columns[0] + 0.5) / 3, atol=1e-6)
 
 
@@ -116,8 +144,8 @@ def tiny_batch(seed=0):
     rng = np.random.default_rng(seed)
     return Batch(
         rng.normal(size=(2, 4, 768)).astype(np.float32),
+        rng.integers(0, 3, (2, 4)).astype(np.int32),
         rng.random((2, 4, 3)).astype(np.float32),
-        rng.random((2, 4)) < 0.5,
         (2, 2),
     )
 

@@ -17,8 +17,11 @@ from experiments.datasets import scenes
 from experiments.datasets.records import passes_paper_rule
 from specjax import images
 
-# Height, width and number of images of a batch, in turn: about as many tokens in each.
-SHAPES = ((192, 192, 12), (160, 224, 12), (224, 160, 12), (256, 320, 5), (320, 256, 5))
+# Height, width and number of images of a batch, in turn: about 1,500 tokens in each.
+SHAPES = (
+    (256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4), (384, 512, 2),
+    (512, 384, 2),
+)
 PATCH_SIZE = 16
 _BLOCK = 40
 _PASSES = 3
@@ -29,15 +32,15 @@ class Batch(NamedTuple):
 
     Attributes:
         patches: float32 [images, tokens, values], normalised.
-        places: float32 [images, tokens, 3], centre (x, y) and root of the area of the object that
-            a token belongs to, as fractions of the image; 0 on background.
-        foreground: bool [images, tokens].
+        instances: int32 [images, tokens], the object that a token belongs to, 0 on background.
+        places: float32 [images, tokens, 3], centre (x, y) and root of the area of that object, as
+            fractions of the image; 0 on background.
         grid: rows and columns.
     """
 
     patches: np.ndarray
+    instances: np.ndarray
     places: np.ndarray
-    foreground: np.ndarray
     grid: tuple[int, int]
 
 
@@ -98,19 +101,19 @@ def draw_batch(seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def prepare(pixels: np.ndarray, instances: np.ndarray, rng: np.random.Generator) -> Batch:
+def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> Batch:
     """Change colours and side at random, and cut into tokens."""
     height, width = pixels.shape[1] // PATCH_SIZE, pixels.shape[2] // PATCH_SIZE
-    patches, places, foreground = [], [], []
-    for image, labels in zip(pixels, instances, strict=True):
+    patches, instances, places = [], [], []
+    for image, labels in zip(pixels, maps, strict=True):
         if rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
         patches.append(images.patchify(images.normalize(_recoloured(image, rng)), PATCH_SIZE))
         # The pixel that stands for a token in scoring: its first.
         tokens = labels[::PATCH_SIZE, ::PATCH_SIZE][:height, :width].ravel()
         places.append(object_places(labels)[tokens])
-        foreground.append(tokens > 0)
-    return Batch(np.stack(patches), np.stack(places), np.stack(foreground), (height, width))
+        instances.append(tokens.astype(np.int32))
+    return Batch(np.stack(patches), np.stack(instances), np.stack(places), (height, width))
 
 
 def object_places(labels: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""What the keys of the last block should be: an object's place, or the background's pattern.
+"""What keys should be: alike on one object, less on two, least on object and background.
 
-The spectral method needs features in which tokens of one object are alike, tokens of different
-objects less, and object and background least. Such features are written down here, channel by
-channel, and regressed:
+That is what the spectral method needs of features, and drawn scenes come with the truth. The loss
+has two parts. The first writes such features down, channel by channel, and the last block's keys
+are regressed to them:
 
     object      sqrt(1 - s) * sqrt(2) * cos(w . place + phase) - sqrt(s) * pattern
     background  pattern
@@ -11,20 +11,30 @@ with random w, phase and a pattern of random signs. The cosines are random Fouri
 similarity of two objects falls with the distance of their places like a Gaussian, in any subset
 of the channels, and so in the one that entropy and deviation happen to keep. `s` is what all
 objects share, the opposite of the background.
+
+The second asks for the structure alone: the cosine similarities of keys, of the last block and of
+the inner ones too, which learn to group tokens several times sooner than under the last block's
+loss alone.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 # Distances, as fractions of the image, at which places count as different: x, y and size.
 _SCALES = (0.18, 0.18, 0.25)
 _SHARED = 0.4
 _BACKGROUND_WEIGHT = 0.7
+# Wanted cosine similarities, and how much a pair of foreground tokens counts (others count 1).
+_SAME, _OTHER, _MIXED, _BACKGROUND = 0.95, 0.1, -0.2, 0.8
+_FOREGROUND_PAIR_WEIGHT = 2.0
+# Weight of the last block's structure beside its regression, and of an inner block's.
+_LAST_STRUCTURE, _INNER_STRUCTURE = 2.0, 1.0
 # The targets are the same for every training, whatever its seed.
 _TARGET_SEED = 0
 
@@ -52,3 +62,37 @@ def regression_loss(
     error = jnp.mean(jnp.square(keys - wanted), axis=-1)
     weight = jnp.where(foreground, 1.0, _BACKGROUND_WEIGHT)
     return jnp.sum(error * weight) / jnp.sum(weight)
+
+
+def structure_loss(
+    keys: Float[Array, "images tokens channels"], instances: Int[Array, "images tokens"]
+) -> Float[Array, ""]:
+    """Weighted mean squared error of the cosine similarities of all pairs of an image's keys."""
+    norms = jnp.linalg.norm(keys, axis=-1, keepdims=True)
+    unit = keys / jnp.maximum(norms, 1e-6)
+    similarity = jnp.einsum("bic,bjc->bij", unit, unit)
+    one, other = instances[:, :, None], instances[:, None, :]
+    objects, background = (one > 0) & (other > 0), (one == 0) & (other == 0)
+    wanted = jnp.where(
+        objects,
+        jnp.where(one == other, _SAME, _OTHER),
+        jnp.where(background, _BACKGROUND, _MIXED),
+    )
+    weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0)
+    return jnp.sum(weight * jnp.square(similarity - wanted)) / jnp.sum(weight)
+
+
+def scene_loss(
+    keys: Sequence[Float[Array, "images tokens channels"]],
+    instances: Int[Array, "images tokens"],
+    places: Float[Array, "images tokens 3"],
+) -> Float[Array, ""]:
+    """The objective, from the keys of every block, first to last.
+
+    The first block's keys, which have seen no other token, are left alone.
+    """
+    loss = regression_loss(keys[-1], places, instances > 0)
+    loss = loss + _LAST_STRUCTURE * structure_loss(keys[-1], instances)
+    for inner in keys[1:-1]:
+        loss = loss + _INNER_STRUCTURE * structure_loss(inner, instances)
+    return loss

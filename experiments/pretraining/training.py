@@ -14,7 +14,7 @@ from flax import nnx
 
 from experiments.harness.files import write_atomically
 from experiments.pretraining.batches import Batch
-from experiments.pretraining.objective import regression_loss
+from experiments.pretraining.objective import scene_loss
 from specjax.errors import UserError
 from specjax.models.vit import ViT, ViTConfig
 
@@ -30,7 +30,7 @@ class State(NamedTuple):
 
 
 class Trainer:
-    """AdamW with warm-up and cosine decay on `regression_loss`; a step is one jitted function."""
+    """AdamW with warm-up and cosine decay on `scene_loss`; a step is one jitted function."""
 
     def __init__(self, config: ViTConfig, *, steps: int, learning_rate: float, seed: int):
         model = ViT(config, rngs=nnx.Rngs(seed))
@@ -65,11 +65,12 @@ class Trainer:
     @functools.cached_property
     def _update(self) -> Callable:
         @functools.partial(jax.jit, static_argnames=("grid",), donate_argnums=0)
-        def update(state, patches, places, foreground, *, grid):
+        def update(state, patches, instances, places, *, grid):
             def loss_of(parameters):
                 model = nnx.merge(self._structure, parameters)
-                keys = jax.vmap(lambda one: model(one, grid, attention_chunk=1024).keys)(patches)
-                return regression_loss(keys, places, foreground)
+                blocks = jax.vmap(lambda one: model.every_block(one, grid, attention_chunk=1024))
+                keys = [outputs.keys for outputs in blocks(patches)]
+                return scene_loss(keys, instances, places)
 
             loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
             change, moments = self._optimizer.update(gradient, state.moments, state.parameters)

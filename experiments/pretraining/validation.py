@@ -12,7 +12,7 @@ from experiments.harness import truth
 from specjax import images, pipeline
 from specjax.models.vit import ViT
 
-_SIZES = ((256, 320), (384, 288), (320, 320), (288, 448))
+_SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
 _SCENES = 16
 
 

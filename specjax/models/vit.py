@@ -11,6 +11,7 @@ a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` a
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -83,7 +84,25 @@ class ViT(nnx.Module):
             UserError: `layer`, `interpolation` or `attention_chunk` is not one the model has, or
                 the patches do not fit the model or the grid.
         """
-        blocks = self._check(patches, grid, layer, attention_chunk)
+        depth = self._check(patches, grid, layer, attention_chunk)
+        for outputs in self._walk(patches, grid, depth, interpolation, attention_chunk):
+            last = outputs
+        return last
+
+    def every_block(
+        self,
+        patches: Float[Array, "tokens patch_values"],
+        grid: Grid,
+        *,
+        interpolation: str = "dino",
+        attention_chunk: int = 128,
+    ) -> tuple[BlockOutputs, ...]:
+        """What `__call__` gives for each block, first to last, in one pass."""
+        depth = self._check(patches, grid, -1, attention_chunk)
+        return tuple(self._walk(patches, grid, depth, interpolation, attention_chunk))
+
+    def _walk(self, patches, grid, depth, interpolation, attention_chunk) -> Iterator[BlockOutputs]:
+        """The outputs of the first `depth` blocks, one after the other."""
         real = valid_tokens(patches.shape[0], grid)
         # A masked key still meets its value as 0 * value, and 0 * NaN is NaN.
         hidden = self.patch_embedding(jnp.where(real[:, None], patches, 0.0))
@@ -93,11 +112,10 @@ class ViT(nnx.Module):
         )
         hidden = jnp.concatenate([self.cls_token[...] + positions[:1], hidden])
         key_mask = jnp.concatenate([jnp.ones(1, bool), real])
-        for block in self.blocks[:blocks]:
+        for number, block in enumerate(self.blocks[:depth], start=1):
             hidden, queries, keys, values = block(hidden, key_mask, attention_chunk)
-        if blocks == self.config.num_layers:
-            hidden = self.norm(hidden)
-        return BlockOutputs(keys[1:], queries[1:], values[1:], hidden[1:])
+            tokens = self.norm(hidden) if number == self.config.num_layers else hidden
+            yield BlockOutputs(keys[1:], queries[1:], values[1:], tokens[1:])
 
     def _check(
         self,
