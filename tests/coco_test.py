@@ -53,10 +53,31 @@ def test_overlaps_and_crowds():
     np.testing.assert_array_equal(painted, expected)
 
 
-def test_image_without_annotations_is_all_background(folder):
-    edit(folder, lambda content: content["annotations"].clear())
-    for record in opened(folder).records():
-        assert not record.read_instances().any()
+def test_an_image_without_annotations_is_all_background(folder):
+    def change(content):
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 8]
+
+    edit(folder, change)
+    first, second, third = (record.read_instances() for record in opened(folder).records())
+    assert first.any() and third.any() and not second.any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("annotations"),
+        lambda c: c.update(annotations=None),
+        lambda c: c.update(annotations=[]),
+    ],
+)
+def test_a_file_without_annotations(folder, change):
+    edit(folder, change)
+    dataset = opened(folder)
+    assert not dataset.annotated
+    assert [record.read_instances for record in dataset.records()] == [None] * 3
+    assert next(dataset.records()).read_image().shape == (64, 80, 3)
+    with pytest.raises(UserError, match="needs annotations"):
+        opened(folder, paper_filter=True)
 
 
 def test_compressed_run_lengths_agree_with_pycocotools():
@@ -116,13 +137,20 @@ def test_a_polygon_may_leave_the_image_a_little():
     assert masks.decode(runs, 16, 20).all()
 
 
-def test_a_bad_annotation_fails_its_record_alone(folder):
-    def change(content):
-        content["annotations"][0]["segmentation"] = [[1, 2, 3]]
-
-    edit(folder, change)
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a.update(segmentation=[[1, 2, 3]]), "a polygon"),
+        (lambda a: a.update(segmentation=None), "a segmentation must be"),
+        (lambda a: a.update(segmentation="text"), "a segmentation must be"),
+        (lambda a: a.update(segmentation=True), "a segmentation must be"),
+        (lambda a: a.pop("segmentation"), "a segmentation must be"),
+    ],
+)
+def test_a_bad_annotation_fails_its_record_alone(folder, change, reason):
+    edit(folder, lambda content: change(content["annotations"][0]))
     first, second, _ = opened(folder).records()
-    with pytest.raises(UserError, match=r"instances\.json': annotation 1: a polygon"):
+    with pytest.raises(UserError, match=rf"instances\.json': annotation 1: {reason}"):
         first.read_instances()
     assert second.read_instances().max() >= 1
 
@@ -131,7 +159,7 @@ def test_a_bad_annotation_fails_its_record_alone(folder):
     ("change", "reason"),
     [
         (lambda c: c.pop("images"), "no list 'images'"),
-        (lambda c: c.pop("annotations"), "no list 'annotations'"),
+        (lambda c: c.update(annotations={"id": 1}), "no list 'annotations'"),
         (lambda c: c.update(images={}), "no list 'images'"),
         (lambda c: c["images"].clear(), "lists no images"),
         (lambda c: c["images"].append(3), r"images\[3\] is not an object"),
@@ -144,7 +172,7 @@ def test_a_bad_annotation_fails_its_record_alone(folder):
         (lambda c: c["images"][1].update(file_name="/a.jpg"), "not a plain relative path"),
         (lambda c: c["images"][1].update(file_name="b/000000000000.jpg"), "two images have the id"),
         (lambda c: c["annotations"][0].pop("image_id"), r"annotations\[0\].*no valid 'image_id'"),
-        (lambda c: c["annotations"][0].pop("segmentation"), r"\(id 1\) has no valid 'segmenta"),
+        (lambda c: c["annotations"][0].update(id="1"), r"\(id 1\) has no valid 'id': '1'"),
     ],
 )
 def test_malformed_files(folder, change, reason):
@@ -166,9 +194,13 @@ def test_no_json(folder, text, reason):
 
 
 def test_annotations_of_unlisted_images_are_left_out_with_a_warning(folder, caplog):
+    assert opened(folder).warnings == ()
     edit(folder, lambda content: content["images"].pop())
-    assert len(list(opened(folder).records())) == 2
-    assert "annotations of 1 images that it does not list" in caplog.text
+    dataset = opened(folder)
+    assert len(list(dataset.records())) == dataset.count == 2
+    (warning,) = dataset.warnings
+    assert "annotations of 1 images that it does not list are left out (image_id 9" in warning
+    assert "instances.json" in warning and not caplog.records
 
 
 def test_where_files_are_looked_for(folder, tmp_path):

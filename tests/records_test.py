@@ -1,7 +1,5 @@
 """Records, the filters over them, and what `open_dataset` itself refuses."""
 
-import logging
-
 import numpy as np
 import pytest
 
@@ -130,10 +128,13 @@ def test_listed_frames_that_are_not_there(tmp_path, caplog):
     def opened():
         return datasets.open_dataset("ytvis", data_dir=tmp_path / "data", frames=listing)
 
+    listing.write_text("video_0/00000\n")
+    assert opened().warnings == ()
     listing.write_text("video_0/00000\nvideo_9/00000\nvideo_8/1\n")
-    with caplog.at_level(logging.WARNING):
-        assert ids(opened()) == ["video_0/00000"]
-    assert "2 of 3 frames are not in the dataset: video_9/00000, video_8/1" in caplog.text
+    assert ids(opened()) == ["video_0/00000"]
+    (warning,) = opened().warnings
+    assert "frames.txt" in warning and not caplog.records
+    assert warning.endswith("2 of 3 frames are not in the dataset: video_9/00000, video_8/1")
     listing.write_text("video_9/00000\n")
     with pytest.raises(UserError, match="none of its 1 names is in the dataset"):
         opened()
@@ -146,6 +147,42 @@ def test_listed_frames_that_are_not_there(tmp_path, caplog):
     listing.unlink()
     with pytest.raises(UserError, match="cannot be read"):
         opened()
+
+
+def test_every_warning_is_kept(tmp_path):
+    tiny_datasets.write_coco(tmp_path)
+    path = tmp_path / "instances.json"
+    path.write_text(path.read_text().replace('"image_id": 9', '"image_id": 1000'))
+    listing = tmp_path / "frames.txt"
+    listing.write_text("000000000000\n000000000001\nabsent\n")
+    options = {"data_dir": tmp_path, "frames": listing}
+    orphans, absent = datasets.open_dataset("coco", **options).warnings
+    assert "image_id 1000" in orphans and "absent" in absent
+    filtered = datasets.open_dataset("coco", **options, paper_filter=True, limit=1)
+    assert filtered.warnings == (orphans, absent)
+
+
+@pytest.mark.parametrize("name", datasets.NAMES)
+def test_count(tmp_path, name):
+    options = {}
+    if name != "samples":
+        write = getattr(tiny_datasets, f"write_{'voc' if name == 'folder' else name}")
+        write(tmp_path)
+        options["data_dir"] = tmp_path
+
+    def opened(**more):
+        return datasets.open_dataset(name, **options, **more)
+
+    total = len(ids(opened()))
+    assert opened().count == total > 2
+    assert [opened(limit=n).count for n in (2, total, total + 1)] == [2, total, total]
+    listing = tmp_path / "frames.txt"
+    listing.write_text("\n".join([*ids(opened())[1:], "absent"]))
+    assert opened(frames=listing).count == total - 1
+    assert opened(frames=listing, limit=1).count == 1
+    if opened().annotated:
+        assert opened(paper_filter=True).count is None
+        assert opened(paper_filter=True, limit=1).count is None
 
 
 def test_paper_filter_then_limit(tmp_path):

@@ -1,5 +1,6 @@
 """Datasets as streams of records (see `records`): one reader per format."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
@@ -62,6 +63,7 @@ def open_dataset(
         else:
             dataset = open_ytvis(folder, json_file, split)
     ids = check_ids(dataset.records())
+    dataset = dataclasses.replace(dataset, count=len(ids))
     if frames is not None:
         dataset = select_frames(dataset, ids, _path(frames))
     if paper_filter:

@@ -2,12 +2,12 @@
 
 `data_dir` holds the images in `images/`, in `<split>/` or itself. A record is made for every image
 of the JSON file, annotated or not; ids are the stems of the files. Instance numbers follow the
-order of the annotations of an image; crowds are void.
+order of the annotations of an image; crowds are void. A file without annotations (the official
+test files) gives records without instance maps.
 """
 
 import collections
 import functools
-import logging
 import pathlib
 from collections.abc import Iterator
 
@@ -41,11 +41,11 @@ def open_coco(
     for row in rows:
         file.check_image(row, "image")
         file.check_file_name(row["file_name"], f"image {row['id']}")
+    annotated = bool(file.content.get("annotations"))
     by_image = collections.defaultdict(list)
-    required = {"id": int, "image_id": int, "segmentation": (list, dict)}
-    for annotation in file.rows("annotations", required):
+    # Segmentations are looked at when they are read, so that a bad one fails its image alone.
+    for annotation in file.rows("annotations", {"id": int, "image_id": int}) if annotated else ():
         by_image[annotation["image_id"]].append(annotation)
-    _warn_of_orphans(by_image.keys() - {row["id"] for row in rows}, path)
     folder = annotation_file.find_images(
         [data_dir / "images", data_dir / split, data_dir], [row["file_name"] for row in rows]
     )
@@ -53,13 +53,14 @@ def open_coco(
     def records() -> Iterator[Record]:
         for row in rows:
             image = folder / row["file_name"]
+            read_instances = functools.partial(
+                _read_instances, row, by_image.get(row["id"], []), str(path)
+            )
             yield Record(
                 id=pathlib.PurePosixPath(row["file_name"]).stem,
                 source=str(image),
                 read_image=functools.partial(images.decode, image),
-                read_instances=functools.partial(
-                    _read_instances, row, by_image.get(row["id"], []), str(path)
-                ),
+                read_instances=read_instances if annotated else None,
             )
 
     identity = {
@@ -69,16 +70,22 @@ def open_coco(
         "annotations_sha256": file.sha256,
         "split": split,
     }
-    return Dataset("coco", annotated=True, identity=identity, records=records)
+    orphans = by_image.keys() - {row["id"] for row in rows}
+    return Dataset(
+        "coco",
+        annotated=annotated,
+        identity=identity,
+        records=records,
+        warnings=_warnings(orphans, path),
+    )
 
 
 def _read_instances(image: dict, annotations: list[dict], path: str) -> np.ndarray:
     height, width = image["height"], image["width"]
     instances, crowds = [], []
     for number, annotation in enumerate(annotations, start=1):
-        runs = masks.run_lengths(
-            annotation["segmentation"], height, width, f"{path!r}: annotation {annotation['id']}"
-        )
+        where = f"{path!r}: annotation {annotation['id']}"
+        runs = masks.run_lengths(annotation.get("segmentation"), height, width, where)
         if annotation.get("iscrowd"):
             crowds.append(runs)
         else:
@@ -86,9 +93,10 @@ def _read_instances(image: dict, annotations: list[dict], path: str) -> np.ndarr
     return masks.paint(height, width, instances, crowds)
 
 
-def _warn_of_orphans(image_ids: set[int], path: pathlib.Path) -> None:
-    if image_ids:
-        logging.warning(
-            "%s: annotations of %d images that it does not list are left out (image_id %s ...)",
-            path, len(image_ids), min(image_ids),
-        )
+def _warnings(orphans: set[int], path: pathlib.Path) -> tuple[str, ...]:
+    if not orphans:
+        return ()
+    return (
+        f"{str(path)!r}: annotations of {len(orphans)} images that it does not list are left out "
+        f"(image_id {min(orphans)} ...)",
+    )

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import itertools
-import logging
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,7 +17,7 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
 
     A name may have an extension and leading folders; it may also leave out the leading folders of
     an id where that is unambiguous. Empty lines and lines that begin with `#` do not count. Names
-    that match no record are warned of.
+    that match no record make a warning of the dataset.
 
     Args:
       dataset: the dataset.
@@ -55,18 +54,20 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
             f"--frames {str(frames)!r}: none of its {len(names)} names is in the dataset "
             f"(the first is {names[0]!r}; an id of the dataset is {ids[0]!r})"
         )
+    warnings = dataset.warnings
     if unmatched:
-        logging.warning(
-            "%s: %d of %d frames are not in the dataset: %s%s",
-            frames, len(unmatched), len(names), ", ".join(unmatched[:3]),
-            " ..." if len(unmatched) > 3 else "",
-        )  # fmt: skip
+        warnings += (
+            f"--frames {str(frames)!r}: {len(unmatched)} of {len(names)} frames are not in the "
+            f"dataset: {', '.join(unmatched[:3])}{' ...' if len(unmatched) > 3 else ''}",
+        )
 
     def records() -> Iterator[Record]:
         return (record for record in dataset.records() if record.id in selected)
 
     identity = {**dataset.identity, "frames_sha256": hashlib.sha256(data).hexdigest()}
-    return dataclasses.replace(dataset, identity=identity, records=records)
+    return dataclasses.replace(
+        dataset, identity=identity, records=records, warnings=warnings, count=len(selected)
+    )
 
 
 def apply_paper_rule(dataset: Dataset) -> Dataset:
@@ -92,7 +93,10 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
 
     identity = {**dataset.identity, "paper_filter": "true"}
     return dataclasses.replace(
-        dataset, identity=identity, records=lambda: filter(passes, dataset.records())
+        dataset,
+        identity=identity,
+        records=lambda: filter(passes, dataset.records()),
+        count=None,
     )
 
 
@@ -105,7 +109,9 @@ def take(dataset: Dataset, limit: int) -> Dataset:
     if limit < 1:
         raise UserError(f"--limit={limit}: give 1 or more, or leave it out")
     return dataclasses.replace(
-        dataset, records=lambda: itertools.islice(dataset.records(), limit)
+        dataset,
+        records=lambda: itertools.islice(dataset.records(), limit),
+        count=None if dataset.count is None else min(dataset.count, limit),
     )
 
 

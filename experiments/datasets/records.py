@@ -46,12 +46,16 @@ class Dataset:
       annotated: whether the records have instance maps.
       identity: what makes it this dataset and not another one; a run that is resumed compares it.
       records: starts the stream anew on each call.
+      warnings: what the user should know of it, one line each, for the caller to print.
+      count: the number of records; None where it takes decoding to know it.
     """
 
     name: str
     annotated: bool
     identity: dict[str, str]
     records: Callable[[], Iterator[Record]]
+    warnings: tuple[str, ...] = ()
+    count: int | None = None
 
 
 def passes_paper_rule(instances: np.ndarray) -> bool:
