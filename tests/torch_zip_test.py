@@ -1,4 +1,8 @@
+import os
+import pathlib
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import ml_dtypes
@@ -209,6 +213,73 @@ def test_broken_programs_are_refused(tmp_path, program, word):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", program)
     refuse(path, word)
+
+
+# Tuples that no dictionary can have as a key: to hash the first overflows the C stack, to hash or
+# to print the second takes 2^60 steps.
+DEEP = b")" + b"\x85" * 200_000
+DOUBLED = b")q\0" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))
+
+READ = """
+import sys
+from specjax.errors import UserError
+from specjax.models.torch_zip import read_torch_zip
+for path in sys.argv[1:]:
+    try:
+        print(read_torch_zip(path, lambda saved: {}))
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_deep_and_doubled_tuples_are_refused_before_they_are_hashed(tmp_path):
+    text = VALUE("text")
+    programs = {
+        b"}%bK\1s": "a key of type tuple",
+        b"}(%bK\1u": "a key of type tuple",
+        global_("collections", "OrderedDict") + b"]%bK\1\x86a\x85R": "0 positional arguments",
+        b"}}%bK\1sb": "a key of type tuple",
+        b"%b" + text + b"\x93": "no text",
+        text + b"%b\x93": "no text",
+        b"%bK\1R": "no function",
+        FLOATS + b"%bR": "no function",
+        b"%bQ": "no storage",
+        b"%b}b": "a tuple used as a dict",
+        b"%bK\1K\1s": "a tuple used as a dict",
+        global_("torch._utils", "_rebuild_tensor_v2") + b"%bR": "positional arguments",
+        b"}" + text + b"%bs": "{}",  # as a value it harms nobody
+    }
+    paths, expected = [], []
+    for program, word in programs.items():
+        for made, tuples in ((b"", DEEP), (DOUBLED, b"h%c" % 60)):
+            paths.append(tmp_path / f"{len(paths)}.pth")
+            expected.append(word)
+            with zipfile.ZipFile(paths[-1], "w") as archive:
+                archive.writestr("x/data.pkl", b"\x80\x02" + made + program % tuples + b".")
+    # In a process of its own, since a crash would take the tests with it.
+    result = subprocess.run(
+        [sys.executable, "-c", READ, *paths],
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    for line, path, word in zip(result.stdout.splitlines(), paths, expected, strict=True):
+        assert word in line and (word == "{}" or line.startswith(f"{path}: its data.pkl")), line
+
+
+def test_keys_of_dictionaries(tmp_path):
+    def choose(saved):
+        assert saved == {"state": {"w": 0, 7: 1, -3: 2, (1 << 60) - 1: 3, None: 4, 0.5: 5}}
+        return {}
+
+    half = Raw(b"G?\xe0" + bytes(6))
+    state = {"w": 0, 7: 1, -3: 2, (1 << 60) - 1: 3, None: 4, half: 5}
+    read_torch_zip(write_torch_zip(tmp_path / "a.pth", {"state": state}), choose)
+    # Its multiples have one hash: each would be compared with all before it.
+    for key in ((1 << 61) - 1, 1 - (1 << 61)):
+        refuse(write_torch_zip(tmp_path / "b.pth", {key: 0}), "a key of type int")
 
 
 def test_truncated_anywhere(tmp_path):

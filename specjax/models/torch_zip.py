@@ -1,15 +1,13 @@
 """Tensors from a torch `.bin`/`.pth` file (zip format, torch >= 1.6) without torch.
 
 Such a file is a zip of raw storages and a pickle that says which tensor lies where in which
-storage. A pickle is a program: this reader lets it build dictionaries, lists and tensor records
-and nothing else. What it refuses is named in a `UserError`, and refused before anything runs.
+storage. A pickle is a program: the small machine below lets it build dictionaries, lists and tensor
+records and nothing else. What it refuses is named in a `UserError`, and refused before anything
+runs.
 """
 
-import collections
-import io
 import math
 import os
-import pickle
 import pickletools
 import struct
 import zipfile
@@ -46,22 +44,10 @@ _OPCODES = frozenset(
     "STACK_GLOBAL REDUCE BUILD BINPERSID".split()
 )
 
-# The errors an unpickler meets in a damaged or hostile program.
-_UNPICKLING_ERRORS = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+# The errors that a damaged or hostile program ends in.
+_UNPICKLING_ERRORS = (LookupError, MemoryError, TypeError, ValueError)
 
 
-# These and the stand-ins for torch's functions are named tuples: the BUILD opcode, which sets
-# attributes (even of a frozen dataclass, through its __setstate__), cannot alter them.
 class StoredTensor(NamedTuple):
     """Where a tensor lies: shape and strides, in elements, within one storage of the file."""
 
@@ -81,35 +67,38 @@ class _StorageType(NamedTuple):
     dtype: np.dtype
 
 
-class _RebuildTensor(NamedTuple):
-    def __call__(self, storage, offset, shape, strides, *_unused):
-        """Stands for `torch._utils._rebuild_tensor_v2`; gradients and hooks are dropped."""
-        if not isinstance(storage, _Storage):
-            raise ValueError("a tensor without a storage")
-        if not (_are_sizes((offset,)) and _are_sizes(shape) and _are_sizes(strides)):
-            raise ValueError("a tensor whose shape is not made of sizes")
-        if len(shape) != len(strides) or len(shape) > 8:
-            raise ValueError(f"a tensor of {len(shape)} sizes and {len(strides)} strides")
-        size = math.prod(shape)
-        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-        # The size check as well: stride 0 would let one number fill the memory.
-        if size > storage.length or (size and last >= storage.length):
-            raise ValueError(f"a tensor of shape {shape} outside its storage {storage.entry}")
-        return StoredTensor(storage, offset, shape, strides)
+def _rebuild_tensor(storage, offset, shape, strides, *_unused):
+    """Stands for `torch._utils._rebuild_tensor_v2`; gradients and hooks are dropped."""
+    if not isinstance(storage, _Storage):
+        raise ValueError("a tensor without a storage")
+    if not (_are_sizes((offset,)) and _are_sizes(shape) and _are_sizes(strides)):
+        raise ValueError("a tensor whose shape is not made of sizes")
+    if len(shape) != len(strides) or len(shape) > 8:
+        raise ValueError(f"a tensor of {len(shape)} sizes and {len(strides)} strides")
+    size = math.prod(shape)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    # The size check as well: stride 0 would let one number fill the memory.
+    if size > storage.length or (size and last >= storage.length):
+        raise ValueError(f"a tensor of shape {shape} outside its storage {storage.entry}")
+    return StoredTensor(storage, offset, shape, strides)
 
 
-class _RebuildParameter(NamedTuple):
-    def __call__(self, tensor, *_unused):
-        """Stands for `torch._utils._rebuild_parameter`: the tensor itself."""
-        if not isinstance(tensor, StoredTensor):
-            raise ValueError("a parameter without a tensor")
-        return tensor
+def _rebuild_parameter(tensor, *_unused):
+    """Stands for `torch._utils._rebuild_parameter`: the tensor itself."""
+    if not isinstance(tensor, StoredTensor):
+        raise ValueError("a parameter without a tensor")
+    return tensor
+
+
+def _make_dictionary():
+    """Stands for `collections.OrderedDict`, which is always saved empty and then filled."""
+    return {}
 
 
 _GLOBALS = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _RebuildTensor(),
-    ("torch._utils", "_rebuild_parameter"): _RebuildParameter(),
+    ("collections", "OrderedDict"): _make_dictionary,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{("torch", name): _StorageType(dtype) for name, dtype in _DTYPES.items()},
 }
 
@@ -125,8 +114,9 @@ def read_torch_zip(
 ) -> dict[str, np.ndarray]:
     """The tensors of a torch zip file that `choose` picks from what was saved.
 
-    `choose` gets what `torch.load` would return, with `StoredTensor` for every tensor; only the
-    tensors it returns are read. They come back in their stored dtype and by the same names.
+    `choose` gets what `torch.load` would return, with `StoredTensor` for every tensor and plain
+    dictionaries for ordered ones; only the tensors it returns are read. They come back in their
+    stored dtype and by the same names.
 
     Raises:
         UserError: The file is missing, damaged, too large, in the old format, or its pickle does
@@ -164,7 +154,7 @@ def _unpickle(archive: zipfile.ZipFile, path: str | os.PathLike) -> object:
     program = archive.read(programs[0])
     try:
         _check_program(program, path)
-        return _Unpickler(program, path, prefix, entries).load()
+        return _run(program, path, prefix, entries)
     except _UNPICKLING_ERRORS as error:
         raise UserError(
             f"{path}: its data.pkl is damaged or not made by torch.save ({_one_line(error)})"
@@ -193,7 +183,7 @@ def _check_program(program: bytes, path: str | os.PathLike) -> None:
             _look_up(module, name, path)
         if opcode.name not in _OPCODES:
             raise UserError(f"{path}: its pickle uses {opcode.name}; refused, nothing was executed")
-        # The unpickler allocates its memo up to the index it is given.
+        # Memo indices count the values that were made: a larger one is no pickler's.
         if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > count:
             raise UserError(f"{path}: its pickle has a memo index of {argument}; refused")
 
@@ -209,31 +199,113 @@ def _look_up(module: str, name: str, path: str | os.PathLike) -> object:
         ) from None
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds dictionaries and `StoredTensor`s; every other name is refused."""
+def _run(
+    program: bytes,
+    path: str | os.PathLike,
+    prefix: str,
+    entries: dict[str, zipfile.ZipInfo],
+) -> object:
+    """What a checked program builds.
 
-    def __init__(
-        self,
-        program: bytes,
-        path: str | os.PathLike,
-        prefix: str,
-        entries: dict[str, zipfile.ZipInfo],
-    ):
-        super().__init__(io.BytesIO(program))
-        self._path, self._prefix, self._entries = path, prefix, entries
+    Not left to `pickle.Unpickler`, which hashes whatever comes as a key: of tuples nested deep
+    enough that overflows the C stack, of tuples that share their parts it takes for ever.
+    """
+    stack, outer, memo = [], [], {}
+    for opcode, argument, _ in pickletools.genops(program):
+        match opcode.name:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(opcode.name == "NEWTRUE")
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_DICT":
+                stack.append({})
+            case "MARK":
+                outer.append(stack)
+                stack = []
+            case "TUPLE":
+                items, stack = stack, outer.pop()
+                stack.append(tuple(items))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(_pop(stack, int(opcode.name[-1]))))
+            case "APPEND":
+                items = _pop(stack, 1)
+                _last(stack, list).extend(items)
+            case "APPENDS":
+                items, stack = stack, outer.pop()
+                _last(stack, list).extend(items)
+            case "SETITEM":
+                items = _pop(stack, 2)
+                _set_items(_last(stack, dict), items)
+            case "SETITEMS":
+                items, stack = stack, outer.pop()
+                _set_items(_last(stack, dict), items)
+            case "BUILD":
+                stack.pop()  # attributes of a state dict (its `_metadata`): of no use here
+                _last(stack, dict)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                module, _, name = argument.partition(" ")
+                stack.append(_look_up(module, name, path))
+            case "STACK_GLOBAL":
+                module, name = _pop(stack, 2)
+                if not (isinstance(module, str) and isinstance(name, str)):
+                    raise ValueError("a name that is no text")
+                stack.append(_look_up(module, name, path))
+            case "REDUCE":
+                function, arguments = _pop(stack, 2)
+                if not (callable(function) and isinstance(arguments, tuple)):
+                    raise ValueError("a call of what is no function")
+                stack.append(function(*arguments))
+            case "BINPERSID":
+                stack.append(_storage(stack.pop(), prefix, entries))
+            case _:  # numbers and texts: nothing else is in _OPCODES
+                stack.append(argument)
+    return stack.pop()
 
-    def find_class(self, module, name):
-        return _look_up(module, name, self._path)
 
-    def persistent_load(self, saved_id):
-        match saved_id:
-            case ("storage", _StorageType(dtype), str(key), str(), int(length)):
-                entry = f"{self._prefix}data/{key}"
-            case _:
-                raise ValueError("a persistent id that is no storage")
-        if entry not in self._entries or self._entries[entry].file_size != length * dtype.itemsize:
-            raise ValueError(f"storage {entry} is missing or not of {length} {dtype}")
-        return _Storage(entry, dtype, length)
+def _pop(stack: list, count: int) -> list:
+    if len(stack) < count:
+        raise ValueError("an operation without its operands")
+    items = stack[-count:]
+    del stack[-count:]
+    return items
+
+
+def _last(stack: list, kind: type) -> object:
+    if type(stack[-1]) is not kind:
+        raise ValueError(f"a {type(stack[-1]).__name__} used as a {kind.__name__}")
+    return stack[-1]
+
+
+def _set_items(dictionary: dict, items: list) -> None:
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        # An integer below this has a hash of its own; a million keys of one hash take hours.
+        is_small = isinstance(key, int) and abs(key) < 1 << 60
+        if not (is_small or key is None or isinstance(key, str | float)):
+            raise ValueError(f"a dictionary with a key of type {type(key).__name__}")
+        dictionary[key] = value
+
+
+def _storage(saved_id: object, prefix: str, entries: dict[str, zipfile.ZipInfo]) -> _Storage:
+    match saved_id:
+        case ("storage", _StorageType(dtype), str(key), str(), int(length)):
+            entry = f"{prefix}data/{key}"
+        case _:
+            raise ValueError("a persistent id that is no storage")
+    if entry not in entries or entries[entry].file_size != length * dtype.itemsize:
+        raise ValueError(f"storage {entry} is missing or not of {length} {dtype}")
+    return _Storage(entry, dtype, length)
 
 
 def _read_tensors(
