@@ -89,7 +89,8 @@ def naive_vit(model, patches, grid, interpolation="dino"):
         hidden = linear(norm(x, f"{name}.norm2"), f"{name}.mlp_in")
         x = x + linear(0.5 * hidden * (1 + erf(hidden / math.sqrt(2))), f"{name}.mlp_out")
         last = block == config.num_layers - 1
-        outputs.append([k[1:], q[1:], v[1:], norm(x, "norm")[1:] if last else x[1:]])
+        final = norm(x, "norm") if last else x
+        outputs.append([k[1:], q[1:], v[1:], final[1:], final[0]])
     return outputs
 
 
@@ -106,8 +107,11 @@ def run(model, patches, grid, layer=-1, interpolation="dino", attention_chunk=25
 
 
 def assert_close(outputs, expected, tokens, atol=2e-5):
-    for ours, theirs in zip(outputs, expected, strict=True):
-        np.testing.assert_allclose(ours[:tokens], theirs[:tokens], atol=atol)
+    *ours, our_cls = outputs
+    *theirs, their_cls = expected
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one[:tokens], other[:tokens], atol=atol)
+    np.testing.assert_allclose(our_cls, their_cls, atol=atol)
 
 
 @pytest.mark.parametrize("interpolation", ["dino", "hf"])
@@ -124,6 +128,15 @@ def test_an_earlier_block_by_its_number(model, layer):
     expected = naive_vit(model, some_patches(21), (3, 7))
     outputs = run(model, some_patches(25), jnp.array((3, 7)), layer=layer)
     assert_close(outputs, expected[layer], 21)
+
+
+def test_every_block_in_one_pass(model):
+    expected = naive_vit(model, some_patches(21), (3, 7))
+    every = jax.jit(lambda patches, grid: model.every_block(patches, grid, attention_chunk=256))
+    blocks = every(some_patches(25), jnp.array((3, 7)))
+    assert len(blocks) == TINY.num_layers
+    for outputs, theirs in zip(blocks, expected, strict=True):
+        assert_close(outputs, theirs, 21)
 
 
 def test_a_grid_of_python_integers_and_an_unchanged_model(model):

@@ -30,19 +30,21 @@ _PRECISION = jax.lax.Precision.HIGHEST
 
 
 class BlockOutputs(NamedTuple):
-    """What one block computes for the patch tokens (CLS dropped); padding rows are meaningless.
+    """What one block computes for the patch tokens; padding rows are meaningless.
 
     Attributes:
         keys: Output of the key projection, bias included, heads concatenated.
         queries: The same of the query projection.
         values: The same of the value projection.
         tokens: The block's output; of the last block, after the model's final LayerNorm.
+        cls: The same of the class token, which the others leave out.
     """
 
     keys: Float[Array, "tokens channels"]
     queries: Float[Array, "tokens channels"]
     values: Float[Array, "tokens channels"]
     tokens: Float[Array, "tokens channels"]
+    cls: Float[Array, " channels"]
 
 
 class ViT(nnx.Module):
@@ -115,7 +117,7 @@ class ViT(nnx.Module):
         for number, block in enumerate(self.blocks[:depth], start=1):
             hidden, queries, keys, values = block(hidden, key_mask, attention_chunk)
             tokens = self.norm(hidden) if number == self.config.num_layers else hidden
-            yield BlockOutputs(keys[1:], queries[1:], values[1:], tokens[1:])
+            yield BlockOutputs(keys[1:], queries[1:], values[1:], tokens[1:], tokens[0])
 
     def _check(
         self,
