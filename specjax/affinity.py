@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from specjax.channels import normalize_tokens
+from specjax.errors import UserError
 from specjax.numerics import masked_mean, safe_divide, safe_sqrt
 
 _Features = Float[Array, "tokens channels"]
@@ -53,6 +54,18 @@ class Metric:
     self_similarity: float | None = 1.0
 
 
+def metric_named(name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UserError(f"unknown metric {name!r}: choose one of {', '.join(METRICS)}") from None
+
+
 def affinity_matrix(
     features: _Features, *, metric: str, valid: _Valid | None = None
 ) -> Float[Array, "tokens tokens"]:
@@ -60,8 +73,11 @@ def affinity_matrix(
 
     `valid` excludes padding from the statistics (the covariance of "mahalanobis"); rows and
     columns of padding are 0.
+
+    Raises:
+        UserError: an unknown metric.
     """
-    rule = METRICS[metric]
+    rule = metric_named(metric)
     if valid is None:
         valid = jnp.ones(features.shape[0], bool)
     prepared = rule.prepare(jnp.where(valid[:, None], features, 0.0), valid)
@@ -71,14 +87,14 @@ def affinity_matrix(
 
 def prepare_features(features: _Features, *, metric: str, valid: _Valid) -> _Features:
     """The whole-image step of a metric, for callers that compare a part of the tokens."""
-    return METRICS[metric].prepare(features, valid)
+    return metric_named(metric).prepare(features, valid)
 
 
 def pairwise_similarity(
     prepared: _Features, *, metric: str
 ) -> Float[Array, "tokens tokens"]:
     """Similarities of all pairs of prepared tokens, each token's own included."""
-    rule = METRICS[metric]
+    rule = metric_named(metric)
     weights = rule.similarity(prepared, prepared)
     if rule.self_similarity is not None:
         diagonal = jnp.eye(prepared.shape[0], dtype=bool)
