@@ -30,7 +30,7 @@ from specjax.instances import (
 )
 from specjax.models.vit import ViT
 from specjax.protocol import PAPER, Protocol
-from specjax.spectral import collapsed_graph, smallest_eigenpairs
+from specjax.spectral import Eigenpairs, collapsed_graph, smallest_eigenpairs
 
 # Compiled apart: the graph and its eigenvectors depend on the capacity, not on the image's size.
 _members = jax.jit(foreground_members, static_argnames=("metric", "capacity"))
@@ -122,6 +122,7 @@ def reduce_for_foreground(
     features: Float[Array, "tokens channels"], grid: Grid, *, config: Config
 ) -> Float[Array, "tokens reduced"]:
     """F' of the foreground stage: M channels, tokens L2-normalised."""
+    config = check_config(config, features.shape[1])
     protocol = config.protocol
     valid = valid_tokens(features.shape[0], grid)
     first = protocol.normalize_before_foreground_selection
@@ -142,6 +143,7 @@ def reduce_for_instances(
     config: Config,
 ) -> Float[Array, "tokens reduced"]:
     """F'' of the instance stage: N of M channels, tokens L2-normalised over the M, masked."""
+    config = check_config(config, features.shape[1])
     valid = valid_tokens(features.shape[0], grid)
     channels = noise_channel_reduction(
         features,
@@ -159,8 +161,16 @@ def segment_foreground(
     features: Float[Array, "tokens channels"], grid: Grid, *, config: Config
 ) -> ForegroundResult:
     """NCR, Fiedler bipartition and post-processing of one image."""
-    protocol = config.protocol
     reduced = reduce_for_foreground(features, grid, config=config)
+    return split_foreground(reduced, grid, config=config)
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def split_foreground(
+    reduced: Float[Array, "tokens reduced"], grid: Grid, *, config: Config
+) -> ForegroundResult:
+    """Fiedler bipartition and post-processing of reduced features (`reduce_for_foreground`)."""
+    protocol = config.protocol
     split = bipartition(
         reduced, grid, solver=config.solver, break_ties=protocol.break_sign_ties
     )
@@ -187,9 +197,46 @@ def segment_instances(
     `reduced` comes from `reduce_for_instances`; `capacity` bounds the foreground's tokens
     (`instance_capacity`) and `max_instances` the number of instances, both static.
     """
+    graph, nodes = build_instance_graph(
+        reduced, foreground, grid, config=config, capacity=capacity
+    )
+    pairs = solve_instance_graph(graph, nodes, config=config)
+    return label_instances(
+        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
+    )
+
+
+def build_instance_graph(
+    reduced: Float[Array, "tokens channels"],
+    foreground: Bool[Array, " tokens"],
+    grid: Grid,
+    *,
+    config: Config,
+    capacity: int | None = None,
+) -> tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]:
+    """The affinities of the foreground's tokens: see `specjax.instances.instance_graph`."""
     members = _members(reduced, foreground, grid, metric=config.metric, capacity=capacity)
-    graph, nodes = _graph(*members, metric=config.metric)
-    pairs = _eigenpairs(graph, count=SEGMENTS + 1, solver=config.solver, valid=nodes)
+    return _graph(*members, metric=config.metric)
+
+
+def solve_instance_graph(
+    graph: Float[Array, "nodes nodes"], nodes: Bool[Array, " nodes"], *, config: Config
+) -> Eigenpairs:
+    """The five smallest eigenpairs of an instance graph."""
+    return _eigenpairs(graph, count=SEGMENTS + 1, solver=config.solver, valid=nodes)
+
+
+def label_instances(
+    pairs: Eigenpairs,
+    foreground: Bool[Array, " tokens"],
+    grid: Grid,
+    num_instances: int | Int[Array, ""],
+    key: Key[Array, ""],
+    *,
+    config: Config,
+    max_instances: int,
+) -> InstanceResult:
+    """Eigensegments of the pairs of `solve_instance_graph`, and their clusters."""
     maps, eigenvalues = _spread(
         pairs, foreground, grid, break_ties=config.protocol.break_sign_ties
     )
