@@ -1,170 +1,204 @@
-"""Training the built-in backbone: targets, batches, and a run that resumes."""
+"""The training loop and its binary: learning, resuming, devices, the checkpoint that is written."""
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from PIL import Image
 
-from experiments import pretrain
-from experiments.datasets.records import passes_paper_rule
-from experiments.pretraining import batches as batches_module
-from experiments.pretraining.batches import Batch, draw_batch, object_places, prepare
-from experiments.pretraining.objective import regression_loss, scene_loss, structure_loss, targets
-from experiments.pretraining.training import Trainer
+from experiments.pretraining import loop
+from experiments.pretraining.scene_objective import SceneObjective
+from experiments.pretraining.training import Batch, Trainer
 from specjax.errors import UserError
+from specjax.images import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.config import ViTConfig
+from specjax.models.vit import ViT
+from specjax.models.weights import load_checkpoint
+from tests.run_binary import ROOT
 
 TINY = ViTConfig(
-    hidden_size=48, num_layers=1, num_heads=3, mlp_size=48, patch_size=16, image_size=64
+    hidden_size=48, num_layers=2, num_heads=3, mlp_size=48, patch_size=16, image_size=64
 )
 
 
-def cosines(vectors):
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit @ unit.T
-
-
-def test_targets_have_the_similarities_that_the_method_needs():
-    places = jnp.array([[0.2, 0.2, 0.3], [0.2, 0.2, 0.3], [0.8, 0.7, 0.3], [0.0, 0.0, 0.0]])
-    foreground = jnp.array([True, True, True, False])
-    wanted = np.asarray(targets(places, foreground, channels=384))
-    for subset in (slice(None), slice(0, 128), slice(256, 384)):
-        similarity = cosines(wanted[:, subset])
-        assert similarity[0, 1] == pytest.approx(1, abs=1e-5)
-        assert 0.2 < similarity[0, 2] < 0.6
-        assert similarity[0, 3] < -0.4 and similarity[2, 3] < -0.4
-
-
-def test_loss_is_a_weighted_mean_of_squares():
-    rng = np.random.default_rng(0)
-    keys = rng.normal(size=(2, 5, 6)).astype(np.float32)
-    places = rng.random((2, 5, 3)).astype(np.float32)
-    foreground = rng.random((2, 5)) < 0.5
-    wanted = [
-        np.asarray(targets(jnp.asarray(places[i]), jnp.asarray(foreground[i]), channels=6))
-        for i in range(2)
-    ]
-    total = weights = 0.0
-    for i in range(2):
-        for t in range(5):
-            weight = 1.0 if foreground[i, t] else 0.7
-            total += weight * np.mean((keys[i, t] - wanted[i][t]) ** 2)
-            weights += weight
-    loss = regression_loss(jnp.asarray(keys), jnp.asarray(places), jnp.asarray(foreground))
-    assert float(loss) == pytest.approx(total / weights, rel=1e-5)
-
-
-def test_structure_loss_is_a_weighted_mean_over_pairs():
-    rng = np.random.default_rng(0)
-    keys = rng.normal(size=(2, 5, 6)).astype(np.float32)
-    instances = rng.integers(0, 3, (2, 5)).astype(np.int32)
-    total = weights = 0.0
-    for image in range(2):
-        similarity = cosines(keys[image])
-        for i, one in enumerate(instances[image]):
-            for j, other in enumerate(instances[image]):
-                if one and other:
-                    wanted, weight = (0.95 if one == other else 0.1), 2.0
-                else:
-                    wanted, weight = (0.8 if one == other else -0.2), 1.0
-                total += weight * (similarity[i, j] - wanted) ** 2
-                weights += weight
-    loss = structure_loss(jnp.asarray(keys), jnp.asarray(instances))
-    assert float(loss) == pytest.approx(total / weights, rel=1e-5)
-
-
-def test_scene_loss_leaves_the_first_block_alone():
-    rng = np.random.default_rng(0)
-    blocks = [jnp.asarray(rng.normal(size=(2, 4, 6)), jnp.float32) for _ in range(4)]
-    _, instances, places, _ = tiny_batch()
-    gradients = jax.grad(scene_loss)(blocks, jnp.asarray(instances), jnp.asarray(places))
-    moved = [float(jnp.max(jnp.abs(gradient))) > 0 for gradient in gradients]
-    assert moved == [False, True, True, True]
-
-
-def test_places_are_centres_and_sizes():
-    labels = np.zeros((4, 8), int)
-    labels[1:3, 2:6] = 2
-    places = object_places(labels)
-    np.testing.assert_allclose(places[2], [0.5, 0.5, 0.5])
-    np.testing.assert_array_equal(places[:2], 0)
-
-
-def test_drawn_batches_follow_the_test_rule_and_differ():
-    first, maps = draw_batch(0, 0)
-    assert first.shape == (6, 256, 256, 3)
-    assert all(passes_paper_rule(labels) for labels in maps)
-    again, _ = draw_batch(0, 0)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, draw_batch(1, 0)[0])
-
-
-def test_prepared_tokens_carry_their_own_object():
-    pixels = np.zeros((1, 32, 48, 3), np.uint8)
-    labels = np.zeros((1, 32, 48), np.int32)
-    labels[0, :, 32:] = 1
-    batch = prepare(pixels, labels, np.random.default_rng(0))
-    assert batch.patches.shape == (1, 6, 768) and batch.grid == (2, 3)
-    columns = np.flatnonzero(batch.instances[0].reshape(2, 3)[0])
-    assert columns.tolist() in ([2], [0])
-    x = batch.places[0, batch.instances[0] > 0, 0]
-    np.testing.assert_allclose(x, (columns[0] + 0.5) / 3, atol=1e-6)
-
-
-def test_stream_begins_anywhere(monkeypatch):
-    monkeypatch.setattr(batches_module, "SHAPES", ((64, 64, 1),))
-    monkeypatch.setattr(batches_module, "_BLOCK", 2)
-    monkeypatch.setattr(batches_module, "_PASSES", 2)
-    monkeypatch.setattr(batches_module.multiprocessing, "get_context", lambda _: None)
-    monkeypatch.setattr(
-        batches_module.concurrent.futures,
-        "ProcessPoolExecutor",
-        lambda *_, **__: batches_module.concurrent.futures.ThreadPoolExecutor(1),
-    )
-    monkeypatch.setattr(
-        batches_module, "draw_batch", lambda seed, number: _flat_batch(seed, number)
-    )
-    stream = batches_module.SceneBatches(seed=0)
-    whole = [batch.patches for batch in itertools.islice(stream.batches(), 7)]
-    late = [batch.patches for batch in itertools.islice(stream.batches(3), 4)]
-    for one, other in zip(whole[3:], late, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert len({batch.tobytes() for batch in whole}) == 7
-
-
-def _flat_batch(seed, number):
-    rng = np.random.default_rng((seed, number))
-    return rng.integers(0, 256, (1, 64, 64, 3), np.uint8), np.ones((1, 64, 64), np.int32)
-
-
-def tiny_batch(seed=0):
+def tiny_batch(seed=0, images=2):
     rng = np.random.default_rng(seed)
-    return Batch(
-        rng.normal(size=(2, 4, 768)).astype(np.float32),
-        rng.integers(0, 3, (2, 4)).astype(np.int32),
-        rng.random((2, 4, 3)).astype(np.float32),
-        (2, 2),
+    arrays = (
+        rng.normal(size=(images, 4, 768)).astype(np.float32),
+        rng.integers(0, 3, (images, 4)).astype(np.int32),
+        rng.random((images, 4, 3)).astype(np.float32),
     )
+    return Batch(arrays, (2, 2))
+
+
+def new_trainer():
+    objective = SceneObjective(ViT(TINY, rngs=nnx.Rngs(0)))
+    return Trainer(objective, steps=8, learning_rate=3e-3)
 
 
 @jax.numpy_dtype_promotion("standard")  # optax relies on it
 def test_training_learns_and_a_restored_state_goes_on_alike(tmp_path):
-    whole = Trainer(TINY, steps=8, learning_rate=3e-3, seed=0)
+    whole = new_trainer()
     losses = [whole.step(tiny_batch()) for _ in range(4)]
-    whole.save(tmp_path / "state.npz", 4)
+    whole.save(tmp_path / "state.npz")
     losses += [whole.step(tiny_batch()) for _ in range(4)]
     assert losses[-1] < losses[0]
 
-    resumed = Trainer(TINY, steps=8, learning_rate=3e-3, seed=0)
+    resumed = new_trainer()
     assert resumed.restore(tmp_path / "state.npz") == 4
     assert [resumed.step(tiny_batch()) for _ in range(4)] == losses[4:]
 
 
-def test_binary_refuses_another_training(tmp_path):
+def test_a_state_of_something_else_is_refused(tmp_path):
+    np.savez(tmp_path / "state.npz", step=3)
+    with pytest.raises(UserError, match="not a training state"):
+        new_trainer().restore(tmp_path / "state.npz")
+    (tmp_path / "state.npz").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="not a training state"):
+        new_trainer().restore(tmp_path / "state.npz")
+
+
+def test_another_training_is_refused(tmp_path):
     (tmp_path / "training.json").write_text(json.dumps({"steps": 1}))
-    settings = {"steps": 2}
     with pytest.raises(UserError, match="--steps was 1"):
-        pretrain._resume(tmp_path, settings, None, overwrite=False)
+        loop._resume(tmp_path, {"steps": 2}, None, overwrite=False)
+    (tmp_path / "training.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        loop._resume(tmp_path, {"steps": 2}, None, overwrite=False)
+
+
+class Batches:
+    """A stream that breaks off before a step."""
+
+    def __init__(self, breaks_before=None):
+        self.breaks_before = breaks_before
+
+    def batches(self, start):
+        for step in itertools.count(start + 1):
+            if step == self.breaks_before:
+                raise KeyboardInterrupt
+            yield tiny_batch(step)
+
+
+def train(folder, stream, **changes):
+    options = dict(
+        steps=8, log_every=2, save_every=3, validate_every=100, validation_scenes=1,
+        colours=(IMAGENET_MEAN, IMAGENET_STD), overwrite=False,
+    )  # fmt: skip
+    loop.train(new_trainer(), stream, folder, {"steps": 8}, **{**options, **changes})
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_an_interrupted_training_ends_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "spectral_scores", lambda *_, **__: {"miou": 0.5})
+    train(tmp_path / "whole", Batches())
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", Batches(breaks_before=6))
+    assert [line["step"] for line in log(tmp_path / "cut")] == [2, 4]
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    # It goes on after step 3, the last that was saved.
+    train(tmp_path / "cut", Batches(breaks_before=3))
+    for name in ("model.safetensors", "config.json", "training.json"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert [line["step"] for line in log(tmp_path / "cut")] == [2, 4, 6, 8, 8]
+    train(tmp_path / "cut", Batches(), overwrite=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def pretrain(folder, *flags, devices=1):
+    command = [sys.executable, "-m", "experiments.pretrain", f"--output_dir={folder}"]
+    small = ["--validation_scenes=1", "--log_every=1", "--save_every=2", "--seed=3"]
+    xla = f"--xla_force_host_platform_device_count={devices}"
+    environment = {**os.environ, "XLA_FLAGS": xla}
+    return subprocess.run(
+        [*command, *small, *flags], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def losses(folder):
+    return [line["loss"] for line in log(folder) if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dino_flags(photos):
+    sizes = ["--batch_size=2", "--small_crops=1", "--large_side=32", "--small_side=16"]
+    shape = ["--layers=2", "--hidden_size=24", "--mlp_size=24", "--prototypes=16"]
+    return ["--objective=dino", f"--data_dir={photos}", *sizes, *shape]
+
+
+@pytest.fixture(scope="module")
+def whole(dino_flags, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    finished = pretrain(folder, "--steps=4", *dino_flags)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == f"{folder}\n"
+    return folder
+
+
+def test_dino_writes_a_checkpoint_and_its_log(whole):
+    assert len(losses(whole)) == 4 and np.isfinite(losses(whole)).all()
+    scores = log(whole)[-1]
+    assert scores["step"] == 4 and 0 <= scores["miou"] <= 1 and 0 <= scores["f_score"] <= 1
+    checkpoint = load_checkpoint(whole)
+    assert checkpoint.config.hidden_size == 24 and checkpoint.config.num_layers == 2
+
+
+def test_several_devices_give_the_same_losses(whole, dino_flags, tmp_path):
+    finished = pretrain(tmp_path, "--steps=4", *dino_flags, devices=2)
+    assert finished.returncode == 0, finished.stderr
+    np.testing.assert_allclose(losses(tmp_path), losses(whole), rtol=1e-4)
+
+
+def test_init_goes_on_from_a_checkpoint(whole, photos, tmp_path):
+    finished = pretrain(
+        tmp_path, "--steps=1", "--objective=dino", f"--data_dir={photos}", f"--init={whole}",
+        "--batch_size=2", "--small_crops=0", "--large_side=32", "--prototypes=16",
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    settings = json.loads((tmp_path / "training.json").read_text())
+    assert settings["init"] == load_checkpoint(whole).digest and "layers" not in settings
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--objective=dino"], ["--data_dir", "together"]),
+        (["--data_dir=somewhere"], ["--data_dir", "together"]),
+        (["--objective=dino", "--data_dir=nowhere"], ["nowhere"]),
+        (["--hidden_size=25"], ["--hidden_size=25", "6"]),
+        (["--init=nowhere/"], ["nowhere"]),
+        (["stray"], ["stray", "--data_dir"]),
+    ],
+)
+def test_mistakes_get_one_line(flags, words, tmp_path):
+    finished = pretrain(tmp_path / "out", *flags)
+    assert finished.returncode == 2 and finished.stdout == ""
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ") and all(word in line for word in words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_side_that_is_no_multiple_of_the_patch(photos, tmp_path):
+    flags = ["--objective=dino", f"--data_dir={photos}", "--small_side=100"]
+    finished = pretrain(tmp_path / "out", *flags)
+    assert finished.returncode == 2 and "--small_side=100" in finished.stderr

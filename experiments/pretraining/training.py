@@ -3,38 +3,68 @@
 import functools
 import io
 import pathlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
+from jaxtyping import Array, Float, PyTree
 
 from experiments.harness.files import write_atomically
-from experiments.pretraining.batches import Batch
-from experiments.pretraining.objective import scene_loss
 from specjax.errors import UserError
-from specjax.models.vit import ViT, ViTConfig
+from specjax.models.vit import ViT
 
 _WARMUP = 0.03
 _WEIGHT_DECAY = 0.03
 
 
+class Batch(NamedTuple):
+    """What a step learns from.
+
+    Attributes:
+        arrays: the first axis of each is the images.
+        shape: what the loss must know of them beside, hashable; a new value compiles anew.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    shape: Any
+
+
+class Objective(Protocol):
+    """What is learnt. `memory` is what a step carries to the next beside the parameters."""
+
+    def start(self) -> tuple[PyTree, PyTree]:
+        """First parameters and memory."""
+
+    def loss(
+        self, parameters: PyTree, memory: PyTree, arrays: Sequence[Array], shape: Any
+    ) -> tuple[Float[Array, ""], PyTree]:
+        """The loss, and the memory after the step."""
+
+    def remember(
+        self, parameters: PyTree, memory: PyTree, progress: Float[Array, ""]
+    ) -> PyTree:
+        """The memory once the parameters have changed, at this share of the training."""
+
+    def backbone(self, parameters: PyTree, memory: PyTree) -> ViT:
+        """The backbone that is the result."""
+
+
 class State(NamedTuple):
     """Everything that a step changes."""
 
-    parameters: nnx.State
+    parameters: PyTree
     moments: optax.OptState
+    memory: PyTree
 
 
 class Trainer:
-    """AdamW with warm-up and cosine decay on `scene_loss`; a step is one jitted function."""
+    """AdamW with warm-up and cosine decay on an objective; a step is one jitted function."""
 
-    def __init__(self, config: ViTConfig, *, steps: int, learning_rate: float, seed: int):
-        model = ViT(config, rngs=nnx.Rngs(seed))
-        self._structure, parameters = nnx.split(model)
+    def __init__(self, objective: Objective, *, steps: int, learning_rate: float):
+        self._objective, self._steps = objective, steps
         schedule = optax.warmup_cosine_decay_schedule(
             learning_rate * 0.02, learning_rate, int(_WARMUP * steps) + 1, steps + 1
         )
@@ -44,45 +74,49 @@ class Trainer:
         )
         automatic = (jax.sharding.AxisType.Auto,)
         self._mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=automatic)
-        self.state = State(parameters, self._optimizer.init(parameters))
+        parameters, memory = objective.start()
+        self.state = State(parameters, self._optimizer.init(parameters), memory)
+        self._done = 0
 
     def model(self) -> ViT:
-        """The model as it is now."""
-        return nnx.merge(self._structure, self.state.parameters)
+        """The backbone as it is now."""
+        return self._objective.backbone(self.state.parameters, self.state.memory)
 
     def step(self, batch: Batch) -> float:
         """Learn from a batch, split over the devices; returns its loss before the step.
 
         Images that do not divide evenly stay on one device: slower, the same result.
         """
-        even = batch.patches.shape[0] % self._mesh.size == 0
+        even = all(len(array) % self._mesh.size == 0 for array in batch.arrays)
         spec = jax.sharding.PartitionSpec("data") if even else jax.sharding.PartitionSpec()
         place = jax.sharding.NamedSharding(self._mesh, spec)
-        arrays = [jax.device_put(array, place) for array in batch[:3]]
-        self.state, loss = self._update(self.state, *arrays, grid=batch.grid)
+        arrays = [jax.device_put(array, place) for array in batch.arrays]
+        self._done += 1
+        progress = jnp.float32(self._done / self._steps)
+        self.state, loss = self._update(self.state, arrays, progress, shape=batch.shape)
         return float(loss)
 
     @functools.cached_property
     def _update(self) -> Callable:
-        @functools.partial(jax.jit, static_argnames=("grid",), donate_argnums=0)
-        def update(state, patches, instances, places, *, grid):
-            def loss_of(parameters):
-                model = nnx.merge(self._structure, parameters)
-                blocks = jax.vmap(lambda one: model.every_block(one, grid, attention_chunk=1024))
-                keys = [outputs.keys for outputs in blocks(patches)]
-                return scene_loss(keys, instances, places)
+        objective, optimizer = self._objective, self._optimizer
 
-            loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
-            change, moments = self._optimizer.update(gradient, state.moments, state.parameters)
-            return State(optax.apply_updates(state.parameters, change), moments), loss
+        @functools.partial(jax.jit, static_argnames=("shape",), donate_argnums=0)
+        def update(state, arrays, progress, *, shape):
+            (loss, memory), gradient = jax.value_and_grad(objective.loss, has_aux=True)(
+                state.parameters, state.memory, arrays, shape
+            )
+            change, moments = optimizer.update(gradient, state.moments, state.parameters)
+            parameters = optax.apply_updates(state.parameters, change)
+            memory = objective.remember(parameters, memory, progress)
+            return State(parameters, moments, memory), loss
 
         return update
 
-    def save(self, path: pathlib.Path, step: int) -> None:
-        """Write the state after so many steps, atomically, as plain arrays."""
+    def save(self, path: pathlib.Path) -> None:
+        """Write the state, atomically, as plain arrays."""
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.state)]
         content = io.BytesIO()
-        np.savez(content, step=step, **{f"leaf_{i}": leaf for i, leaf in enumerate(leaves)})
+        np.savez(content, step=self._done, **{f"leaf_{i}": leaf for i, leaf in enumerate(leaves)})
         write_atomically(path, lambda stream: stream.write(content.getbuffer()))
 
     def restore(self, path: pathlib.Path) -> int:
@@ -91,10 +125,10 @@ class Trainer:
         try:
             with np.load(path, allow_pickle=False) as content:
                 stored = [content[f"leaf_{i}"] for i in range(len(leaves))]
-                step = int(content["step"])
+                self._done = int(content["step"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path}: not a training state ({error}); use --overwrite") from None
         if [leaf.shape for leaf in stored] != [leaf.shape for leaf in leaves]:
             raise UserError(f"{path} is the state of another model; use --overwrite")
         self.state = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in stored])
-        return step
+        return self._done

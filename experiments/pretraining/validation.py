@@ -6,25 +6,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.datasets import scenes
 from experiments.datasets.records import passes_paper_rule
+from experiments.datasets.scenes import VALIDATION_STREAM, Scene, draw_scene
 from experiments.harness import truth
 from specjax import images, pipeline
 from specjax.models.vit import ViT
 
 _SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
-_SCENES = 16
 
 
-def spectral_scores(model: ViT, *, M: int, N: int) -> dict[str, float]:
-    """Mean F-score and mIoU (known number of instances), fractions, over 16 scenes."""
+def spectral_scores(
+    model: ViT,
+    colours: tuple[tuple[float, float, float], tuple[float, float, float]],
+    *,
+    M: int,
+    N: int,
+    scenes: int,
+) -> dict[str, float]:
+    """Mean F-score and mIoU (known number of instances), fractions, over so many scenes.
+
+    `colours` are the mean and the deviation that the model's images are normalised with.
+    """
     config = pipeline.Config(M=M, N=N)
     patch_size = model.config.patch_size
     f_scores, mious = [], []
-    for scene in _scenes():
+    for scene in _drawn(scenes):
         image = images.crop_to_patches(scene.image, patch_size)
         shape = (image.shape[0] // patch_size, image.shape[1] // patch_size)
-        patches = images.patchify(images.normalize(image), patch_size)
+        patches = images.patchify(images.normalize(image, *colours), patch_size)
         tokens = pipeline.padded_tokens(len(patches))
         patches = jnp.asarray(np.pad(patches, ((0, tokens - len(patches)), (0, 0))))
         grid = jnp.asarray(shape, jnp.int32)
@@ -51,13 +60,13 @@ def spectral_scores(model: ViT, *, M: int, N: int) -> dict[str, float]:
 
 
 @functools.lru_cache(maxsize=1)
-def _scenes() -> tuple[scenes.Scene, ...]:
+def _drawn(count: int) -> tuple[Scene, ...]:
     return tuple(
-        scenes.draw_scene(
-            (scenes.VALIDATION_STREAM, index),
+        draw_scene(
+            (VALIDATION_STREAM, index),
             height=_SIZES[index % len(_SIZES)][0],
             width=_SIZES[index % len(_SIZES)][1],
             accept=passes_paper_rule,
         )
-        for index in range(_SCENES)
+        for index in range(count)
     )

@@ -9,39 +9,26 @@ import dataclasses
 import multiprocessing
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from experiments.datasets import scenes
 from experiments.datasets.records import passes_paper_rule
+from experiments.pretraining.training import Batch
 from specjax import images
 
-# Height, width and number of images of a batch, in turn: about 1,500 tokens in each.
-SHAPES = (
-    (256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4), (384, 512, 2),
-    (512, 384, 2),
-)
+# Height, width and number of images of a batch, in turn: about 1,500 tokens in each. Small scenes
+# show more objects a token, large ones are as large as photographs.
+SHAPES = {
+    "small": (
+        (256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4), (384, 512, 2),
+        (512, 384, 2),
+    ),
+    "large": ((384, 512, 2), (512, 384, 2), (448, 448, 2), (480, 640, 1), (640, 480, 1)),
+}
 PATCH_SIZE = 16
 _BLOCK = 40
 _PASSES = 3
-
-
-class Batch(NamedTuple):
-    """Images of one size and what is known of them.
-
-    Attributes:
-        patches: float32 [images, tokens, values], normalised.
-        instances: int32 [images, tokens], the object that a token belongs to, 0 on background.
-        places: float32 [images, tokens, 3], centre (x, y) and root of the area of that object, as
-            fractions of the image; 0 on background.
-        grid: rows and columns.
-    """
-
-    patches: np.ndarray
-    instances: np.ndarray
-    places: np.ndarray
-    grid: tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +36,16 @@ class SceneBatches:
     """The stream; `batches(start)` begins at any step, as an uninterrupted one would go on."""
 
     seed: int
+    shapes: tuple[tuple[int, int, int], ...] = SHAPES["small"]
     workers: int = 1
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Batches from step `start` on."""
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(
+        pool = concurrent.futures.ProcessPoolExecutor(
             self.workers, mp_context=context, initializer=_yield_to_training
-        ) as pool:
+        )
+        try:
             steps = _BLOCK * _PASSES
             block, offset = divmod(start, steps)
             drawn = self._draw(pool, block)
@@ -70,10 +59,13 @@ class SceneBatches:
                     rng = self._rng(block, 2, step)
                     yield prepare(*scenes_of_block[order[step]], rng)
                 drawn, block, offset = upcoming, block + 1, 0
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _draw(self, pool, block: int) -> list:
         return [
-            pool.submit(draw_batch, self.seed, block * _BLOCK + index) for index in range(_BLOCK)
+            pool.submit(draw_batch, self.seed, number, self.shapes[number % len(self.shapes)])
+            for number in range(block * _BLOCK, (block + 1) * _BLOCK)
         ]
 
     def _rng(self, *words: int) -> np.random.Generator:
@@ -84,9 +76,11 @@ def _yield_to_training() -> None:
     os.nice(5)
 
 
-def draw_batch(seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_batch(
+    seed: int, number: int, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Batch `number`: images uint8 [images, H, W, 3] and instance maps [images, H, W]."""
-    height, width, size = SHAPES[number % len(SHAPES)]
+    height, width, size = shape
     drawn = [
         scenes.draw_scene(
             (scenes.TRAIN_STREAM, seed, number, index),
@@ -102,7 +96,15 @@ def draw_batch(seed: int, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Change colours and side at random, and cut into tokens."""
+    """Change colours and side at random, and cut into tokens.
+
+    The arrays are:
+        patches, float32 [images, tokens, values], normalised;
+        instances, int32 [images, tokens], the object that a token belongs to, 0 on background;
+        places, float32 [images, tokens, 3], centre (x, y) and root of the area of that object, as
+            fractions of the image, 0 on background;
+    and the shape is their grid, rows and columns.
+    """
     height, width = pixels.shape[1] // PATCH_SIZE, pixels.shape[2] // PATCH_SIZE
     patches, instances, places = [], [], []
     for image, labels in zip(pixels, maps, strict=True):
@@ -113,7 +115,8 @@ def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> B
         tokens = labels[::PATCH_SIZE, ::PATCH_SIZE][:height, :width].ravel()
         places.append(object_places(labels)[tokens])
         instances.append(tokens.astype(np.int32))
-    return Batch(np.stack(patches), np.stack(instances), np.stack(places), (height, width))
+    arrays = (np.stack(patches), np.stack(instances), np.stack(places))
+    return Batch(arrays, (height, width))
 
 
 def object_places(labels: np.ndarray) -> np.ndarray:

@@ -20,11 +20,15 @@ loss alone.
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from specjax.models.vit import ViT
 
 # Distances, as fractions of the image, at which places count as different: x, y and size.
 _SCALES = (0.18, 0.18, 0.25)
@@ -96,3 +100,32 @@ def scene_loss(
     for inner in keys[1:-1]:
         loss = loss + _INNER_STRUCTURE * structure_loss(inner, instances)
     return loss
+
+
+class SceneObjective:
+    """`scene_loss` of a ViT, for `Trainer`; it remembers nothing."""
+
+    def __init__(self, model: ViT):
+        self._structure, self._parameters = nnx.split(model)
+
+    def start(self) -> tuple[PyTree, PyTree]:
+        """The model's parameters."""
+        return self._parameters, ()
+
+    def loss(
+        self, parameters: PyTree, memory: PyTree, arrays: Sequence[Array], shape: Any
+    ) -> tuple[Float[Array, ""], PyTree]:
+        """The loss of a batch of `scene_batches.prepare`."""
+        patches, instances, places = arrays
+        model = nnx.merge(self._structure, parameters)
+        blocks = jax.vmap(lambda one: model.every_block(one, shape, attention_chunk=1024))
+        keys = [outputs.keys for outputs in blocks(patches)]
+        return scene_loss(keys, instances, places), memory
+
+    def remember(self, parameters: PyTree, memory: PyTree, progress: Array) -> PyTree:
+        """Nothing."""
+        return memory
+
+    def backbone(self, parameters: PyTree, memory: PyTree) -> ViT:
+        """The model."""
+        return nnx.merge(self._structure, parameters)

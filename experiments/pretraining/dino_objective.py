@@ -1,0 +1,142 @@
+"""Self-distillation without labels: DINO (Caron et al. 2021, arXiv 2104.14294).
+
+A student sees all crops of an image, large and small; a teacher, the moving average of the student,
+sees the large ones. For each pair of different crops the student's distribution over prototypes is
+drawn to the teacher's (Eq. 1-3 there), which is centred, against collapse to one prototype, and
+sharpened, against collapse to all of them alike. The teacher is the result.
+
+Constants are those of DINO's ViT-S; left out is its freezing of the last layer in the first epoch.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PyTree
+
+from specjax.models.vit import ViT
+
+_STUDENT_TEMPERATURE, _TEACHER_TEMPERATURE = 0.1, 0.04
+_CENTRE_MOMENTUM = 0.9
+_FIRST_MOMENTUM = 0.996
+_HIDDEN, _BOTTLENECK = 2048, 256
+
+
+class CropShapes(NamedTuple):
+    """Token grids (rows, columns) of the large and the small crops."""
+
+    large: tuple[int, int]
+    small: tuple[int, int]
+
+
+class Memory(NamedTuple):
+    """The teacher's parameters, and the centre of what it says."""
+
+    teacher: PyTree
+    centre: Float[Array, " prototypes"]
+
+
+class DinoObjective:
+    """`distillation_loss` of a ViT and a projection head, for `Trainer`."""
+
+    def __init__(self, model: ViT, *, prototypes: int, seed: int):
+        channels = model.config.hidden_size
+        network = _Network(model, channels, prototypes, rngs=nnx.Rngs(seed))
+        self._structure, self._parameters = nnx.split(network)
+        self._prototypes = prototypes
+
+    def start(self) -> tuple[PyTree, Memory]:
+        """The student's parameters; a teacher that equals it, and a centre of zero."""
+        teacher = jax.tree.map(jnp.copy, self._parameters)
+        return self._parameters, Memory(teacher, jnp.zeros(self._prototypes))
+
+    def loss(
+        self, parameters: PyTree, memory: Memory, arrays: Sequence[Array], shape: CropShapes
+    ) -> tuple[Float[Array, ""], Memory]:
+        """The loss of a batch of crops [images, crops, tokens, values], large and small."""
+        large, small = arrays
+        student, teacher = self._network(parameters), self._network(memory.teacher)
+        told = jax.lax.stop_gradient(teacher(large, shape.large))
+        said = student(large, shape.large)
+        if small.shape[1]:
+            said = jnp.concatenate([said, student(small, shape.small)], axis=1)
+        loss = distillation_loss(said, told, memory.centre)
+        mean = jnp.mean(told, axis=(0, 1))
+        centre = _CENTRE_MOMENTUM * memory.centre + (1 - _CENTRE_MOMENTUM) * mean
+        return loss, Memory(memory.teacher, centre)
+
+    def remember(
+        self, parameters: PyTree, memory: Memory, progress: Float[Array, ""]
+    ) -> Memory:
+        """The teacher moves towards the student, ever slower: momentum 0.996 to 1, by a cosine."""
+        rest = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
+        teacher = jax.tree.map(
+            lambda old, new: old + rest * (new - old), memory.teacher, parameters
+        )
+        return Memory(teacher, memory.centre)
+
+    def backbone(self, parameters: PyTree, memory: Memory) -> ViT:
+        """The teacher's ViT."""
+        return self._network(memory.teacher).backbone
+
+    def _network(self, parameters: PyTree) -> "_Network":
+        return nnx.merge(self._structure, parameters)
+
+
+def distillation_loss(
+    student: Float[Array, "images crops prototypes"],
+    teacher: Float[Array, "images large prototypes"],
+    centre: Float[Array, " prototypes"],
+) -> Float[Array, ""]:
+    """Mean cross-entropy of the student's view of a crop under the teacher's of another one.
+
+    The first crops of the student are the teacher's; a crop is not compared with itself.
+    """
+    target = jax.nn.softmax((teacher - centre[None, None, :]) / _TEACHER_TEMPERATURE, axis=-1)
+    log_student = jax.nn.log_softmax(student / _STUDENT_TEMPERATURE, axis=-1)
+    pairs = -jnp.einsum("itp,isp->its", target, log_student)
+    large, crops = pairs.shape[1:]
+    different = jnp.arange(large)[:, None] != jnp.arange(crops)[None, :]
+    pairs = jnp.where(different[None, :, :], pairs, 0.0)
+    return jnp.sum(pairs) / (student.shape[0] * (large * crops - large))
+
+
+class _Network(nnx.Module):
+    """A ViT whose class token is projected onto prototypes of unit length."""
+
+    def __init__(self, model: ViT, channels: int, prototypes: int, *, rngs: nnx.Rngs):
+        self.backbone = model
+        self.layers = nnx.List(
+            [
+                _linear(inputs, outputs, rngs)
+                for inputs, outputs in (
+                    (channels, _HIDDEN), (_HIDDEN, _HIDDEN), (_HIDDEN, _BOTTLENECK)
+                )
+            ]
+        )
+        normal = nnx.initializers.normal(1.0)
+        self.prototypes = nnx.Param(normal(rngs.params(), (_BOTTLENECK, prototypes), jnp.float32))
+
+    def __call__(
+        self, crops: Float[Array, "images crops tokens values"], grid: tuple[int, int]
+    ) -> Float[Array, "images crops prototypes"]:
+        def one(patches):
+            return self.backbone(patches, grid, attention_chunk=1024).cls
+
+        hidden = jax.vmap(jax.vmap(one))(crops)
+        for number, layer in enumerate(self.layers):
+            hidden = layer(hidden if number == 0 else jax.nn.gelu(hidden, approximate=False))
+        return _unit(hidden, axis=-1) @ _unit(self.prototypes[...], axis=0)
+
+
+def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(
+        inputs, outputs, kernel_init=nnx.initializers.truncated_normal(0.02), rngs=rngs
+    )
+
+
+def _unit(x: Array, *, axis: int) -> Array:
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=axis, keepdims=True), 1e-12)
