@@ -1,0 +1,1 @@
+"""What the benchmark times: the machine, the stages, and the published way to compute them."""
