@@ -27,6 +27,10 @@ COLUMNS = {
 }
 
 
+# Without annotation no image is scored, and all count as images without (annotated) instances.
+UNSCORED_COLUMNS = {"M": "M", "protocol": "protocol", "images_without_instances": "images"}
+
+
 def make_job(options, dataset, backbone, watch) -> runner.Job:
     """The job of segmenting the foreground at each of the flag's M."""
     counts = [count.of(backbone.channels) for count in options.M]
@@ -42,10 +46,10 @@ def make_job(options, dataset, backbone, watch) -> runner.Job:
         name="fgbg",
         settings=tuple(configs),
         identity={},
-        config={"M": counts, "limit": options.limit},
+        config={"limit": options.limit},
         analyse=foreground_analysis(configs, watch),
         result=result,
-        columns=COLUMNS,
+        columns=COLUMNS if dataset.annotated else UNSCORED_COLUMNS,
     )
 
 

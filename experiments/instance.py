@@ -7,7 +7,8 @@ runs on the built-in samples, with nothing to download. On a dataset:
     python -m experiments.instance --metric=boc --M=128 --N=60 \
         --dataset=voc --data_dir=VOCdevkit/VOC2012 --checkpoint=facebook/dino-vits16
 
-Prints mIoU and F-score in percent, and writes `summary.json` and `per_image.jsonl`.
+Prints mIoU and F-score in percent, and writes `summary.json`, `per_image.jsonl` and a picture of
+the first images, `gallery.png`.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from absl import flags
 
 from experiments.harness import options as shared
 from experiments.harness import runner
-from experiments.harness.analysis import aggregate, instance_analysis
+from experiments.harness.analysis import Plan, aggregate, instance_analysis
 from specjax.errors import UserError
 
 COLUMNS = {
@@ -55,7 +56,9 @@ def check(options, dataset) -> None:
 def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: str) -> runner.Job:
     """The job of segmenting instances under each of `metrics`."""
     config, warnings = runner.instance_config(options, backbone)
-    configs = {metric: dataclasses.replace(config, metric=metric) for metric in metrics}
+    plans = {
+        metric: Plan(config, dataclasses.replace(config, metric=metric)) for metric in metrics
+    }
     common = {"M": config.M, "N": config.N, "protocol": options.protocol.name}
 
     def label(metric: str) -> dict:
@@ -69,8 +72,8 @@ def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: st
             "N": config.N,
             "num_instances": options.num_instances or "oracle",
         },
-        config={"metrics": list(metrics), "limit": options.limit},
-        analyse=instance_analysis(options, configs, watch, label=label),
+        config={"limit": options.limit},
+        analyse=instance_analysis(options, plans, watch, label=label),
         result=lambda metric, lines: {
             "metric": metric,
             **common,
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    shared.define()
+    shared.define(save=("gallery",))
     shared.define_metric()
     flags.adopt_module_key_flags(shared)
     runner.execute(main)

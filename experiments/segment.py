@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    shared.define(dataset="folder", save=("labels", "overlays", "coco"))
+    shared.define(dataset="folder", save=("labels", "overlays", "gallery", "coco"))
     shared.define_metric()
     flags.adopt_module_key_flags(shared)
     runner.execute(main)

@@ -136,12 +136,12 @@ def test_an_added_metric_and_an_added_save(flags, done, copy):
     }
     added = sorted(set(new) - set(old))
     assert added[:3] == ["coco_l2.json", "coco_results_l2.json", "segments.jsonl"]
-    assert added[3:] == [f"tokens/l2/2007_00000{index}.png" for index in range(3)]
+    assert added[3:] == [f"tokens_l2/2007_00000{index}.png" for index in range(3)]
     finished = run("instance", copy, *flags, "--metric=boc,l2", "--save=labels")
     for record_id in ("2007_000000", "2007_000001"):
-        boc, l2 = (copy / "labels" / name / f"{record_id}.png" for name in ("boc", "l2"))
+        boc, l2 = (copy / name / f"{record_id}.png" for name in ("labels", "labels_l2"))
         assert boc.read_bytes() == (done.folder / "labels" / f"{record_id}.png").read_bytes()
-        with Image.open(l2) as labels, Image.open(copy / "tokens/l2" / l2.name) as tokens:
+        with Image.open(l2) as labels, Image.open(copy / "tokens_l2" / l2.name) as tokens:
             assert set(np.unique(labels)) == set(np.unique(tokens))
     assert len(finished.lines) == 6
 
@@ -227,8 +227,8 @@ def test_overwriting_does_not_delete_what_is_read(flags, world, tmp_path):
 
 
 def test_one_process_at_a_time(flags, done, copy):
-    identity = json.loads((copy / "run.json").read_text())
-    with Store(copy, identity, overwrite=False):
+    identity = json.loads((copy / "run.json").read_text())["identity"]
+    with Store(copy, identity, [], overwrite=False):
         finished = run("instance", copy, *flags, "--overwrite")
     assert_refused(finished, "another process is writing", copy)
     assert contents(copy) == contents(done.folder)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from tests.run_binary import World, finish, run, start
+from tests.run_binary import World, assert_refused, finish, run, start
 
 DATASETS = ["samples", "voc", "coco", "ytvis", "folder"]
 LINE = {"id", "setting", "M", "grid", "num_instances", "num_foreground", "eigenvalues"}
@@ -36,7 +36,7 @@ def check(finished, settings, *, images, annotated=True, instances=True):
     for setting, result in zip(settings, summary["results"], strict=True):
         own = [line for line in lines.values() if line["setting"] == setting]
         check_result(result, own, annotated, instances)
-    assert finished.stdout.rstrip().endswith(str(finished.folder / "summary.json"))
+    assert str(finished.folder / "summary.json") in finished.stdout.splitlines()
 
 
 def check_line(line, annotated, instances):
@@ -125,9 +125,9 @@ def test_fgbg_by_number_of_channels(world, tmp_path):
     assert [row.split()[0] for row in finished.stdout.splitlines()[2:5]] == ["48", "16", "36"]
     scores = {tuple(line["eigenvalues"]) for line in finished.lines.values()}
     assert len(scores) == 9
-    for folder in ("M48", "M16", "M36"):
+    for folder in ("labels_M48", "labels_M16", "labels_M36"):
         for record_id, instances in world.maps["voc"].items():
-            labels = read_png(tmp_path / "labels" / folder / f"{record_id}.png")
+            labels = read_png(tmp_path / folder / f"{record_id}.png")
             assert labels.shape == instances.shape and labels.max() <= 1
 
 
@@ -145,6 +145,32 @@ def test_several_metrics_and_all(world, tmp_path):
     assert len({result["f_score"] for result in results.values()}) == 1
     graphs = {tuple(line["eigenvalues"]) for line in finished.lines.values()}
     assert len(graphs) == 27
+
+
+def test_ablation(world, tmp_path):
+    flags = [flag for flag in world.flags("voc") if not flag.startswith("--N=")] + ["--N=5"]
+    finished = run("ablation", tmp_path / "ablation", *flags)
+    assert finished.status == 0, finished.stderr
+    results = finished.summary["results"]
+    switches = [(r["ncr"], r["dcr"], r["boc"], r["foreground_M"], r["M"], r["N"]) for r in results]
+    assert switches == [
+        (False, False, False, 16, 48, 48), (True, False, False, 16, 16, 16),
+        (True, True, False, 16, 16, 5), (False, False, True, 16, 48, 48),
+        (True, False, True, 16, 16, 16), (True, True, True, 16, 16, 5),
+        (False, False, False, 48, 48, 48), (False, False, True, 48, 48, 48),
+    ]  # fmt: skip
+    assert [r["published_miou"] for r in results][:3] == [0.3175, 0.3292, 0.3270]
+    rows = [row.split() for row in finished.stdout.splitlines()[2:10]]
+    assert rows[2][:7] == ["yes", "yes", "no", "16", "16", "5", "32.70"]
+    # Each setting is what the main job gives for its flags, where the main job can be so asked.
+    same = {5: ("boc", 16, 5), 1: ("dot", 16, 16), 7: ("boc", 48, 48)}
+    for index, (metric, M, N) in same.items():
+        folder = tmp_path / f"{metric}-{M}-{N}"
+        alone = run("instance", folder, *flags, f"--metric={metric}", f"--M={M}", f"--N={N}")
+        for key in ("miou", "miou_instances", "f_score", "f_score_raw", "images"):
+            assert results[index][key] == alone.summary["results"][0][key]
+    refused = run("ablation", tmp_path / "folder", *world.flags("folder"))
+    assert_refused(refused, "no annotation")
 
 
 def test_protocols_differ(world, tmp_path):
@@ -199,7 +225,7 @@ def test_a_given_number_of_instances(world, tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:pycocotools")
 def test_everything_that_can_be_saved(world, tmp_path):
     finished = run(
-        "instance", tmp_path, *world.flags("voc"), "--save=labels,tokens,coco,overlays"
+        "instance", tmp_path, *world.flags("voc"), "--save=labels,tokens,coco,overlays,gallery"
     )
     check(finished, ["boc"], images=3)
     dataset = COCO(tmp_path / "coco.json")
@@ -239,6 +265,8 @@ def test_everything_that_can_be_saved(world, tmp_path):
             panel = round(240 * truth.shape[1] / truth.shape[0])
             assert overlay.width == 8 * (panel + 6) + 6
     assert max(seen) == 3
+    with Image.open(tmp_path / "gallery.png") as sheet:
+        assert sheet.width > 3 * 3 * 176
     results = json.loads((tmp_path / "coco_results.json").read_text())
     assert {result["score"] for result in results} == {1.0}
 

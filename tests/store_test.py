@@ -97,24 +97,24 @@ def test_a_full_disk(tmp_path):
 
 def test_a_store_holds_its_folder(tmp_path):
     folder = tmp_path / "deep" / "er"
-    with Store(folder, {"N": 1}, overwrite=False) as store:
+    with Store(folder, {"N": 1}, ["boc"], overwrite=False) as store:
         store.lines.append([line("a")])
         with pytest.raises(UserError, match="another process"):
-            Store(folder, {"N": 1}, overwrite=False)
-    with Store(folder, {"N": 1}, overwrite=False) as store:
+            Store(folder, {"N": 1}, ["boc"], overwrite=False)
+    with Store(folder, {"N": 1}, ["boc"], overwrite=False) as store:
         assert store.lines.get("a", "boc") == line("a")
     with pytest.raises(UserError, match="N was 1, now 2"):
-        Store(folder, {"N": 2}, overwrite=False)
+        Store(folder, {"N": 2}, ["boc"], overwrite=False)
     with pytest.raises(UserError, match="N was 1, now null; M was null, now 1"):
-        Store(folder, {"M": 1}, overwrite=False)
+        Store(folder, {"M": 1}, ["boc"], overwrite=False)
     # A refusal lets go of the folder.
-    with Store(folder, {"N": 2}, overwrite=True) as store:
+    with Store(folder, {"N": 2}, ["boc"], overwrite=True) as store:
         assert store.lines.get("a", "boc") is None
 
 
 def test_identities_are_compared_as_they_are_stored(tmp_path):
     for _ in range(2):
-        with Store(tmp_path, {"sizes": (1, 2), "none": None}, overwrite=False) as store:
+        with Store(tmp_path, {"sizes": (1, 2), "none": None}, [], overwrite=False) as store:
             store.write_summary({"results": []})
     assert json.loads((tmp_path / "summary.json").read_text()) == {"results": []}
 
@@ -141,3 +141,45 @@ def test_files_are_whole_or_absent(tmp_path):
     with pytest.raises(UserError, match="folder"):
         write_json(path.with_name("folder"), {})
     assert sorted(other.name for other in path.parent.iterdir()) == ["file.bin", "folder"]
+
+
+def names(store, setting):
+    kinds = ("coco", "coco_results", "gallery")
+    files = [store.path(kind, setting) for kind in kinds]
+    files += [store.path(kind, setting, "a/b.c") for kind in ("labels", "features")]
+    return [path.relative_to(store.folder).as_posix() for path in files]
+
+
+def test_a_file_keeps_its_name_whatever_is_added(tmp_path):
+    plain = ["coco.json", "coco_results.json", "gallery.png", "labels/a/b.c.png",
+             "features/a/b.c.npz"]  # fmt: skip
+    dot = ["coco_dot.json", "coco_results_dot.json", "gallery_dot.png", "labels_dot/a/b.c.png",
+           "features/a/b.c.npz"]  # fmt: skip
+    for settings in (["boc"], ["dot"], ["boc", "dot"]):
+        with Store(tmp_path / "alone", {}, settings, overwrite=False) as store:
+            assert names(store, "boc") == plain and names(store, "dot") == dot
+    for settings in (["M=128", "dot"], ["M=128"]):
+        with Store(tmp_path / "several", {}, settings, overwrite=False) as store:
+            assert names(store, "dot") == dot
+            assert store.path("labels", "M=128", "a") == tmp_path / "several/labels_M128/a.png"
+
+
+@pytest.mark.parametrize("damage", [None, "run.json", "per_image.jsonl"])
+def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(tmp_path, damage):
+    with Store(tmp_path, {}, ["boc"], overwrite=False) as store:
+        store.lines.append([line("a"), {**line("a"), "setting": "dot"}])
+        made = [store.path(kind, name, "a") for kind in ("labels", "overlays", "features")
+                for name in ("boc", "dot")]  # fmt: skip
+        made += [store.path(kind, name) for kind in ("coco", "gallery") for name in ("boc", "dot")]
+        mine = [tmp_path / name for name in ("coco_gt.json", "gallery2.png", "labels_l1/a.png")]
+        for path in (*made, *mine):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("x")
+    if damage:
+        (tmp_path / damage).write_text("{")
+    with Store(tmp_path, {}, ["boc"], overwrite=True):
+        assert all(path.exists() for path in mine)
+        left = [path.name for path in made if path.exists()]
+        # Without the lines nobody knows of "dot".
+        unknown = {"a.png", "coco_dot.json", "gallery_dot.png"}
+        assert set(left) == (unknown if damage == "per_image.jsonl" else set())

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from experiments.harness import overlays
+from experiments.harness import gallery, overlays
 from experiments.harness.backbone import Features
 from experiments.harness.coco_export import segments
 from experiments.harness.palette import voc_colours
@@ -66,9 +66,11 @@ def test_segments_are_run_lengths():
     assert segments(np.zeros((4, 4), np.int32), "a.png")["masks"] == []
 
 
-def example(image_id="a.b/c.d", size=(40, 70)):
+def example(image_id="a.b/c.d", size=(40, 70), position=0, instances=None):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    return Example(image_id, "/photos/x.JPG", image, features((2, 4), size), None, None)
+    return Example(
+        image_id, position, "/photos/x.JPG", image, features((2, 4), size), None, instances
+    )
 
 
 def outcome(labels, maps=None):
@@ -79,20 +81,18 @@ def outcome(labels, maps=None):
 def test_what_one_folder_holds(tmp_path):
     labels = [0, 1, 1, 0, 2, 2, 0, 0, 9, 9]  # two tokens of padding
     save = frozenset(["labels", "tokens", "coco", "features", "overlays"])
-    with Store(tmp_path, {}, overwrite=False) as store:
-        writers = Writers(store, save, ["boc"])
-        assert writers.lack("a.b/c.d", "boc")
+    with Store(tmp_path, {}, ["boc"], overwrite=False) as store:
+        writers = Writers(store, save)
+        assert writers.lack("a.b/c.d", 0, "boc")
         writers.write(example(), "boc", outcome(labels, np.zeros((4, 10))))
-        assert not writers.lack("a.b/c.d", "boc")
+        assert not writers.lack("a.b/c.d", 0, "boc")
         writers.finish(["a.b/c.d"], ["boc"])
         store.lines.append([{"id": "a.b/c.d", "setting": "boc"}])
-        # A second setting gets folders of its own, whether or not it comes alone.
-        for settings in (["boc", "M=128"], ["M=128"]):
-            writers = Writers(store, frozenset(["labels"]), settings)
-            writers.write(example(), "M=128", outcome([3] * 10))
+        # A second setting gets folders of its own.
+        writers.write(example(), "M=128", outcome([3] * 10))
     with Image.open(tmp_path / "tokens/a.b/c.d.png") as image:
         assert np.asarray(image).tolist() == [labels[:4], labels[4:8]]
-    for name, value in (("labels/a.b/c.d.png", 2), ("labels/M128/a.b/c.d.png", 3)):
+    for name, value in (("labels/a.b/c.d.png", 2), ("labels_M128/a.b/c.d.png", 3)):
         with Image.open(tmp_path / name) as image:
             pixels = np.asarray(image)
         assert image.mode == "P" and pixels.shape == (40, 70) and pixels.max() == value
@@ -106,10 +106,48 @@ def test_overlays_of_odd_images():
     # A single column of pixels, maps of zeros, no maps at all.
     for maps, panels in ((None, 2), (np.zeros((4, 8)), 7), (np.eye(4, 8), 7)):
         for size in ((40, 70), (300, 1), (1, 300)):
-            drawn = Example("a", "a.png", np.zeros((*size, 3), np.uint8),
+            drawn = Example("a", 0, "a.png", np.zeros((*size, 3), np.uint8),
                             features((2, 4), (32, 64)), None, None)  # fmt: skip
             found = outcome([0, 1] * 4, maps)
             picture = overlays.draw(drawn, found, np.zeros(size, np.int32))
             scale = min(240 / size[0], 960 / size[1])
             width = max(round(scale * size[1]), 1)
             assert picture.size[0] == panels * (width + 6) + 6
+
+
+def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
+    def picture():
+        with Image.open(tmp_path / "gallery.png") as sheet:
+            return np.asarray(sheet)
+
+    labels, truth = [0, 1, 1, 0, 2, 2, 0, 0], np.zeros((40, 70), np.int32)
+    truth[:20] = 1
+    ids = [f"image {i}" for i in range(gallery.COUNT + 2)]
+    with Store(tmp_path, {}, ["boc"], overwrite=False) as store:
+        writers = Writers(store, frozenset(["gallery"]))
+        for position, image_id in enumerate(ids[:4]):
+            assert writers.lack(image_id, position, "boc")
+            writers.write(example(image_id, position=position, instances=truth), "boc",
+                          outcome(labels))  # fmt: skip
+            assert not writers.lack(image_id, position, "boc")
+        # One failed, and so has no tile.
+        assert writers.finish(["failed", *ids[:4]], ["boc"]) == [tmp_path / "gallery.png"]
+    four = picture()
+    colours = {tuple(colour) for colour in four.reshape(-1, 3).tolist()}
+    assert four.shape[1] == 3 * (3 * (176 + 4) - 4 + 16) and four.shape[0] == 16 + 2 * (132 + 4)
+    assert len(colours) > 100
+
+    with Store(tmp_path, {}, ["boc"], overwrite=False) as store:
+        writers = Writers(store, frozenset(["gallery"]))
+        for position, image_id in enumerate(ids):
+            if writers.lack(image_id, position, "boc"):
+                assert 4 <= position < gallery.COUNT
+                writers.write(example(image_id, position=position, instances=truth), "boc",
+                              outcome(labels))  # fmt: skip
+        writers.finish(ids, ["boc"])
+        late = example("late", position=gallery.COUNT)
+        writers.write(late, "boc", outcome(labels))
+    assert picture().shape[0] == 16 + 8 * (132 + 4)
+    assert len(list((tmp_path / "gallery").iterdir())) == gallery.COUNT
+    with Store(tmp_path, {}, ["boc"], overwrite=True):
+        assert not list(tmp_path.glob("gallery*"))

@@ -1,5 +1,7 @@
 """From an image's features to scored outcomes: what the binaries compute."""
 
+import dataclasses
+import functools
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -40,60 +42,79 @@ def foreground_scores(example: Example, result: ForegroundResult) -> dict[str, f
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How one setting is computed.
+
+    Attributes:
+        foreground: configuration of the foreground stage; its metric means nothing.
+        instances: configuration of the instance stage.
+    """
+
+    foreground: Config
+    instances: Config
+
+
 def instance_analysis(
     options: Options,
-    configs: dict[str, Config],
+    plans: dict[str, Plan],
     watch: Stopwatch,
     *,
     label: Callable[[str], dict],
 ) -> Callable[[Example, Sequence[str]], dict[str, Outcome]]:
-    """Segment instances under several settings; foreground and reduction are shared.
+    """Segment instances under several settings; what two settings share is computed once.
 
     Args:
         options: the shared flags.
-        configs: configuration of each setting; they differ in the metric alone.
+        plans: how each setting is computed.
         watch: where the time goes.
         label: what a setting's lines carry besides scores.
     """
 
     def analyse(example: Example, settings: Sequence[str]) -> dict[str, Outcome]:
-        config = configs[settings[0]]
-        foreground = foreground_of(example, config, watch)
-        with watch("score"):
-            f_scores = foreground_scores(example, foreground)
-        grid = _grid(example)
-        with watch("instances"):
-            reduced = reduce_for_instances(
-                example.features.array, foreground.mask, grid, config=config
-            )
-        size = int(jnp.sum(foreground.mask))
-        clusters = _number_of_clusters(example, options)
+        grid, clusters = _grid(example), _number_of_clusters(example, options)
+
+        @functools.cache
+        def foreground(config: Config) -> tuple[ForegroundResult, dict]:
+            result = foreground_of(example, config, watch)
+            with watch("score"):
+                scores = foreground_scores(example, result)
+                description = _description(example, result, int(jnp.sum(result.mask)))
+            return result, {**description, **scores}
+
+        @functools.cache
+        def reduced(foreground_config: Config, config: Config) -> jax.Array:
+            with watch("instances"):
+                mask = foreground(foreground_config)[0].mask
+                return reduce_for_instances(example.features.array, mask, grid, config=config)
+
         outcomes = {}
         for setting in settings:
+            plan = plans[setting]
+            split, described = foreground(plan.foreground)
+            # Channels do not depend on the metric.
+            features = reduced(plan.foreground, dataclasses.replace(plan.instances, metric="dot"))
             with watch("instances"):
                 found = segment_instances(
-                    reduced,
-                    foreground.mask,
+                    features,
+                    split.mask,
                     grid,
                     clusters,
                     _key(options.seed, example.id),
-                    config=configs[setting],
+                    config=plan.instances,
                     max_instances=_bucket(clusters),
-                    capacity=instance_capacity(size, reduced.shape[0]),
+                    capacity=instance_capacity(described["num_foreground"], features.shape[0]),
                 )
                 found = jax.device_get(jax.block_until_ready(found))
             with watch("score"):
                 line = {
                     **label(setting),
-                    **_description(example, foreground, size),
+                    **described,
                     "num_clusters": int(found.labels.max()),
                     "eigenvalues": [float(v) for v in found.eigenvalues if v < 2.0],
                     **_instance_scores(example, found.labels),
-                    **f_scores,
                 }
-            outcomes[setting] = Outcome(
-                line, found.labels, np.asarray(foreground.mask), found.maps
-            )
+            outcomes[setting] = Outcome(line, found.labels, np.asarray(split.mask), found.maps)
         return outcomes
 
     return analyse

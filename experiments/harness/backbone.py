@@ -5,7 +5,7 @@ import io
 import pathlib
 import sys
 import zipfile
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,12 @@ from experiments.harness.options import Options
 from specjax import images
 from specjax.errors import UserError
 from specjax.models.vit import VIT_S16
-from specjax.models.weights import Checkpoint, load_checkpoint, random_checkpoint
+from specjax.models.weights import BUILT_IN, Checkpoint, load_checkpoint, random_checkpoint
 from specjax.pipeline import extract_features, padded_tokens
 
 _RANDOM_SEED = 0
+# It was trained on scenes like the samples, and on nothing else: not a default for photographs.
+_OF_SAMPLES = "specjax-mini"
 # The graph of so many tokens takes 1.6 GB, and solving it several times that.
 MAX_TOKENS = 20_000
 # Magnitudes between which squares, and their sums, stay inside the range of float32.
@@ -50,13 +52,13 @@ class Backbone(Protocol):
     """What the loop asks of a source of features.
 
     Attributes:
-        kind: "checkpoint", "random" or "features".
+        kind: "checkpoint", "random", "features", or the name of a built-in backbone.
         identity: what tells this source from another, for the identity of a run.
         channels: C.
     """
 
     kind: str
-    identity: dict[str, str]
+    identity: dict[str, Any]
     channels: int
 
     def features(self, image_id: str, image: np.ndarray) -> Features:
@@ -71,7 +73,7 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
         return StoredFeatures(options.features_dir, dataset)
     source = options.checkpoint
     if source == "auto":
-        source = "random" if dataset.name == "samples" else "facebook/dino-vits16"
+        source = _OF_SAMPLES if dataset.name == "samples" else "facebook/dino-vits16"
     if source == "random":
         print(
             "note: this backbone is a ViT-S/16 with fixed random weights; scores say nothing about"
@@ -81,7 +83,8 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
         return Transformer(
             random_checkpoint(VIT_S16, seed=_RANDOM_SEED), "random", options.pos_interpolation
         )
-    return Transformer(load_checkpoint(source), "checkpoint", options.pos_interpolation)
+    kind = source if source in BUILT_IN else "checkpoint"
+    return Transformer(load_checkpoint(source), kind, options.pos_interpolation)
 
 
 class Transformer:
@@ -89,7 +92,8 @@ class Transformer:
 
     def __init__(self, checkpoint: Checkpoint, kind: str, interpolation: str):
         self.kind = kind
-        self.identity = {"checkpoint": checkpoint.digest}
+        colours = [list(checkpoint.mean), list(checkpoint.std)]
+        self.identity = {"checkpoint": checkpoint.digest, "colours": colours}
         self.channels = checkpoint.config.hidden_size
         self._checkpoint = checkpoint
         self._interpolation = interpolation
@@ -99,7 +103,7 @@ class Transformer:
         patch_size = self._checkpoint.config.patch_size
         cropped = images.crop_to_patches(image, patch_size, name=image_id)
         grid = (cropped.shape[0] // patch_size, cropped.shape[1] // patch_size)
-        check_tokens(grid, image_id)
+        check_tokens(grid, patch_size, image_id)
         normal = images.normalize(cropped, self._checkpoint.mean, self._checkpoint.std)
         patches = pad_tokens(images.patchify(normal, patch_size))
         array = extract_features(
@@ -142,7 +146,6 @@ class StoredFeatures:
                 f"{path}: features have {array.shape[1]} channels, those of the first image"
                 f" {self.channels}; use one backbone per run"
             )
-        check_tokens(grid, image_id)
         size = image.shape[:2]
         if patch_size is None:
             patch_size = _fitting_patch(grid, size)
@@ -154,6 +157,7 @@ class StoredFeatures:
                 " at any patch size; make features of the same image, or give the --image_size"
                 " they were made with"
             )
+        check_tokens(grid, patch_size, image_id)
         return Features(jnp.asarray(pad_tokens(array)), grid, patch_size, size)
 
     def _path(self, image_id: str) -> pathlib.Path:
@@ -203,12 +207,14 @@ def pad_tokens(array: np.ndarray) -> np.ndarray:
     return np.pad(array, ((0, missing), (0, 0)))
 
 
-def check_tokens(grid: tuple[int, int], name: str) -> None:
+def check_tokens(grid: tuple[int, int], patch_size: int, name: str) -> None:
     """Raises UserError where the graph of the image would not fit in memory."""
     if grid[0] * grid[1] > MAX_TOKENS:
+        # Half of what would fit: the user did not ask for the largest graph there is.
+        side = min(grid) * patch_size * (MAX_TOKENS / 2 / (grid[0] * grid[1])) ** 0.5
         raise UserError(
-            f"{name}: {grid[0] * grid[1]} tokens are more than {MAX_TOKENS}; give a smaller"
-            " --image_size"
+            f"{name}: {grid[0] * grid[1]} tokens are more than {MAX_TOKENS}; resize with, for"
+            f" example, --image_size={max(int(side) // 10 * 10, 10)}"
         )
 
 
@@ -236,7 +242,8 @@ def _checked(path, features, grid, patch_size):
         )
     if patch_size is not None and patch_size < 1:
         raise UserError(f"{path}: patch_size {patch_size} must be positive")
-    features = features.astype(np.float32)
+    with np.errstate(over="ignore"):  # it is refused below
+        features = features.astype(np.float32)
     if not np.isfinite(features).all():
         raise UserError(f"{path}: features hold NaN or infinite values")
     largest = np.abs(features).max()

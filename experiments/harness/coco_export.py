@@ -29,8 +29,8 @@ def segments(labels: np.ndarray, file_name: str) -> dict:
     }
 
 
-def export(store: Store, visited: list[str], setting: str, suffix: str) -> None:
-    """Write `coco<suffix>.json` and `coco_results<suffix>.json` from the stored segments.
+def export(store: Store, visited: list[str], setting: str) -> None:
+    """Write `coco.json` and `coco_results.json` of a setting from its stored segments.
 
     Image ids count from 1 in the order of the stream; `file_name` is the record's id with the
     extension of its file.
@@ -76,5 +76,5 @@ def export(store: Store, visited: list[str], setting: str, suffix: str) -> None:
         "annotations": annotations,
         "categories": [_CATEGORY],
     }
-    write_json(store.folder / f"coco{suffix}.json", dataset, indent=None)
-    write_json(store.folder / f"coco_results{suffix}.json", results, indent=None)
+    write_json(store.path("coco", setting), dataset, indent=None)
+    write_json(store.path("coco_results", setting), results, indent=None)

@@ -10,11 +10,15 @@ from typing import IO, Any
 from specjax.errors import UserError
 
 
+class OutputError(UserError):
+    """Results cannot be written: no image that follows would fare better."""
+
+
 def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> None:
     """Let `write` fill a temporary file, then rename it to `path`; folders are made.
 
     Raises:
-        UserError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,5 +51,7 @@ def _umask() -> int:
     return mask
 
 
-def _unwritable(path: pathlib.Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {error.strerror}; choose another --output_dir")
+def _unwritable(path: pathlib.Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {path}: {error.strerror}; free some space or choose another --output_dir"
+    )

@@ -20,7 +20,7 @@ from specjax.protocol import PROTOCOLS, Protocol
 _PATHS = (
     "data_dir", "annotations", "split", "frames", "checkpoint", "features_dir", "output_dir",
 )  # fmt: skip
-SAVES = ("labels", "tokens", "overlays", "coco", "features")
+SAVES = ("labels", "tokens", "overlays", "gallery", "coco", "features")
 
 # Labels are written as one byte per pixel, 255 being void in the field's convention.
 MAX_INSTANCES = 254
@@ -102,11 +102,13 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
     integer("limit", None, "Use only the first so many images. A later run with a larger limit"
             " continues where this one ended.", lower_bound=1, upper_bound=10**9)
     text("checkpoint", "auto", "Backbone: a Hugging Face id (facebook/dino-vits16), a folder or a"
-         " file with a ViT; 'random' for fixed random weights; 'auto' takes facebook/dino-vits16,"
-         " and for samples the random ones.")
+         " file with a ViT; 'specjax-mini', the small one that comes with the package, trained on"
+         " scenes like the samples; 'random' for fixed random weights. 'auto' takes"
+         " facebook/dino-vits16, and for samples specjax-mini.")
     text("features_dir", None, "Read features from <id>.npz in this folder instead of running a"
          " backbone: 'features' [n, C] in row-major order, 'grid' [2] (rows, columns) and, if you"
-         " like, 'patch_size'. --save=features writes such files.")
+         " like, 'patch_size'. --save=features writes such files. A run knows the folder"
+         " by its path: leave the files as they are until it is done.")
     flags.DEFINE_enum("protocol", "paper", sorted(PROTOCOLS), "paper: the paper's equations;"
                       " reference: its released code. The README has the table of differences.")
     text("M", "C/3", "Channels kept by entropy (NCR), in both stages: a number or a share of all C"
@@ -128,8 +130,9 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
     switch("overwrite", False, "Delete the results of an earlier run in --output_dir first.")
     flags.DEFINE_list("save", list(save), "What to write for each image, any of: "
                       + ", ".join(SAVES) + ". labels are indexed PNGs at image resolution, tokens"
-                      " the same on the token grid, overlays pictures to look at, coco one JSON of"
-                      " run-length masks, features .npz files for --features_dir.")
+                      " the same on the token grid, overlays a picture of every stage, gallery one"
+                      " sheet of the first 24 images, coco one JSON of run-length masks, features"
+                      " .npz files for --features_dir.")
 
 
 def define_metric() -> None:
@@ -149,6 +152,8 @@ def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
         # An unset variable in a script, most likely; as a path it would be the working directory.
         if values[name].value == "":
             raise UserError(f"--{name} is empty: leave it out or give it a value")
+        if "\0" in str(values[name].value):
+            raise UserError(f"--{name} holds a null character, which no path may")
     save = frozenset(item.strip() for item in values.save if item.strip())
     for item in sorted(save - set(SAVES)):
         raise UserError(f"--save={item}: choose from {', '.join(SAVES)}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PANEL_HEIGHT, _PANEL_WIDTH = 240, 960
 _GAP = 6
 _TITLE = 16
-_INK, _PAPER = (40, 40, 40), (255, 255, 255)
+INK, PAPER = (40, 40, 40), (255, 255, 255)
 _OPACITY = 0.55
 
 
@@ -35,9 +35,9 @@ def draw(example: "Example", outcome: "Outcome", labels: np.ndarray) -> Image.Im
     if outcome.maps is not None:
         for number, values in enumerate(outcome.maps, start=1):
             panels.append((f"eigensegment {number}", _diverging(full(values))))
-        panels.append(("instances", _tinted(image, labels)))
+        panels.append(("instances", tinted(image, labels)))
     if example.instances is not None:
-        panels.append(("ground truth", _tinted(image, example.instances)))
+        panels.append(("ground truth", tinted(image, example.instances)))
     return _side_by_side(panels)
 
 
@@ -46,7 +46,8 @@ def _dimmed(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[:, :, None], image, grey.astype(np.uint8))
 
 
-def _tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def tinted(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The image with each label's pixels under its colour of the VOC palette."""
     colours = voc_colours()[np.clip(labels, 0, 255)]
     mixed = (1 - _OPACITY) * image + _OPACITY * colours
     return np.where((labels > 0)[:, :, None], mixed.astype(np.uint8), image)
@@ -68,12 +69,12 @@ def _side_by_side(panels: list[tuple[str, np.ndarray]]) -> Image.Image:
     sheet = Image.new(
         "RGB",
         ((panel_width + _GAP) * len(panels) + _GAP, panel_height + _TITLE + 2 * _GAP),
-        _PAPER,
+        PAPER,
     )
     pen = ImageDraw.Draw(sheet)
     for index, (title, pixels) in enumerate(panels):
         left = _GAP + index * (panel_width + _GAP)
-        pen.text((left, _GAP // 2), title, fill=_INK)
+        pen.text((left, _GAP // 2), title, fill=INK)
         panel = Image.fromarray(np.ascontiguousarray(pixels))
         panel = panel.resize((panel_width, panel_height), Image.Resampling.BILINEAR)
         sheet.paste(panel, (left, _TITLE + _GAP // 2))

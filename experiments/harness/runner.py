@@ -65,6 +65,10 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as `head` does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 0
         except KeyboardInterrupt:
             print("interrupted; the same command continues where this one ended", file=sys.stderr)
             status = 130
@@ -116,10 +120,11 @@ def run(
     identity = _identity(options, dataset, backbone, job)
     folder = options.output_dir or _default_folder(job.name, options.dataset, identity)
     _refuse_nesting(options, folder.resolve())
-    with Store(folder, identity, overwrite=options.overwrite) as store:
-        for warning in job.warnings:
+    warnings = [*dataset.warnings, *job.warnings]
+    with Store(folder, identity, job.settings, overwrite=options.overwrite) as store:
+        for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        writers = Writers(store, options.save, list(job.settings))
+        writers = Writers(store, options.save)
         progress = process(
             dataset.records(),
             backbone,
@@ -129,26 +134,32 @@ def run(
             job.analyse,
             image_size=options.image_size,
             watch=watch,
-            total=options.limit,
+            total=dataset.count,
         )
         if not progress.visited:
             raise UserError(f"dataset {options.dataset!r} has no image that passes the filters")
-        writers.finish(progress.visited, list(job.settings))
-        results = _results(job, store, progress)
+        pictures = writers.finish(progress.visited, list(job.settings))
+        settings = list(dict.fromkeys([*store.lines.settings(), *job.settings]))
+        results = _results(job, store, settings, progress)
         watch.seconds["total"] = time.perf_counter() - start
         path = store.write_summary(
             {
                 "results": results,
-                "config": {**identity, **job.config, "backbone": backbone.kind},
+                "config": {
+                    **identity,
+                    **job.config,
+                    "settings": settings,
+                    "backbone": backbone.kind,
+                },
                 "backbone": backbone.kind,
-                "warnings": list(job.warnings),
+                "warnings": warnings,
                 "failures": progress.failures,
-                "versions": _versions(),
+                "versions": versions(),
                 "seconds": {stage: round(value, 3) for stage, value in watch.seconds.items()},
             }
         )
     print(tables.render(results, job.columns))
-    print(f"\n{path}")
+    print("", path, *pictures, sep="\n")
     if progress.failures:
         print(
             f"{len(progress.failures)} of {len(progress.visited)} images failed; see 'failures'"
@@ -207,8 +218,8 @@ def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
                 f"results would go to {folder}, inside {path}, whose images are read; choose an"
                 " --output_dir outside"
             )
-    if options.features_dir is not None:
-        inputs.append(options.features_dir)
+    others = (options.features_dir, options.annotations, options.frames, options.checkpoint)
+    inputs += [pathlib.Path(path) for path in others if path is not None]
     for path in inputs if options.overwrite else ():
         if path.resolve().is_relative_to(folder):
             raise UserError(
@@ -221,9 +232,10 @@ def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pat
     return pathlib.Path("outputs") / f"{name}-{dataset}-{digest[:8]}"
 
 
-def _results(job: Job, store: Store, progress: Progress) -> list[dict[str, Any]]:
+def _results(
+    job: Job, store: Store, settings: Sequence[str], progress: Progress
+) -> list[dict[str, Any]]:
     """One result per setting that the folder knows, over the images of this run."""
-    settings = dict.fromkeys([*store.lines.settings(), *job.settings])
     results = []
     for setting in settings:
         lines = (store.lines.get(image, setting) for image in progress.visited)
@@ -231,13 +243,14 @@ def _results(job: Job, store: Store, progress: Progress) -> list[dict[str, Any]]
     return results
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """What computed a result: packages, Python, the first device."""
+    found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             logging.debug("%s runs from its sources, not installed", name)
-            versions[name] = "not installed"
+            found[name] = "not installed"
     device = jax.devices()[0]
-    return {**versions, "device": f"{device.platform}: {device.device_kind}"}
+    return {**found, "device": f"{device.platform}: {device.device_kind}"}

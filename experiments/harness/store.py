@@ -3,6 +3,10 @@
 `run.json` says what the run is, `per_image.jsonl` grows by one write per image, `summary.json`
 is made at the end. A process may die at any moment: a line that was cut is dropped on opening,
 and everything else is written atomically.
+
+A run that began with one setting (`boc`, say) keeps that setting's files under plain names
+(`labels/`, `coco.json`); those of every other setting carry its name (`labels_dot/`,
+`coco_dot.json`). So a file never changes its name, whatever is added to a run.
 """
 
 import errno
@@ -11,17 +15,18 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.harness.files import write_json
+from experiments.harness.files import OutputError, write_json
 from specjax.errors import UserError
 
 _RUN, _LINES, _SUMMARY, _LOCK = "run.json", "per_image.jsonl", "summary.json", ".lock"
 _SEGMENTS = "segments.jsonl"
-# What `--overwrite` may delete: nothing but what a run writes, in a folder that a run made.
-_FOLDERS = ("labels", "tokens", "overlays", "features")
-_COCO = "coco*.json"
+# Written for each image, a folder a kind, and for all images at once, a file a kind.
+_FOLDERS = ("labels", "tokens", "overlays", "gallery")
+_FILES = (("coco", ".json"), ("coco_results", ".json"), ("gallery", ".png"))
+_FEATURES = "features"
 
 
 class Journal:
@@ -76,7 +81,7 @@ class Journal:
                 self._stream.truncate(end)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise UserError(
+            raise OutputError(
                 f"cannot write {self._path}: {error.strerror}; free some space or choose another"
                 " --output_dir"
             ) from error
@@ -91,13 +96,26 @@ class Journal:
 class Store:
     """The folder of one run; a context manager that holds it against other processes.
 
+    Args:
+        folder: made where it is missing.
+        identity: what a run that continues must share.
+        settings: what this process computes.
+        overwrite: delete what an earlier run left.
+
     Attributes:
         folder: the folder.
         lines: `per_image.jsonl`.
         segments: masks for the COCO export, image by image.
     """
 
-    def __init__(self, folder: pathlib.Path, identity: Mapping[str, Any], *, overwrite: bool):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        identity: Mapping[str, Any],
+        settings: Sequence[str],
+        *,
+        overwrite: bool,
+    ):
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +135,7 @@ class Store:
         try:
             if overwrite and (folder / _RUN).exists():
                 self._clear()
-            self._claim(identity)
+            self._plain = self._claim(identity, settings)
             self.lines = Journal(folder / _LINES)
             self.segments = Journal(folder / _SEGMENTS)
         except BaseException:
@@ -138,15 +156,33 @@ class Store:
         write_json(path, summary)
         return path
 
+    def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
+        """Where a kind of file goes: of one image, or made of all of them.
+
+        Features do not depend on the setting.
+        """
+        if kind == _FEATURES:
+            return self.folder / kind / f"{image_id}.npz"
+        suffix = "" if setting == self._plain else _suffix(setting)
+        if image_id is None:
+            return self.folder / f"{kind}{suffix}{dict(_FILES)[kind]}"
+        # Not with_suffix: an id may contain a dot.
+        return self.folder / f"{kind}{suffix}" / f"{image_id}.png"
+
     def _clear(self) -> None:
+        """Delete what this run may have written, and nothing else."""
+        paths = [self.folder / _FEATURES]
+        for suffix in self._suffixes():
+            paths += [self.folder / f"{kind}{suffix}" for kind in _FOLDERS]
+            paths += [self.folder / f"{kind}{suffix}{ending}" for kind, ending in _FILES]
         try:
             for name in (_LINES, _SUMMARY, _SEGMENTS):
-                (self.folder / name).unlink(missing_ok=True)
-            for path in self.folder.glob(_COCO):
-                path.unlink()
-            for name in _FOLDERS:
-                if (self.folder / name).exists():
-                    shutil.rmtree(self.folder / name)
+                paths.append(self.folder / name)
+            for path in paths:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
             # Last: without it, the rest is nobody's.
             (self.folder / _RUN).unlink()
         except OSError as error:
@@ -154,26 +190,40 @@ class Store:
                 f"cannot delete {error.filename}: {error.strerror}; choose another --output_dir"
             ) from error
 
-    def _claim(self, identity: Mapping[str, Any]) -> None:
+    def _suffixes(self) -> set[str]:
+        """What the names of this run's files may end in."""
+        suffixes = set()
+        try:
+            if json.loads((self.folder / _RUN).read_text())["plain_names"] is not None:
+                suffixes.add("")
+        except (ValueError, KeyError, TypeError):  # damaged
+            suffixes.add("")
+        try:
+            suffixes |= {_suffix(name) for name in Journal(self.folder / _LINES).settings()}
+        except UserError:  # damaged
+            pass
+        return suffixes
+
+    def _claim(self, identity: Mapping[str, Any], settings: Sequence[str]) -> str | None:
+        """Make the folder this run's, or check that it is; the setting of plain names."""
         path = self.folder / _RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            strangers = [
-                name
-                for name in (_LINES, _SUMMARY, _SEGMENTS, *_FOLDERS)
-                if (self.folder / name).exists()
-            ]
-            strangers += [other.name for other in self.folder.glob(_COCO)]
+            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, *_FOLDERS,
+                     *(name + ending for name, ending in _FILES))  # fmt: skip
+            strangers = [name for name in names if (self.folder / name).exists()]
             if strangers:
                 raise UserError(
                     f"{self.folder} holds {strangers[0]!r} without a {_RUN}: it is not the folder"
                     " of a run; choose another --output_dir"
                 )
-            write_json(path, identity)
-            return
+            plain = settings[0] if len(settings) == 1 else None
+            write_json(path, {"identity": identity, "plain_names": plain})
+            return plain
         try:
-            found = json.loads(path.read_text())
-        except (ValueError, OSError):
+            content = json.loads(path.read_text())
+            found, plain = content["identity"], content["plain_names"]
+        except (ValueError, OSError, KeyError, TypeError):
             found = None
         if not isinstance(found, dict):
             raise UserError(f"{path} is damaged; use --overwrite or another --output_dir")
@@ -187,3 +237,9 @@ class Store:
                 f"{self.folder} holds another run ({'; '.join(differing)}); choose another"
                 " --output_dir, or --overwrite to start anew"
             )
+        return plain
+
+
+def _suffix(setting: str) -> str:
+    """A setting as the end of a name: `M=128` becomes `_M128`."""
+    return "_" + setting.replace("=", "")

@@ -15,6 +15,7 @@ import tqdm
 from experiments.datasets.records import Record
 from experiments.harness import truth
 from experiments.harness.backbone import Backbone, Features
+from experiments.harness.files import OutputError
 from experiments.harness.store import Store
 from experiments.harness.writers import Writers
 from specjax import images
@@ -30,6 +31,7 @@ class Example:
 
     Attributes:
         id: the record's.
+        position: the record's place in the run, from 0.
         source: the record's image file.
         image: uint8 [H, W, 3] at its native size.
         features: of the image, or of its resized version.
@@ -38,6 +40,7 @@ class Example:
     """
 
     id: str
+    position: int
     source: str
     image: np.ndarray
     features: Features
@@ -106,18 +109,21 @@ def process(
 
     A record whose lines and files are all there is skipped unread. A record that fails is
     reported and left for the next run.
+
+    Raises:
+        OutputError: results cannot be written; those of earlier records are kept.
     """
     progress = Progress()
     bar = tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True)
     with bar, concurrent.futures.ThreadPoolExecutor(2) as pool:
         missing = _missing(records, store, writers, settings, progress, bar)
-        for record, undone, decoding in _ahead(pool, missing, image_size):
+        for record, position, undone, decoding in _ahead(pool, missing, image_size):
             try:
                 with watch("decode"):
                     image, resized, instances = decoding.result()
                 with watch("backbone"):
                     features = backbone.features(record.id, resized)
-                example = _example(record, image, instances, features)
+                example = _example(record, position, image, instances, features)
                 outcomes = analyse(example, undone)
                 with watch("write"):
                     for setting, outcome in outcomes.items():
@@ -126,6 +132,8 @@ def process(
                         {"id": record.id, "setting": setting, **outcome.line}
                         for setting, outcome in outcomes.items()
                     )
+            except OutputError:
+                raise
             except UserError as error:
                 progress.failures.append({"id": record.id, "error": str(error)})
                 tqdm.tqdm.write(f"skipped {record.id}: {error}", file=sys.stderr)
@@ -134,16 +142,17 @@ def process(
 
 
 def _missing(records, store, writers, settings, progress, bar):
-    """Records with work left, each with the settings that it lacks."""
-    for record in records:
+    """Records with work left, each with its place in the run and the settings that it lacks."""
+    for position, record in enumerate(records):
         progress.visited.append(record.id)
         undone = [
             setting
             for setting in settings
-            if store.lines.get(record.id, setting) is None or writers.lack(record.id, setting)
+            if store.lines.get(record.id, setting) is None
+            or writers.lack(record.id, position, setting)
         ]
         if undone:
-            yield record, undone
+            yield record, position, undone
         else:
             bar.update()
 
@@ -151,8 +160,8 @@ def _missing(records, store, writers, settings, progress, bar):
 def _ahead(pool, missing, image_size):
     """Start decoding a few records before they are needed."""
     waiting = collections.deque()
-    for record, undone in missing:
-        waiting.append((record, undone, pool.submit(_decode, record, image_size)))
+    for record, position, undone in missing:
+        waiting.append((record, position, undone, pool.submit(_decode, record, image_size)))
         if len(waiting) > _AHEAD:
             yield waiting.popleft()
     yield from waiting
@@ -169,8 +178,8 @@ def _decode(record: Record, image_size: int | None):
     return image, resized, instances
 
 
-def _example(record, image, instances, features) -> Example:
+def _example(record, position, image, instances, features) -> Example:
     sampled = None
     if instances is not None:
         sampled = truth.on_grid(instances, features.grid, features.array.shape[0])
-    return Example(record.id, record.source, image, features, sampled, instances)
+    return Example(record.id, position, record.source, image, features, sampled, instances)

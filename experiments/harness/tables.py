@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # These keys hold fractions, which tables print in percent.
-_FRACTIONS = ("miou", "miou_instances", "f_score", "f_score_raw")
+_FRACTIONS = ("miou", "miou_instances", "f_score", "f_score_raw", "published_miou")
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -30,4 +30,6 @@ def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> 
 def _cell(key: str, value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{100 * value:.2f}" if key in _FRACTIONS else str(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from experiments.harness import coco_export, overlays
+from experiments.harness import coco_export, gallery, overlays
 from experiments.harness.backbone import save_features
 from experiments.harness.files import write_atomically
 from experiments.harness.palette import voc_palette
@@ -18,23 +18,18 @@ if TYPE_CHECKING:
 
 
 class Writers:
-    """The files that a run was asked for.
+    """The files that a run was asked for; `Store.path` names them."""
 
-    A folder of one setting has `labels/<id>.png`; one of several, `labels/<setting>/<id>.png`.
-    What earlier runs left in the folder counts, so that two settings never share a file.
-    """
-
-    def __init__(self, store: Store, save: frozenset[str], settings: list[str]):
+    def __init__(self, store: Store, save: frozenset[str]):
         self._store = store
         self._save = save
-        self._several = len({*store.lines.settings(), *settings}) > 1
 
-    def lack(self, image_id: str, setting: str) -> bool:
-        """Whether a file that was asked for is not there yet."""
+    def lack(self, image_id: str, position: int, setting: str) -> bool:
+        """Whether a file that was asked for of the image, so many-th of its run, is missing."""
         files = [
-            self._path(kind, image_id, setting)
-            for kind in ("labels", "tokens", "overlays", "features")
-            if kind in self._save
+            self._store.path(kind, setting, image_id)
+            for kind in ("labels", "tokens", "overlays", "features", "gallery")
+            if kind in self._save and (kind != "gallery" or position < gallery.COUNT)
         ]
         if "coco" in self._save and self._store.segments.get(image_id, setting) is None:
             return True
@@ -47,40 +42,41 @@ class Writers:
         tokens = np.asarray(outcome.labels)[: height * width].reshape(height, width)
         size = example.image.shape[:2]
         if "features" in self._save:
-            path = self._path("features", example.id, setting)
+            path = self._store.path("features", setting, example.id)
             if not path.exists():
                 save_features(path, features)
         if "tokens" in self._save:
-            _write_indexed(self._path("tokens", example.id, setting), tokens)
-        if not self._save & {"labels", "overlays", "coco"}:
+            _write_indexed(self._store.path("tokens", setting, example.id), tokens)
+        shown = "gallery" in self._save and example.position < gallery.COUNT
+        if not (self._save & {"labels", "overlays", "coco"} or shown):
             return
         labels = at_image_resolution(tokens, size, features)
         if "labels" in self._save:
-            _write_indexed(self._path("labels", example.id, setting), labels)
+            _write_indexed(self._store.path("labels", setting, example.id), labels)
         if "coco" in self._save:
             line = coco_export.segments(labels, example.id + pathlib.Path(example.source).suffix)
             self._store.segments.append([{"id": example.id, "setting": setting, **line}])
         if "overlays" in self._save:
-            picture = overlays.draw(example, outcome, labels)
-            write_atomically(
-                self._path("overlays", example.id, setting),
-                lambda stream: stream.write(_png(picture)),
-            )
+            path = self._store.path("overlays", setting, example.id)
+            _write_png(path, overlays.draw(example, outcome, labels))
+        if shown:
+            path = self._store.path("gallery", setting, example.id)
+            _write_png(path, gallery.thumbnail(example, labels))
 
-    def finish(self, visited: list[str], settings: list[str]) -> None:
-        """Write what is made of all images at once."""
-        if "coco" in self._save:
-            for setting in settings:
-                suffix = f"_{file_name(setting)}" if self._several else ""
-                coco_export.export(self._store, visited, setting, suffix)
-
-    def _path(self, kind: str, image_id: str, setting: str) -> pathlib.Path:
-        folder = self._store.folder / kind
-        # Features do not depend on the setting.
-        if self._several and kind != "features":
-            folder = folder / file_name(setting)
-        # Not with_suffix: an id may contain a dot.
-        return folder / f"{image_id}{'.npz' if kind == 'features' else '.png'}"
+    def finish(self, visited: list[str], settings: list[str]) -> list[pathlib.Path]:
+        """Write what is made of all images at once; returns the galleries."""
+        galleries = []
+        for setting in settings:
+            if "coco" in self._save:
+                coco_export.export(self._store, visited, setting)
+            if "gallery" in self._save:
+                tiles = [self._store.path("gallery", setting, image) for image in visited]
+                # Images that failed have none.
+                tiles = [path for path in tiles[: gallery.COUNT] if path.exists()]
+                if tiles:
+                    galleries.append(self._store.path("gallery", setting))
+                    _write_png(galleries[-1], gallery.sheet(tiles))
+        return galleries
 
 
 def at_image_resolution(tokens: np.ndarray, size: tuple[int, int], features) -> np.ndarray:
@@ -95,18 +91,13 @@ def at_image_resolution(tokens: np.ndarray, size: tuple[int, int], features) -> 
     return padded[np.minimum(rows, height)[:, None], np.minimum(columns, width)[None, :]]
 
 
-def file_name(setting: str) -> str:
-    """A setting as part of a file name: `M=128` becomes `M128`."""
-    return setting.replace("=", "")
-
-
 def _write_indexed(path: pathlib.Path, labels: np.ndarray) -> None:
     image = Image.fromarray(labels.astype(np.uint8)).convert("P")
     image.putpalette(voc_palette())
-    write_atomically(path, lambda stream: stream.write(_png(image)))
+    _write_png(path, image)
 
 
-def _png(image: Image.Image) -> bytes:
+def _write_png(path: pathlib.Path, image: Image.Image) -> None:
     content = io.BytesIO()
     image.save(content, format="PNG")
-    return content.getvalue()
+    write_atomically(path, lambda stream: stream.write(content.getbuffer()))
