@@ -1,4 +1,5 @@
 import dataclasses
+import http.server
 import json
 import math
 import os
@@ -6,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
 
 import ml_dtypes
 import numpy as np
@@ -445,6 +447,77 @@ def test_the_hub_offline(tmp_path, tensors, checkpoint):
     # Whether there is a preprocessor is unknown, so its values are not guessed.
     assert "preprocessor_config.json of owner/partial" in partial
     assert whole == f"{checkpoint.digest} owner/whole.name 0.229"
+
+
+UNREACHABLE = """
+import logging, time
+logging.basicConfig()
+def wait(seconds):
+    print("waited", seconds)
+time.sleep = wait
+from specjax.errors import UserError
+from specjax.models.weights import load_checkpoint
+try:
+    load_checkpoint("facebook/dino-vits16")
+except UserError as error:
+    print(error)
+print(logging.getLevelName(logging.getLogger("huggingface_hub").level))
+"""
+
+
+class Overloaded(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_error(503)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def overloaded():
+    """The address of a server that answers nothing but that it is overloaded."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Overloaded) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def run_without_hub(tmp_path, endpoint):
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(tmp_path),
+        "NO_PROXY": "127.0.0.1",
+        "PYTHONPATH": str(pathlib.Path(__file__).parents[1]),
+    }
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_VERBOSITY", "HF_DEBUG"):
+        environment.pop(name, None)
+    result = subprocess.run(
+        [sys.executable, "-c", UNREACHABLE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert result.stderr == ""
+    *waits, message, level = result.stdout.splitlines()
+    assert level == "WARNING"
+    assert "cannot get config.json of facebook/dino-vits16" in message
+    assert "hf download facebook/dino-vits16 --local-dir DIR" in message
+    return waits, message
+
+
+def test_without_a_network_there_is_one_error_at_once(tmp_path):
+    waits, message = run_without_hub(tmp_path, "http://127.0.0.1:9")
+    assert waits == [] and "refused" in message
+
+
+def test_an_overloaded_hub_is_asked_again_in_silence(tmp_path, overloaded):
+    waits, message = run_without_hub(tmp_path, overloaded)
+    assert waits and "503" in message
 
 
 def test_both_formats_of_the_reference_checkpoint(shared_oracle):

@@ -151,3 +151,14 @@ def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
     assert len(list((tmp_path / "gallery").iterdir())) == gallery.COUNT
     with Store(tmp_path, {}, ["boc"], overwrite=True):
         assert not list(tmp_path.glob("gallery*"))
+
+
+def test_instances_take_the_colours_of_what_they_fit():
+    truth = np.array([[0, 3, 3, 1], [0, 3, -1, 1]])
+    labels = np.array([[4, 1, 1, 2], [0, 1, 2, 2]])
+    np.testing.assert_array_equal(
+        gallery.recoloured(labels, truth), [[7, 3, 3, 1], [0, 3, 1, 1]]
+    )
+    for empty in (np.zeros((2, 2), int), np.full((2, 2), -1)):
+        assert np.unique(gallery.recoloured(np.array([[0, 1], [2, 2]]), empty)).size == 3
+        assert not gallery.recoloured(np.zeros((2, 2), int), empty).any()

@@ -13,9 +13,10 @@ from experiments.datasets.scenes import SAMPLES_STREAM, Scene, draw_scene
 
 COUNT = 48
 
-# (height, width): few, so that few programs are compiled; not all are multiples of a patch.
+# (height, width), as photographs have them: few, so that few programs are compiled; not all are
+# multiples of a patch.
 _SIZES = (
-    (320, 480), (384, 384), (360, 480), (480, 320), (256, 320), (375, 500), (384, 512), (427, 320),
+    (480, 640), (512, 512), (427, 640), (640, 480), (375, 500), (512, 640), (500, 375), (600, 450),
 )
 _OBJECTS = (2, 3, 2, 4, 3, 2, 5, 3, 4)
 
@@ -39,7 +40,7 @@ def _read_instances(index: int) -> np.ndarray:
     return _scene(index).instances.copy()
 
 
-# Room for the records that a reader has in flight; all 48 would take 60 MB.
+# Room for the records that a reader has in flight; all 48 would take 90 MB.
 @functools.lru_cache(maxsize=16)
 def _scene(index: int) -> Scene:
     height, width = _SIZES[index % len(_SIZES)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.optimize
 from PIL import Image, ImageDraw
 
 from experiments.harness.overlays import INK, PAPER, tinted
@@ -22,9 +23,12 @@ _TITLES = ("image", "instances found", "annotated")
 
 def thumbnail(example: "Example", labels: np.ndarray) -> Image.Image:
     """The image, the instances and, where there is one, the annotation, side by side."""
-    panels = [example.image, tinted(example.image, labels)]
-    if example.instances is not None:
-        panels.append(tinted(example.image, example.instances))
+    truth = example.instances
+    if truth is None:
+        panels = [example.image, tinted(example.image, labels)]
+    else:
+        matched = recoloured(labels, truth)
+        panels = [example.image, tinted(example.image, matched), tinted(example.image, truth)]
     sheet = Image.new("RGB", (len(panels) * (_PANEL_WIDTH + _GAP) - _GAP, _PANEL_HEIGHT), PAPER)
     for index, pixels in enumerate(panels):
         panel = Image.fromarray(np.ascontiguousarray(pixels))
@@ -32,6 +36,23 @@ def thumbnail(example: "Example", labels: np.ndarray) -> Image.Image:
         left = index * (_PANEL_WIDTH + _GAP) + (_PANEL_WIDTH - panel.width) // 2
         sheet.paste(panel, (left, (_PANEL_HEIGHT - panel.height) // 2))
     return sheet
+
+
+def recoloured(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The labels renumbered, so that an instance has the number of the annotated one it fits best.
+
+    Assigned one to one, by common area; what is left over gets numbers of its own. Void (-1) fits
+    nothing.
+    """
+    labels, truth = np.asarray(labels), np.maximum(truth, 0)
+    found, known = int(labels.max()), int(truth.max())
+    common = np.zeros((found + 1, known + 1), int)
+    np.add.at(common, (labels, truth), 1)
+    rows, columns = scipy.optimize.linear_sum_assignment(common[1:, 1:], maximize=True)
+    number = np.zeros(found + 1, int)
+    number[1:] = known + 1 + np.arange(found)
+    number[rows + 1] = columns + 1
+    return number[labels]
 
 
 def sheet(thumbnails: Sequence[pathlib.Path]) -> Image.Image:

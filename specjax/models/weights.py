@@ -4,14 +4,16 @@ The only module that touches the hub. safetensors and torch's zip files are both
 torch; see `specjax.models.key_tables` for the names that are understood.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -29,6 +31,11 @@ from specjax.models.skeleton import fill, leaf_shapes
 from specjax.models.vit import ViT, ViTConfig
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order they are tried
+
+# Backbones that come with the package, by the names that `load_checkpoint` takes.
+BUILT_IN = {
+    "specjax-mini": pathlib.Path(__file__).resolve().parents[1] / "assets" / "specjax-mini",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,12 +63,13 @@ class Checkpoint:
 
 
 def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -> Checkpoint:
-    """Loads a ViT from a local folder, a single file, or the Hugging Face hub.
+    """Loads a ViT from a local folder, a single file, the package, or the Hugging Face hub.
 
     Args:
         source: A folder with `model.safetensors` or `pytorch_model.bin` (tried in that order) and
             `config.json`; a single `.safetensors`, `.bin`, `.pth` or `.pt` file; or a hub id
-            `owner/name`. What exists locally wins over the hub. For a single file, a `config.json`
+            `owner/name`; or a name of `BUILT_IN` ("specjax-mini", trained on drawn scenes alone:
+            see its `README.md`). What exists locally wins. For a single file, a `config.json`
             beside it is used when it describes a ViT. Without one the config is inferred from the
             shapes of the tensors, assuming heads of 64 channels. Mean and deviation of the colours
             come from `preprocessor_config.json` where there is one, else from ImageNet.
@@ -79,9 +87,12 @@ def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -
             return _load_file(path, str(source))
     except OSError as error:
         raise UserError(f"cannot read {source}: {error.strerror or error}") from error
+    if source in BUILT_IN:
+        return _load_folder(BUILT_IN[source], source)
     if not _is_hub_id(source):
         raise UserError(
-            f"{source}: no such file or folder; a model on the Hugging Face hub is named owner/name"
+            f"{source}: no such file or folder; a model on the Hugging Face hub is named"
+            f" owner/name, the built-in one {', '.join(BUILT_IN)}"
         )
     config = _fetch(str(source), "config.json", revision)
     preprocessor = _fetch(str(source), "preprocessor_config.json", revision)
@@ -194,22 +205,60 @@ def _fetch(repository: str, name: str, revision: str | None) -> pathlib.Path | N
         UserError: The repository or the network cannot be had, and the file is not in the cache.
     """
     # Imported here since it is slow to import and a local checkpoint does without it.
-    import huggingface_hub
-    from huggingface_hub import errors
+    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
+
+    with _quiet_hub():
+        silence = _silence(repository, name, revision)
+        try:
+            path = hf_hub_download(
+                repository, name, revision=revision, local_files_only=silence is not None
+            )
+            return pathlib.Path(path)
+        except errors.LocalEntryNotFoundError as error:
+            # The cache also remembers which files the repository does not have.
+            known = try_to_load_from_cache(repository, name, revision=revision)
+            if known is not None and not isinstance(known, str):
+                return None
+            cause = silence or error.__cause__ or error
+            raise _unavailable(repository, name, cause) from error
+        except errors.EntryNotFoundError:
+            return None
+        # The errors of the hub, of its transfer library and of the network have no common base.
+        except Exception as error:
+            raise _unavailable(repository, name, error) from error
+
+
+def _silence(repository: str, name: str, revision: str | None) -> Exception | None:
+    """Why the hub does not answer; None where it answers, be it that there is no such file.
+
+    One question, since `hf_hub_download` repeats its own for half a minute where there is no
+    network, for six where a firewall swallows it, and has no option against that.
+    """
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
 
     try:
-        return pathlib.Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
-    except errors.LocalEntryNotFoundError as error:
-        # The cache also remembers which files the repository does not have.
-        known = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
-        if known is not None and not isinstance(known, str):
-            return None
-        raise _unavailable(repository, name, error) from error
-    except errors.EntryNotFoundError:
-        return None
-    # The errors of the hub, of its transfer library and of the network have no base in common.
+        get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
+    except errors.HfHubHTTPError:
+        pass
     except Exception as error:
-        raise _unavailable(repository, name, error) from error
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without the hub's log of every attempt (twice where the root logger has a handler as well).
+
+    What went wrong is in the error. Whoever asked the hub's library for more than warnings gets it.
+    """
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    if level >= logging.WARNING:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _fetch_weights(repository: str, revision: str | None) -> pathlib.Path:
@@ -225,7 +274,7 @@ def _fetch_weights(repository: str, revision: str | None) -> pathlib.Path:
     raise failure
 
 
-def _unavailable(repository: str, name: str, error: Exception) -> UserError:
+def _unavailable(repository: str, name: str, error: BaseException) -> UserError:
     cause = " ".join(str(error).split())
     cause = f"{type(error).__name__}: {cause[:150]}{'...' if len(cause) > 150 else ''}"
     return UserError(
