@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from specjax import affinity
+from specjax.errors import UserError
 from tests import oracles
 
 TOKENS, CHANNELS = 24, 8
@@ -175,5 +176,5 @@ def test_gradients(features, metric):
 
 
 def test_unknown_metric():
-    with pytest.raises(KeyError, match="euclid"):
+    with pytest.raises(UserError, match="unknown metric 'euclid': choose one of boc"):
         affinity.affinity_matrix(jnp.ones((2, 2)), metric="euclid")
