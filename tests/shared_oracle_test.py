@@ -27,6 +27,7 @@ _entropy = jax.jit(specjax.channel_entropy, static_argnames=("rule",))
 _ncr = jax.jit(specjax.noise_channel_reduction, static_argnames=("keep", "rule"))
 _bipartition = jax.jit(specjax.bipartition, static_argnames=("solver", "break_ties"))
 _segments = jax.jit(specjax.eigensegments, static_argnames=("solver", "break_ties"))
+_eigenpairs = jax.jit(specjax.smallest_eigenpairs, static_argnames=("count", "solver"))
 _cluster = jax.jit(specjax.cluster_eigensegments, static_argnames=("max_instances",))
 _scores = jax.jit(specjax.instance_scores, static_argnames=("max_instances",))
 _kmeans = jax.jit(specjax.kmeans, static_argnames=("max_clusters",))
@@ -130,15 +131,28 @@ def test_instance_features(case):
 
 
 @pytest.fixture(scope="module")
-def splits(case):
-    """The bipartition from the stored channels, by each solver.
+def chosen(case):
+    """Features of the foreground stage, from the stored channels.
 
     Channels of zeros, which change no dot product, make the three images one shape.
     """
     chosen = np.asarray(case.unit)[:, case["fgbg_channels"]]
-    chosen = np.pad(chosen, ((0, 0), (0, 128 - chosen.shape[1])))
+    return case.pad(np.pad(chosen, ((0, 0), (0, 128 - chosen.shape[1]))))
+
+
+def test_all_foreground_eigenvalues(case, chosen):
+    valid = jnp.arange(TOKENS) < case.tokens
+    graph = jax.jit(specjax.foreground_graph)(chosen, valid=valid)
+    for solver in SOLVERS:
+        pairs = _eigenpairs(graph, count=5, solver=solver, valid=valid)
+        np.testing.assert_allclose(pairs.values, case["fgbg_eigenvalues"], rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def splits(case, chosen):
+    """The bipartition from the stored channels, by each solver."""
     return [
-        _bipartition(case.pad(chosen), case.grid, solver=solver, break_ties=False)
+        _bipartition(chosen, case.grid, solver=solver, break_ties=False)
         for solver in SOLVERS
     ]
 
