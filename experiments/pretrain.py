@@ -26,7 +26,7 @@ from experiments.harness import runner
 from experiments.pretraining import loop
 from experiments.pretraining.crops import CropBatches
 from experiments.pretraining.dino_objective import DinoObjective
-from experiments.pretraining.scene_batches import PATCH_SIZE, SHAPES, SceneBatches
+from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
 from experiments.pretraining.scene_objective import SceneObjective
 from experiments.pretraining.training import Trainer
 from specjax.errors import UserError
@@ -64,8 +64,6 @@ def define() -> None:
     integer("layers", 6, "Blocks of the ViT.", lower_bound=2)
     integer("mlp_size", 768, "Width of a block's perceptron.", lower_bound=1)
     integer("hidden_size", 384, f"Channels: {_HEADS} heads share them.", lower_bound=_HEADS)
-    flags.DEFINE_enum("scene_size", "small", list(SHAPES), "For scenes: small ones, more objects a"
-                      " second, or large ones, as large as photographs.")
     text("data_dir", None, "For dino: a folder of images, an image, a glob or a text list of"
          " paths.")
     integer("batch_size", 16, "For dino: images of a step.", lower_bound=1)
@@ -107,8 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         _check_scene_model(model.config, colours)
         objective = SceneObjective(model)
-        settings["scene_size"] = values.scene_size
-        stream = SceneBatches(values.seed, SHAPES[values.scene_size], workers=values.workers)
+        stream = SceneBatches(values.seed, workers=values.workers)
         learning_rate = 1e-3
     if values.learning_rate is not None:
         learning_rate = values.learning_rate

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import time
@@ -224,6 +225,34 @@ def test_overwriting_does_not_delete_what_is_read(flags, world, tmp_path):
     others += [f"--features_dir={tmp_path / 'features'}", "--overwrite", "--limit=1"]
     assert_refused(run("fgbg", tmp_path, *others), "--overwrite might delete", "features")
     assert (tmp_path / "features" / "2007_000000.npz").exists()
+
+
+def test_overwriting_does_not_delete_annotations(world, tmp_path):
+    source = world.folder / "coco"
+    (annotations,) = source.rglob("*.json")
+    shutil.copy(annotations, tmp_path / "coco_gt.json")
+    flags = ["--dataset=coco", f"--data_dir={source}", world.checkpoint, "--N=16", "--limit=1"]
+    flags.append(f"--annotations={tmp_path / 'coco_gt.json'}")
+    assert run("fgbg", tmp_path, *flags).status == 0
+    assert_refused(run("fgbg", tmp_path, *flags, "--overwrite"), "might delete", "coco_gt.json")
+
+
+def test_a_name_is_no_path_that_overwriting_might_delete(world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for flags in ([], ["--overwrite"]):
+        finished = run("fgbg", ".", "--limit=1", "--image_size=112", *flags)
+        assert finished.status == 0, finished.stderr
+
+
+def test_other_colours_are_another_run(world, flags, tmp_path):
+    folder = pathlib.Path(world.checkpoint.removeprefix("--checkpoint="))
+    copy = shutil.copytree(folder, tmp_path / "checkpoint")
+    others = [flag for flag in flags if flag != world.checkpoint] + [f"--checkpoint={copy}"]
+    assert run("fgbg", tmp_path / "out", *others, "--limit=1").status == 0
+    colours = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    (copy / "preprocessor_config.json").write_text(json.dumps(colours))
+    finished = run("fgbg", tmp_path / "out", *others)
+    assert_refused(finished, tmp_path / "out", "colours was", "--output_dir")
 
 
 def test_one_process_at_a_time(flags, done, copy):

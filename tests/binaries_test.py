@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from tests.run_binary import World, assert_refused, finish, run, start
+from tests.run_binary import World, finish, run, start
 
 DATASETS = ["samples", "voc", "coco", "ytvis", "folder"]
 LINE = {"id", "setting", "M", "grid", "num_instances", "num_foreground", "eigenvalues"}
@@ -145,32 +145,6 @@ def test_several_metrics_and_all(world, tmp_path):
     assert len({result["f_score"] for result in results.values()}) == 1
     graphs = {tuple(line["eigenvalues"]) for line in finished.lines.values()}
     assert len(graphs) == 27
-
-
-def test_ablation(world, tmp_path):
-    flags = [flag for flag in world.flags("voc") if not flag.startswith("--N=")] + ["--N=5"]
-    finished = run("ablation", tmp_path / "ablation", *flags)
-    assert finished.status == 0, finished.stderr
-    results = finished.summary["results"]
-    switches = [(r["ncr"], r["dcr"], r["boc"], r["foreground_M"], r["M"], r["N"]) for r in results]
-    assert switches == [
-        (False, False, False, 16, 48, 48), (True, False, False, 16, 16, 16),
-        (True, True, False, 16, 16, 5), (False, False, True, 16, 48, 48),
-        (True, False, True, 16, 16, 16), (True, True, True, 16, 16, 5),
-        (False, False, False, 48, 48, 48), (False, False, True, 48, 48, 48),
-    ]  # fmt: skip
-    assert [r["published_miou"] for r in results][:3] == [0.3175, 0.3292, 0.3270]
-    rows = [row.split() for row in finished.stdout.splitlines()[2:10]]
-    assert rows[2][:7] == ["yes", "yes", "no", "16", "16", "5", "32.70"]
-    # Each setting is what the main job gives for its flags, where the main job can be so asked.
-    same = {5: ("boc", 16, 5), 1: ("dot", 16, 16), 7: ("boc", 48, 48)}
-    for index, (metric, M, N) in same.items():
-        folder = tmp_path / f"{metric}-{M}-{N}"
-        alone = run("instance", folder, *flags, f"--metric={metric}", f"--M={M}", f"--N={N}")
-        for key in ("miou", "miou_instances", "f_score", "f_score_raw", "images"):
-            assert results[index][key] == alone.summary["results"][0][key]
-    refused = run("ablation", tmp_path / "folder", *world.flags("folder"))
-    assert_refused(refused, "no annotation")
 
 
 def test_protocols_differ(world, tmp_path):

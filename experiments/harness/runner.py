@@ -219,7 +219,8 @@ def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
                 " --output_dir outside"
             )
     others = (options.features_dir, options.annotations, options.frames, options.checkpoint)
-    inputs += [pathlib.Path(path) for path in others if path is not None]
+    # A checkpoint may be a name ("auto", a hub id) instead of a path.
+    inputs += [pathlib.Path(path) for path in others if path and pathlib.Path(path).exists()]
     for path in inputs if options.overwrite else ():
         if path.resolve().is_relative_to(folder):
             raise UserError(

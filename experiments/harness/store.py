@@ -196,7 +196,7 @@ class Store:
         try:
             if json.loads((self.folder / _RUN).read_text())["plain_names"] is not None:
                 suffixes.add("")
-        except (ValueError, KeyError, TypeError):  # damaged
+        except (OSError, ValueError, KeyError, TypeError):  # damaged
             suffixes.add("")
         try:
             suffixes |= {_suffix(name) for name in Journal(self.folder / _LINES).settings()}

@@ -17,15 +17,11 @@ from experiments.datasets.records import passes_paper_rule
 from experiments.pretraining.training import Batch
 from specjax import images
 
-# Height, width and number of images of a batch, in turn: about 1,500 tokens in each. Small scenes
-# show more objects a token, large ones are as large as photographs.
-SHAPES = {
-    "small": (
-        (256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4), (384, 512, 2),
-        (512, 384, 2),
-    ),
-    "large": ((384, 512, 2), (512, 384, 2), (448, 448, 2), (480, 640, 1), (640, 480, 1)),
-}
+# Height, width and number of images of a batch, in turn: about 1,500 tokens in each.
+SHAPES = (
+    (256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4), (384, 512, 2),
+    (512, 384, 2),
+)
 PATCH_SIZE = 16
 _BLOCK = 40
 _PASSES = 3
@@ -36,7 +32,7 @@ class SceneBatches:
     """The stream; `batches(start)` begins at any step, as an uninterrupted one would go on."""
 
     seed: int
-    shapes: tuple[tuple[int, int, int], ...] = SHAPES["small"]
+    shapes: tuple[tuple[int, int, int], ...] = SHAPES
     workers: int = 1
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
