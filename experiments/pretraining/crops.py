@@ -106,7 +106,8 @@ class CropBatches:
             except UserError as error:
                 if record.id not in self._told:
                     self._told.add(record.id)
-                    print(f"skipped {record.id}: {error}", file=sys.stderr)
+                    # One write: two threads may tell at once, and `print` writes the end apart.
+                    sys.stderr.write(f"skipped {record.id}: {error}\n")
         raise UserError("none of the images can be read")
 
     def _crop(self, rng, image, side, shares, blur, solarize) -> np.ndarray:
