@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from specjax.affinity import affinity_matrix
 from specjax.grid import Grid, rows_and_columns, valid_tokens
 from specjax.morphology import RegionArea, drop_small_regions, fill_holes, median_filter_mask
-from specjax.numerics import safe_divide
+from specjax.numerics import safe_divide, safe_sqrt
 from specjax.spectral import orient, smallest_eigenpairs
 
 # A border strip is this many tokens wide; where enough strips are almost all foreground, the
@@ -40,8 +39,13 @@ def foreground_graph(
     features: Float[Array, "tokens channels"], *, valid: Bool[Array, " tokens"] | None = None
 ) -> Float[Array, "tokens tokens"]:
     """W = max(F F^T, 0) divided by its largest entry."""
-    weights = affinity_matrix(features, metric="dot", valid=valid)
-    return safe_divide(weights, jnp.broadcast_to(jnp.max(weights), weights.shape))
+    if valid is not None:
+        features = jnp.where(valid[:, None], features, 0.0)
+    # No product of two tokens exceeds the larger one's with itself: the division can come first,
+    # on far fewer numbers.
+    largest = safe_sqrt(jnp.max(jnp.sum(features * features, axis=1)))
+    features = safe_divide(features, jnp.broadcast_to(largest, features.shape))
+    return jnp.maximum(jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST), 0.0)
 
 
 def bipartition(

@@ -50,7 +50,7 @@ class Config:
         bins: histogram bins of the channel entropy.
         metric: one of `specjax.affinity.METRICS`.
         protocol: `PAPER` or `REFERENCE`, or choices of your own.
-        solver: "auto", "eigh" or "lobpcg".
+        solver: "auto", "eigh", "lobpcg" or "krylov": see `specjax.spectral`.
         restarts: k-means starts.
     """
 

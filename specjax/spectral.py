@@ -13,26 +13,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.sparse.linalg import lobpcg_standard
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int
 
 from specjax.affinity import pairwise_similarity
-from specjax.numerics import safe_divide, safe_norm
+from specjax.eigensolvers import SOLVERS, Problem, fits_iteration
+from specjax.errors import UserError
+from specjax.numerics import safe_divide
 
 _Graph = Float[Array, "nodes nodes"]
 _Valid = Bool[Array, " nodes"]
 
 # A node of smaller degree is isolated: its degree is taken as 1.
 _ISOLATED = 1e-12
-# `auto` uses LOBPCG from this many nodes on (about where it overtakes `eigh` on a CPU).
-_LOBPCG_NODES = 512
-# LOBPCG's last vectors converge late: this many more are solved for than are asked for.
-_SPARE = 1
-_LOBPCG_ITERATIONS = 100
-# Rounds of `_polished` after it.
-_POLISH = 2
-# Residuals relative to the norm of the matrix: what LOBPCG aims at, and what is accepted.
-_AIM, _ACCEPT = 5e-6, 1e-5
+# `auto` iterates from this many nodes on (about where that overtakes `eigh` on a CPU).
+_ITERATIVE_NODES = 128
 
 
 class Eigenpairs(NamedTuple):
@@ -77,10 +71,10 @@ def smallest_eigenpairs(
         weights: the graph.
         count: how many pairs, the constant one included. Where the graph has fewer nodes, the
             rest are missing (see `Eigenpairs`).
-        solver: "eigh", "lobpcg" or "auto", which chooses by size. LOBPCG falls back to `eigh`
-            inside the program where its residuals are too large, and before it on graphs too
-            small for it. Gradients pass through "eigh" only, and are finite where eigenvalues
-            are distinct.
+        solver: "eigh", "lobpcg", "krylov" or "auto", which takes "eigh" for small graphs and
+            "krylov" for others. The last two fall back to `eigh` inside the program where their
+            residuals are too large, and before it on graphs too small for them. Gradients pass
+            through "eigh" only, and are finite where eigenvalues are distinct.
         valid: the nodes that exist; None for all.
     """
     nodes = weights.shape[0]
@@ -93,7 +87,7 @@ def smallest_eigenpairs(
     trivial = jnp.where(connected, norm / scale, 0.0)
     rest = normalized_adjacency(weights) - trivial[:, None] * trivial[None, :]
 
-    mu, z = _largest_eigenpairs(rest, trivial, exists, count=count - 1, solver=solver)
+    mu, z = _largest_eigenpairs(Problem(rest, trivial, exists), count - 1, solver)
     values = jnp.concatenate([jnp.zeros(1, mu.dtype), 1.0 - mu])
     vectors = jnp.concatenate([trivial[None, :], z]) * scale[None, :]
 
@@ -174,101 +168,16 @@ def orient(
     return jnp.where(flip[:, None], -vectors, vectors)
 
 
-def _largest_eigenpairs(rest, trivial, exists, *, count, solver):
-    """The `count` largest eigenpairs of `rest` outside `trivial`, vectors as rows.
-
-    `bound` (over the Frobenius norm) exceeds every eigenvalue's magnitude: shifting the trivial
-    vector by it, and missing nodes by more, puts both behind all that is asked for.
-    """
-    nodes = rest.shape[0]
+def _largest_eigenpairs(problem: Problem, count: int, solver: str):
+    """The `count` largest eigenpairs, vectors as rows, zeros in place of those there are not."""
+    nodes = problem.matrix.shape[0]
     pairs = min(count, nodes)
-    norm = jnp.sqrt(jnp.sum(rest * rest))
-    # Strictly more than the norm: a matrix of rank one may have its negative as an eigenvalue.
-    bound = jax.lax.stop_gradient(1.25 * norm + jnp.finfo(rest.dtype).tiny)
-    shifted = rest - (bound * trivial)[:, None] * trivial[None, :]
-    # Distinct values keep the gradient of `eigh` finite: it divides by their differences.
-    behind = -bound * (2.0 + jnp.arange(nodes, dtype=rest.dtype) / nodes)
-    padded = shifted + jnp.diag(jnp.where(exists, 0.0, behind))
-
-    block = pairs + _SPARE
-    if solver not in ("auto", "eigh", "lobpcg"):
-        raise ValueError(f"solver must be auto, eigh or lobpcg, not {solver!r}")
-    use_eigh = solver == "eigh" or (solver == "auto" and nodes < _LOBPCG_NODES)
-    if use_eigh or nodes <= 5 * block or pairs == 0:
-        mu, z = _by_eigh(padded, pairs)
-    else:
-        ahead = shifted + jnp.diag(jnp.where(exists, bound, 0.0))
-        start = _start(exists, block).astype(rest.dtype)
-        mu, z = _by_lobpcg(ahead, padded, start, bound, pairs)
+    if solver == "auto":
+        solver = "eigh" if nodes < _ITERATIVE_NODES else "krylov"
+    elif solver not in SOLVERS:
+        raise UserError(f"unknown solver {solver!r}: choose auto or one of {', '.join(SOLVERS)}")
+    if not fits_iteration(nodes, pairs):
+        solver = "eigh"
+    mu, z = SOLVERS[solver](problem, pairs)
     missing = count - pairs
     return jnp.pad(mu, (0, missing)), jnp.pad(z, ((0, missing), (0, 0)))
-
-
-def _by_eigh(matrix: _Graph, pairs: int):
-    mu, z = jnp.linalg.eigh(matrix)
-    return mu[::-1][:pairs], z.T[::-1][:pairs]
-
-
-def _by_lobpcg(ahead, padded, start, bound, pairs: int):
-    """LOBPCG on the positive semi-definite `ahead`, checked; `eigh` of `padded` otherwise.
-
-    Mapping it over a batch runs one graph after another, for a batched `cond` would run both
-    sides for every graph.
-    """
-
-    @jax.custom_batching.sequential_vmap
-    def solve(ahead, padded, start, bound):
-        nodes = ahead.shape[0]
-        # LOBPCG stops at residual < tol * 10 * nodes * (theta + |A x|), here at most about
-        # tol * 40 * nodes * bound.
-        mu, z, _ = lobpcg_standard(
-            ahead, start, m=_LOBPCG_ITERATIONS, tol=_AIM / (20.0 * nodes)
-        )
-        for _ in range(_POLISH):
-            mu, z = _polished(padded, z)
-        mu, z = mu[:pairs], z[:, :pairs]
-        residual = jnp.sqrt(jnp.sum((_times(padded, z) - z * mu[None, :]) ** 2, axis=0))
-        # Written so that a NaN counts as not converged.
-        converged = jnp.all(residual <= _ACCEPT * bound)
-        return jax.lax.cond(converged, lambda: (mu, z.T), lambda: _by_eigh(padded, pairs))
-
-    return solve(ahead, padded, start, bound)
-
-
-def _polished(matrix: _Graph, z: Float[Array, "nodes block"]):
-    """Ritz pairs of the largest eigenvalues in the span of z, its residuals and their images.
-
-    An orthonormal basis and one small dense problem lose less to rounding than LOBPCG's own
-    iteration, whose vectors stop improving at about 1e-5.
-    """
-
-    def residuals(block):
-        image = _times(matrix, block)
-        image = image - _times(block, _times(block.T, image))
-        return safe_divide(image, jnp.broadcast_to(safe_norm(image.T)[None, :], image.shape))
-
-    first = residuals(z)
-    basis = jnp.linalg.qr(jnp.concatenate([z, first, _times(matrix, first)], axis=1))[0]
-    small = _times(basis.T, _times(matrix, basis))
-    mu, rotation = jnp.linalg.eigh((small + small.T) / 2.0)
-    block = z.shape[1]
-    return mu[::-1][:block], _times(basis, rotation[:, ::-1][:, :block])
-
-
-def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]):
-    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
-
-
-def _start(exists: _Valid, block: int) -> Float[Array, "nodes block"]:
-    """A start block that depends on a node's index alone, so that padding cannot change it."""
-    index = jnp.arange(exists.shape[0], dtype=jnp.uint32)[:, None]
-    column = jnp.arange(block, dtype=jnp.uint32)[None, :]
-    noise = _hash(index * jnp.uint32(block) + column).astype(jnp.float32) / 2.0**32 - 0.5
-    return jnp.where(exists[:, None], noise, 0.0)
-
-
-def _hash(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """A well-mixed 32-bit integer hash (the finaliser of MurmurHash3)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)

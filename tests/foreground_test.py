@@ -99,7 +99,7 @@ def padded(features):
     return jnp.asarray(np.concatenate([features, rows]))
 
 
-@pytest.fixture(scope="module", params=["eigh", "lobpcg"])
+@pytest.fixture(scope="module", params=["eigh", "lobpcg", "krylov"])
 def solver(request):
     return request.param
 

@@ -15,6 +15,7 @@ OPERATIONS = (
     "specjax.numerics",
     "specjax.channels",
     "specjax.affinity",
+    "specjax.eigensolvers",
     "specjax.spectral",
     "specjax.morphology",
     "specjax.foreground",

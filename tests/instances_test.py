@@ -70,7 +70,7 @@ def expected_pairs(weights, mask):
     return np.pad(values, (0, missing), constant_values=2.0), vectors
 
 
-@pytest.mark.parametrize("solver", ["eigh", "lobpcg"])
+@pytest.mark.parametrize("solver", ["eigh", "lobpcg", "krylov"])
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_eigensegments_are_the_full_graphs(metric, kind, solver):

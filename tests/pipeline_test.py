@@ -137,11 +137,11 @@ def test_padding_changes_no_labels():
 
 
 @pytest.mark.parametrize("metric", ["boc", "correlation"])
-def test_both_solvers_give_the_same_labels(metric):
+def test_all_solvers_give_the_same_labels(metric):
     features, truth = scene()
     results = [
         segment(features, truth > 0, config=dataclasses.replace(PAPERS, solver=s, metric=metric))
-        for s in ("eigh", "lobpcg", "auto")
+        for s in ("eigh", "lobpcg", "krylov", "auto")
     ]
     for other in results[1:]:
         np.testing.assert_array_equal(other.labels, results[0].labels)

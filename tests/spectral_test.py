@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import scipy.sparse.csgraph
 
-from specjax import spectral
+from specjax import eigensolvers, spectral
+from specjax.errors import UserError
 from tests import oracles
 
 NODES, PAIRS = 40, 5
-SOLVERS = ["eigh", "lobpcg"]
+SOLVERS = ["eigh", "lobpcg", "krylov"]
+ITERATIVE = ["lobpcg", "krylov"]
 
 solve = jax.jit(spectral.smallest_eigenpairs, static_argnames=("count", "solver"))
 
@@ -138,32 +140,61 @@ def test_one_pair_and_unknown_solver():
     pairs = solve(weights, count=1, solver="lobpcg")
     np.testing.assert_array_equal(pairs.values, [0.0])
     np.testing.assert_allclose(pairs.vectors[0], np.sum(weights) ** -0.5, rtol=1e-5)
-    with pytest.raises(ValueError, match="lanczos"):
+    with pytest.raises(UserError, match="lanczos"):
         solve(weights, count=2, solver="lanczos")
 
 
-def test_lobpcg_converges_by_itself(monkeypatch):
-    """With any residual accepted, `eigh` cannot help."""
-    monkeypatch.setattr(spectral, "_ACCEPT", np.inf)
-    alone = jax.jit(functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver="lobpcg"))
+def without_fallback(monkeypatch):
+    """From here on, what did not converge is NaN."""
+
+    def nothing(problem, pairs):
+        nodes = problem.matrix.shape[0]
+        return jnp.full(pairs, jnp.nan), jnp.full((pairs, nodes), jnp.nan)
+
+    monkeypatch.setattr(eigensolvers, "by_eigh", nothing)
+
+
+@pytest.mark.parametrize("solver", ITERATIVE)
+def test_iteration_converges_by_itself(monkeypatch, solver):
+    without_fallback(monkeypatch)
+    alone = jax.jit(functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver=solver))
     for name in ("random", "clusters", "path"):
         check(alone(jnp.asarray(GRAPHS[name])), GRAPHS[name])
 
 
-def test_fallback_where_lobpcg_does_not_converge(monkeypatch):
-    weights = GRAPHS["path"]
-    monkeypatch.setattr(spectral, "_LOBPCG_ITERATIONS", 1)
-    monkeypatch.setattr(spectral, "_POLISH", 0)
+def test_krylov_restarts(monkeypatch):
+    """A large graph of close eigenvalues: one cycle is not enough, and several are."""
+    without_fallback(monkeypatch)
+    nodes = 300
+    weights = np.eye(nodes, k=1) + np.eye(nodes, k=-1) + 0.5 * random_graph(nodes)
+    for cycles in (1, 12):
+        monkeypatch.setattr(eigensolvers, "_CYCLES", cycles)
+        call = functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver="krylov")
+        pairs = jax.jit(call)(jnp.asarray(weights, jnp.float32))
+        assert np.isfinite(pairs.values).all() == (cycles == 12)
+    check(pairs, weights, nodes)
 
-    def values():
-        call = functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver="lobpcg")
-        return jax.jit(jax.vmap(call))(jnp.asarray(weights)[None])
 
-    check(jax.tree.map(lambda x: x[0], values()), weights)
+@pytest.mark.parametrize("solver", ITERATIVE)
+def test_fallback_where_iteration_does_not_converge(monkeypatch, solver):
+    """Alone, and in a batch whose other graph converges."""
+    names = ("path", "clusters")
+    for name, value in (("_LOBPCG_ITERATIONS", 1), ("_POLISH", 0), ("_CYCLES", 1), ("_STEPS", 2)):
+        monkeypatch.setattr(eigensolvers, name, value)
+
+    def pairs():
+        call = functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver=solver)
+        graphs = jnp.stack([jnp.asarray(GRAPHS[name]) for name in names])
+        together, alone = jax.jit(jax.vmap(call))(graphs), jax.jit(call)(graphs[0])
+        return [*(jax.tree.map(lambda x, i=i: x[i], together) for i in range(2)), alone]
+
+    for found, name in zip(pairs(), (*names, "path"), strict=True):
+        check(found, GRAPHS[name])
     # The same interrupted iteration, believed, is wrong: the check above is of the fallback.
-    monkeypatch.setattr(spectral, "_ACCEPT", np.inf)
-    believed = values().values[0]
-    assert np.abs(believed - oracles.eigenpairs(weights, PAIRS)[0]).max() > 1e-2
+    monkeypatch.setattr(eigensolvers, "_ACCEPT", np.inf)
+    expected = oracles.eigenpairs(GRAPHS["path"], PAIRS)[0]
+    for believed in (pairs()[0], pairs()[2]):
+        assert np.abs(believed.values - expected).max() > 1e-2
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -122,8 +122,8 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
     flags.DEFINE_enum("pos_interpolation", "dino", ["dino", "hf"], "How position embeddings are"
                       " resampled to the image's grid: as the original DINO code or as Hugging"
                       " Face's does it.")
-    flags.DEFINE_enum("solver", "auto", ["auto", "eigh", "lobpcg"], "Eigensolver: dense (eigh),"
-                      " iterative (lobpcg), or by size (auto).")
+    flags.DEFINE_enum("solver", "auto", ["auto", "eigh", "lobpcg", "krylov"], "Eigensolver: dense"
+                      " (eigh), iterative (lobpcg, or krylov, which is faster), or by size (auto).")
     integer("seed", 0, "Seed of the clustering's starts.", lower_bound=0, upper_bound=2**32 - 1)
     text("output_dir", None, "Where results go. Default: a folder of its own for each configuration"
          " under outputs/. An interrupted run continues there.")
