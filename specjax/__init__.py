@@ -4,7 +4,14 @@ Pure functions on the arrays of one image; batch with `jax.vmap`, compile with `
 over tokens are flat, row-major over the token grid, and may be padded (`specjax.grid`).
 """
 
-from specjax.affinity import METRICS, affinity_matrix, pairwise_similarity, prepare_features
+from specjax.affinity import (
+    METRICS,
+    affinity_matrix,
+    pairwise_similarities,
+    pairwise_similarity,
+    prepare_features,
+)
+from specjax.batching import image_mesh, over_images, shared_out, slots_of
 from specjax.channels import (
     EntropyRule,
     channel_deviation,
@@ -49,17 +56,19 @@ from specjax.pipeline import (
     InstanceResult,
     check_config,
     extract_features,
-    instance_capacity,
+    instance_capacities,
     padded_tokens,
     reduce_for_foreground,
     reduce_for_instances,
     segment_foreground,
     segment_instances,
+    segment_instances_by_metric,
 )
 from specjax.protocol import PAPER, PROTOCOLS, REFERENCE, Protocol
 from specjax.spectral import (
     Eigenpairs,
     collapsed_graph,
+    collapsed_graphs,
     degrees,
     laplacian,
     normalized_adjacency,
@@ -97,12 +106,14 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "affinity_matrix",
     "prepare_features",
     "pairwise_similarity",
+    "pairwise_similarities",
     "degrees",
     "laplacian",
     "normalized_adjacency",
     "Eigenpairs",
     "smallest_eigenpairs",
     "collapsed_graph",
+    "collapsed_graphs",
     "orient",
     # Foreground
     "foreground_graph",
@@ -132,7 +143,7 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "Config",
     "check_config",
     "padded_tokens",
-    "instance_capacity",
+    "instance_capacities",
     "extract_features",
     "reduce_for_foreground",
     "reduce_for_instances",
@@ -140,6 +151,12 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "segment_foreground",
     "InstanceResult",
     "segment_instances",
+    "segment_instances_by_metric",
+    # Many images
+    "image_mesh",
+    "over_images",
+    "shared_out",
+    "slots_of",
     # Scores
     "f_score",
     "iou_matrix",

@@ -18,7 +18,7 @@ product or a pass over channel pairs gives the similarities.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -30,12 +30,23 @@ from specjax.numerics import masked_mean, safe_divide, safe_sqrt
 
 _Features = Float[Array, "tokens channels"]
 _Valid = Bool[Array, " tokens"]
-_Rows = Float[Array, "rows channels"]
-_Columns = Float[Array, "columns channels"]
 _Block = Float[Array, "rows columns"]
 
 # Channels handled in one fused pass: beyond it, compile time grows and speed does not.
 _CHANNELS_PER_PASS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A sum or maximum over channels, of one function of two tokens' values.
+
+    Attributes:
+        of_channel: the function.
+        combine: what makes one of two partial results.
+    """
+
+    of_channel: Callable[[Array, Array], Array]
+    combine: Callable[[Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +55,15 @@ class Metric:
 
     Attributes:
         prepare: `(features, valid) -> features`, once for the whole image.
-        similarity: `(rows, columns) -> [rows, columns]` on prepared features, without the rule
+        terms: what is needed of each pair of prepared tokens.
+        similarity: from the terms, each `[rows, columns]`, to the similarities, without the rule
             for a token and itself.
         self_similarity: the similarity of a token and itself; None takes `similarity`'s.
     """
 
     prepare: Callable[[_Features, _Valid], _Features]
-    similarity: Callable[[_Rows, _Columns], _Block]
+    terms: tuple[Term, ...]
+    similarity: Callable[..., _Block]
     self_similarity: float | None = 1.0
 
 
@@ -94,12 +107,32 @@ def pairwise_similarity(
     prepared: _Features, *, metric: str
 ) -> Float[Array, "tokens tokens"]:
     """Similarities of all pairs of prepared tokens, each token's own included."""
-    rule = metric_named(metric)
-    weights = rule.similarity(prepared, prepared)
-    if rule.self_similarity is not None:
-        diagonal = jnp.eye(prepared.shape[0], dtype=bool)
-        weights = jnp.where(diagonal, rule.self_similarity, weights)
-    return weights
+    return pairwise_similarities({metric: prepared})[metric]
+
+
+def pairwise_similarities(
+    prepared: Mapping[str, _Features],
+) -> dict[str, Float[Array, "tokens tokens"]]:
+    """`pairwise_similarity` under several metrics, from features prepared for each.
+
+    Metrics that prepare features alike share one pass over the pairs.
+    """
+    totals: dict[Callable, dict[Term, _Block]] = {}
+    for name, features in prepared.items():
+        rule = metric_named(name)
+        if rule.prepare not in totals:
+            alike = [METRICS[other] for other in prepared if METRICS[other].prepare is rule.prepare]
+            terms = tuple(dict.fromkeys(term for one in alike for term in one.terms))
+            totals[rule.prepare] = dict(zip(terms, _reduce(features, terms), strict=True))
+    return {name: _similarity(metric_named(name), totals) for name in prepared}
+
+
+def _similarity(rule: Metric, totals) -> _Block:
+    weights = rule.similarity(*(totals[rule.prepare][term] for term in rule.terms))
+    if rule.self_similarity is None:
+        return weights
+    diagonal = jnp.eye(weights.shape[0], dtype=bool)
+    return jnp.where(diagonal, rule.self_similarity, weights)
 
 
 def _as_they_are(features: _Features, valid: _Valid) -> _Features:
@@ -134,7 +167,7 @@ def _whitened(features: _Features, valid: _Valid) -> _Features:
     return _product(features, (directions * scale[None, :]).T)
 
 
-def _product(rows: _Rows, columns: _Columns) -> _Block:
+def _product(rows: Float[Array, "rows channels"], columns: Float[Array, "columns channels"]):
     return jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -142,97 +175,92 @@ def _closeness(distance: _Block) -> _Block:
     return 1.0 / (1.0 + distance)
 
 
-def _over_channels(rows: _Rows, columns: _Columns, reducers) -> tuple[_Block, ...]:
-    """Reduce functions of (u, t) over channels, without an array of tokens x tokens x channels.
+def _reduce(features: _Features, terms: tuple[Term, ...]) -> tuple[_Block, ...]:
+    """The terms of all pairs, without an array of tokens x tokens x channels.
 
-    `reducers` holds `(term, combine)` pairs: `term(u, t)` of one channel, `combine` of two
-    partial results. The loop over channels is unrolled so that one fused kernel keeps the
-    partial results in registers.
+    The loop over channels is unrolled so that one fused kernel keeps the partial results in
+    registers; the product is a matrix product.
     """
+    over_channels = tuple(term for term in terms if term is not _PRODUCT)
+    found = dict(zip(over_channels, _over_channels(features, over_channels), strict=True))
+    if _PRODUCT in terms:
+        found[_PRODUCT] = _product(features, features)
+    return tuple(found[term] for term in terms)
 
-    def one_pass(totals, channels):
-        for u, t in zip(*channels, strict=True):
+
+def _over_channels(features: _Features, terms: tuple[Term, ...]) -> tuple[_Block, ...]:
+    if not terms:
+        return ()
+
+    def one_pass(totals, block):
+        for values in block:
             totals = tuple(
-                combine(total, term(u[:, None], t[None, :]))
-                for total, (term, combine) in zip(totals, reducers, strict=True)
+                term.combine(total, term.of_channel(values[:, None], values[None, :]))
+                for total, term in zip(totals, terms, strict=True)
             )
         return totals
 
-    def unstacked(block):
-        return tuple(tuple(part) for part in block)
-
-    channels = rows.shape[1]
+    tokens, channels = features.shape
     whole = channels - channels % _CHANNELS_PER_PASS
-    by_channel = (rows.T, columns.T)
-    zeros = jnp.zeros((rows.shape[0], columns.shape[0]), rows.dtype)
-    totals = tuple(zeros for _ in reducers)
+    by_channel = features.T
+    zeros = jnp.zeros((tokens, tokens), features.dtype)
+    totals = tuple(zeros for _ in terms)
     if whole:
-        passes = tuple(
-            part[:whole].reshape(-1, _CHANNELS_PER_PASS, part.shape[1]) for part in by_channel
-        )
+        passes = by_channel[:whole].reshape(-1, _CHANNELS_PER_PASS, tokens)
         totals, _ = jax.lax.scan(
-            lambda totals, block: (one_pass(totals, unstacked(block)), None), totals, passes
+            lambda totals, block: (one_pass(totals, tuple(block)), None), totals, passes
         )
-    return one_pass(totals, unstacked(part[whole:] for part in by_channel))
+    return one_pass(totals, tuple(by_channel[whole:]))
 
 
 def _absolute_difference(u, t):
     return jnp.abs(u - t)
 
 
-_SUM_OF_DIFFERENCES = (_absolute_difference, jnp.add)
-_SUM_OF_SUMS = (lambda u, t: jnp.abs(u + t), jnp.add)
-_SUM_OF_SQUARES = (lambda u, t: (u - t) ** 2, jnp.add)
-_LARGEST_DIFFERENCE = (_absolute_difference, jnp.maximum)
+_PRODUCT = Term(jnp.multiply, jnp.add)
+_SUM_OF_DIFFERENCES = Term(_absolute_difference, jnp.add)
+_SUM_OF_SUMS = Term(lambda u, t: jnp.abs(u + t), jnp.add)
+_SUM_OF_SQUARES = Term(lambda u, t: (u - t) ** 2, jnp.add)
+_LARGEST_DIFFERENCE = Term(_absolute_difference, jnp.maximum)
 
 
-def _dot(rows: _Rows, columns: _Columns) -> _Block:
-    return jnp.maximum(_product(rows, columns), 0.0)
+def _positive(product: _Block) -> _Block:
+    return jnp.maximum(product, 0.0)
 
 
-def _cosine(rows: _Rows, columns: _Columns) -> _Block:
-    return _closeness(jnp.clip(1.0 - _product(rows, columns), 0.0, 2.0))
+def _cosine(product: _Block) -> _Block:
+    return _closeness(jnp.clip(1.0 - product, 0.0, 2.0))
 
 
-def _correlation(rows: _Rows, columns: _Columns) -> _Block:
-    defined = jnp.any(rows != 0, axis=1)[:, None] & jnp.any(columns != 0, axis=1)[None, :]
-    return jnp.where(defined, _cosine(rows, columns), 0.0)
+def _correlation(product: _Block) -> _Block:
+    # Prepared tokens have unit length, or are zero: without a direction.
+    defined = jnp.diagonal(product) > 0.5
+    return jnp.where(defined[:, None] & defined[None, :], _cosine(product), 0.0)
 
 
-def _l1(rows: _Rows, columns: _Columns) -> _Block:
-    return _closeness(_over_channels(rows, columns, (_SUM_OF_DIFFERENCES,))[0])
+def _euclidean(squares: _Block) -> _Block:
+    return _closeness(safe_sqrt(squares))
 
 
-def _l2(rows: _Rows, columns: _Columns) -> _Block:
-    return _closeness(safe_sqrt(_over_channels(rows, columns, (_SUM_OF_SQUARES,))[0]))
-
-
-def _chebyshev(rows: _Rows, columns: _Columns) -> _Block:
-    return _closeness(_over_channels(rows, columns, (_LARGEST_DIFFERENCE,))[0])
-
-
-def _braycurtis(rows: _Rows, columns: _Columns) -> _Block:
-    differences, sums = _over_channels(rows, columns, (_SUM_OF_DIFFERENCES, _SUM_OF_SUMS))
+def _braycurtis(differences: _Block, sums: _Block) -> _Block:
     # 1 / (1 + differences / sums), written so that sums = 0 (0/0 or infinite) gives 0.
     return safe_divide(sums, jnp.where(sums == 0, 0.0, sums + differences))
 
 
-def _boc(rows: _Rows, columns: _Columns) -> _Block:
-    differences, sums, largest = _over_channels(
-        rows, columns, (_SUM_OF_DIFFERENCES, _SUM_OF_SUMS, _LARGEST_DIFFERENCE)
-    )
-    braycurtis = safe_divide(sums, jnp.where(sums == 0, 0.0, sums + differences))
-    return braycurtis * (1.0 + largest)
+def _boc(differences: _Block, sums: _Block, largest: _Block) -> _Block:
+    return _braycurtis(differences, sums) * (1.0 + largest)
 
+
+_BRAYCURTIS = (_SUM_OF_DIFFERENCES, _SUM_OF_SUMS)
 
 METRICS: dict[str, Metric] = {
-    "boc": Metric(_as_they_are, _boc),
-    "braycurtis": Metric(_as_they_are, _braycurtis),
-    "chebyshev": Metric(_as_they_are, _chebyshev),
-    "cosine": Metric(_unit_length, _cosine),
-    "correlation": Metric(_centred_unit_length, _correlation),
-    "dot": Metric(_as_they_are, _dot, self_similarity=None),
-    "l1": Metric(_as_they_are, _l1),
-    "l2": Metric(_as_they_are, _l2),
-    "mahalanobis": Metric(_whitened, _l2),
+    "boc": Metric(_as_they_are, (*_BRAYCURTIS, _LARGEST_DIFFERENCE), _boc),
+    "braycurtis": Metric(_as_they_are, _BRAYCURTIS, _braycurtis),
+    "chebyshev": Metric(_as_they_are, (_LARGEST_DIFFERENCE,), _closeness),
+    "cosine": Metric(_unit_length, (_PRODUCT,), _cosine),
+    "correlation": Metric(_centred_unit_length, (_PRODUCT,), _correlation),
+    "dot": Metric(_as_they_are, (_PRODUCT,), _positive, self_similarity=None),
+    "l1": Metric(_as_they_are, (_SUM_OF_DIFFERENCES,), _closeness),
+    "l2": Metric(_as_they_are, (_SUM_OF_SQUARES,), _euclidean),
+    "mahalanobis": Metric(_whitened, (_SUM_OF_SQUARES,), _euclidean),
 }

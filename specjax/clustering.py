@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 _Points = Float[Array, "tokens dims"]
+_Columns = Float[Array, "dims tokens"]
 _Mask = Bool[Array, " tokens"]
 _Count = int | Int[Array, ""]
 
@@ -64,14 +65,15 @@ def kmeans(
     # Unit scale keeps squares inside the float range; the result does not depend on it.
     scale = jnp.max(jnp.where(mask[:, None], jnp.abs(points), 0.0))
     scale = jnp.where(scale > 0, scale, 1.0)
-    points = jnp.where(mask[:, None], points / scale, 0.0)
+    # Tokens along the last axis, so that the loops over them run through memory in order.
+    columns = jnp.where(mask[:, None], points / scale, 0.0).T
 
     # The first axis is the longest to vary, so that draws do not depend on `max_clusters`.
     draws = jax.random.uniform(key, (max_clusters, restarts, _TRIALS), points.dtype)
 
     def run(draws):
-        centres = _greedy_plus_plus(points, mask, clusters, draws)
-        return _lloyd(points, mask, clusters, centres, max_iterations)
+        centres = _greedy_plus_plus(columns, mask, clusters, draws)
+        return _lloyd(columns, mask, clusters, centres, max_iterations)
 
     labels, inertia, iterations = jax.vmap(run, in_axes=1)(draws)
     best = jnp.argmin(inertia)
@@ -82,12 +84,12 @@ def kmeans(
     )
 
 
-def _squared_distances(points: _Points, centres: Float[Array, "clusters dims"]):
-    """[tokens, clusters], from differences: products would cancel."""
-    return jnp.sum((points[:, None, :] - centres[None, :, :]) ** 2, axis=-1)
+def _squared_distances(points: _Columns, centres: Float[Array, "clusters dims"]):
+    """[clusters, tokens], from differences: products would cancel."""
+    return jnp.sum((points[:, None, :] - centres.T[:, :, None]) ** 2, axis=0)
 
 
-def _greedy_plus_plus(points, mask, clusters, draws):
+def _greedy_plus_plus(points: _Columns, mask, clusters, draws):
     """Each next centre is the best of a few points drawn with probability ~ squared distance.
 
     `draws` [max_clusters, trials] are uniform in [0, 1).
@@ -98,8 +100,9 @@ def _greedy_plus_plus(points, mask, clusters, draws):
     nth = jnp.floor(draws[0, 0] * count.astype(points.dtype)).astype(order.dtype)
     # The product may round up to `count`.
     first = jnp.argmax(order > jnp.minimum(nth, count - 1))
-    centres = jnp.zeros((max_clusters, points.shape[1]), points.dtype).at[0].set(points[first])
-    nearest = jnp.where(mask, _squared_distances(points, points[first][None])[:, 0], 0.0)
+    start = points[:, first]
+    centres = jnp.zeros((max_clusters, points.shape[0]), points.dtype).at[0].set(start)
+    nearest = jnp.where(mask, _squared_distances(points, start[None])[0], 0.0)
 
     def add(index, state):
         centres, nearest = state
@@ -109,34 +112,37 @@ def _greedy_plus_plus(points, mask, clusters, draws):
         targets = draws[index] * cumulative[-1]
         drawn = jnp.argmax(cumulative[None, :] > targets[:, None], axis=1)
         drawn = jnp.where(cumulative[-1] > 0, drawn, first)
-        candidates = points[drawn]
-        distances = jnp.where(mask[:, None], _squared_distances(points, candidates), 0.0)
-        improved = jnp.minimum(nearest[:, None], distances)
-        best = jnp.argmin(jnp.sum(improved, axis=0))
-        return centres.at[index].set(candidates[best]), improved[:, best]
+        candidates = points[:, drawn].T
+        distances = jnp.where(mask[None, :], _squared_distances(points, candidates), 0.0)
+        improved = jnp.minimum(nearest[None, :], distances)
+        best = jnp.argmin(jnp.sum(improved, axis=1))
+        return centres.at[index].set(candidates[best]), improved[best]
 
     centres, _ = jax.lax.fori_loop(1, clusters, add, (centres, nearest))
     return centres
 
 
-def _lloyd(points, mask, clusters, centres, max_iterations):
-    numbers = jnp.arange(centres.shape[0])
+def _lloyd(points: _Columns, mask, clusters, centres, max_iterations):
+    numbers = jnp.arange(centres.shape[0])[:, None]
 
     def step(state):
         centres, labels, _, _, iteration = state
         distances = _squared_distances(points, centres)
-        distances = jnp.where((numbers < clusters)[None, :], distances, jnp.inf)
-        new = jnp.argmin(distances, axis=1)
-        inertia = jnp.sum(jnp.where(mask, jnp.min(distances, axis=1), 0.0))
-        member = ((new[:, None] == numbers[None, :]) & mask[:, None]).astype(points.dtype)
-        total = jnp.matmul(member.T, points, precision=jax.lax.Precision.HIGHEST)
-        size = jnp.sum(member, axis=0)[:, None]
+        distances = jnp.where(numbers < clusters, distances, jnp.inf)
+        nearest = jnp.min(distances, axis=0)
+        # The first of the nearest: an argmin that compilers turn into vector instructions.
+        at_nearest = jnp.where(distances == nearest[None, :], numbers, centres.shape[0])
+        new = jnp.min(at_nearest, axis=0)
+        inertia = jnp.sum(jnp.where(mask, nearest, 0.0))
+        member = ((new[None, :] == numbers) & mask[None, :]).astype(points.dtype)
+        total = jnp.matmul(member, points.T, precision=jax.lax.Precision.HIGHEST)
+        size = jnp.sum(member, axis=1)[:, None]
         means = jnp.where(size > 0, total / jnp.maximum(size, 1.0), centres)
         return means, new, inertia, jnp.any((new != labels) & mask), iteration + 1
 
     start = (
         centres,
-        jnp.full(points.shape[0], -1, numbers.dtype),
+        jnp.full(points.shape[1], -1, numbers.dtype),
         jnp.zeros((), points.dtype),
         jnp.ones((), bool),
         jnp.zeros((), jnp.int32),

@@ -4,8 +4,8 @@ Arrays are flat over tokens, possibly padded; `grid` is `[height, width]` as an 
 compiled program serves every image of up to that many tokens. `Config` is static: a new value
 compiles a new program.
 
-The foreground mask decides how large the instance graph is. `instance_capacity` turns it into one
-of few sizes, so that the graph costs what the foreground costs and few programs are compiled.
+The foreground mask decides how large the instance graph is: the program holds a few sizes of it
+and runs the smallest that fits, so that the graph costs what the foreground costs.
 """
 
 import dataclasses
@@ -26,18 +26,12 @@ from specjax.instances import (
     cluster_eigensegments,
     foreground_features,
     foreground_members,
+    instance_graph,
     spread_over_grid,
 )
 from specjax.models.vit import ViT
 from specjax.protocol import PAPER, Protocol
-from specjax.spectral import Eigenpairs, collapsed_graph, smallest_eigenpairs
-
-# Compiled apart: the graph and its eigenvectors depend on the capacity, not on the image's size.
-_members = jax.jit(foreground_members, static_argnames=("metric", "capacity"))
-_graph = jax.jit(collapsed_graph, static_argnames=("metric",))
-_eigenpairs = jax.jit(smallest_eigenpairs, static_argnames=("count", "solver"))
-_spread = jax.jit(spread_over_grid, static_argnames=("break_ties",))
-_cluster = jax.jit(cluster_eigensegments, static_argnames=("max_instances", "restarts"))
+from specjax.spectral import Eigenpairs, collapsed_graphs, smallest_eigenpairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,6 +174,7 @@ def split_foreground(
     return ForegroundResult(raw=split.mask, mask=mask, eigenvalues=split.eigenvalues)
 
 
+@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
 def segment_instances(
     reduced: Float[Array, "tokens channels"],
     foreground: Bool[Array, " tokens"],
@@ -189,23 +184,108 @@ def segment_instances(
     *,
     config: Config,
     max_instances: int,
-    capacity: int | None = None,
 ) -> InstanceResult:
     """The instance graph, its eigensegments and their clusters, for one image.
 
-    A few jitted parts, so that metrics and image sizes share what does not depend on them.
-    `reduced` comes from `reduce_for_instances`; `capacity` bounds the foreground's tokens
-    (`instance_capacity`) and `max_instances` the number of instances, both static.
+    The graph has the smallest of `instance_capacities` that holds the foreground, a choice inside
+    the program; mapped over a batch, that which holds the largest foreground.
+
+    `reduced` comes from `reduce_for_instances`; `max_instances` bounds `num_instances` and is
+    static.
     """
-    graph, nodes = build_instance_graph(
-        reduced, foreground, grid, config=config, capacity=capacity
-    )
-    pairs = solve_instance_graph(graph, nodes, config=config)
-    return label_instances(
-        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
-    )
+    found = segment_instances_by_metric(
+        reduced, foreground, grid, num_instances, key,
+        config=config, metrics=(config.metric,), max_instances=max_instances,
+    )  # fmt: skip
+    return jax.tree.map(lambda leaf: leaf[0], found)
 
 
+@functools.partial(jax.jit, static_argnames=("config", "metrics", "max_instances"))
+def segment_instances_by_metric(
+    reduced: Float[Array, "tokens channels"],
+    foreground: Bool[Array, " tokens"],
+    grid: Grid,
+    num_instances: int | Int[Array, ""],
+    key: Key[Array, ""],
+    *,
+    config: Config,
+    metrics: tuple[str, ...],
+    max_instances: int,
+) -> InstanceResult:
+    """`segment_instances` under several metrics, stacked, at less than the price of one each.
+
+    `config.metric` means nothing here. Metrics share passes over the features, and code. All
+    their graphs are in memory at once.
+    """
+    members, present, background = {}, None, None
+    for metric in metrics:
+        members[metric], present, background = foreground_members(
+            reduced, foreground, grid, metric=metric
+        )
+    pairs = _pairs_by_metric(config, metrics, reduced.shape[0])(members, present, background)
+
+    def label(pairs):
+        return label_instances(
+            pairs, foreground, grid, num_instances, key,
+            config=config, max_instances=max_instances,
+        )  # fmt: skip
+
+    return _one_by_one(label, pairs)
+
+
+def _one_by_one(function, stacked):
+    """`function` of each element, compiled once; without a loop where there is but one."""
+    if jax.tree.leaves(stacked)[0].shape[0] > 1:
+        return jax.lax.map(function, stacked)
+    return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda x: x[0], stacked)))
+
+
+def _pairs_by_metric(config: Config, metrics: tuple[str, ...], tokens: int):
+    """From an image's members to the pairs of its graphs, as large as all tokens' would be."""
+    capacities = instance_capacities(tokens)
+
+    def at(capacity: int):
+        def solve(members, present, background):
+            inside = {metric: features[:capacity] for metric, features in members.items()}
+            graphs = collapsed_graphs(inside, present[:capacity], background)
+            # In the order asked for: JAX sorts the keys of a dict on its way.
+            graphs = [graphs[metric] for metric in metrics]
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *graphs)
+            values, vectors = _one_by_one(
+                lambda graph: solve_instance_graph(*graph, config=config), stacked
+            )
+            # The background's node stays the last one.
+            missing = jnp.zeros((*vectors.shape[:2], tokens - capacity), vectors.dtype)
+            parts = [vectors[..., :-1], missing, vectors[..., -1:]]
+            return Eigenpairs(values, jnp.concatenate(parts, axis=-1))
+
+        return solve
+
+    def smallest(foreground_tokens):
+        return jnp.sum(foreground_tokens > jnp.asarray(capacities[:-1], jnp.int32))
+
+    @jax.custom_batching.custom_vmap
+    def choose(members, present, background):
+        branch = smallest(jnp.sum(present))
+        return jax.lax.switch(branch, [at(c) for c in capacities], members, present, background)
+
+    @choose.def_vmap
+    def choose_for_all(size, batched, *arguments):
+        # A mapped `switch` would run every branch for every image.
+        leaves, structure = jax.tree.flatten(arguments)
+        leaves = [
+            leaf if is_batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
+            for leaf, is_batched in zip(leaves, jax.tree.leaves(batched), strict=True)
+        ]
+        arguments = jax.tree.unflatten(structure, leaves)
+        branch = smallest(jnp.max(jnp.sum(arguments[1], axis=1)))
+        branches = [jax.vmap(at(c)) for c in capacities]
+        return jax.lax.switch(branch, branches, *arguments), Eigenpairs(True, True)
+
+    return choose
+
+
+@functools.partial(jax.jit, static_argnames=("config", "capacity"))
 def build_instance_graph(
     reduced: Float[Array, "tokens channels"],
     foreground: Bool[Array, " tokens"],
@@ -215,17 +295,18 @@ def build_instance_graph(
     capacity: int | None = None,
 ) -> tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]:
     """The affinities of the foreground's tokens: see `specjax.instances.instance_graph`."""
-    members = _members(reduced, foreground, grid, metric=config.metric, capacity=capacity)
-    return _graph(*members, metric=config.metric)
+    return instance_graph(reduced, foreground, grid, metric=config.metric, capacity=capacity)
 
 
+@functools.partial(jax.jit, static_argnames=("config",))
 def solve_instance_graph(
     graph: Float[Array, "nodes nodes"], nodes: Bool[Array, " nodes"], *, config: Config
 ) -> Eigenpairs:
     """The five smallest eigenpairs of an instance graph."""
-    return _eigenpairs(graph, count=SEGMENTS + 1, solver=config.solver, valid=nodes)
+    return smallest_eigenpairs(graph, count=SEGMENTS + 1, solver=config.solver, valid=nodes)
 
 
+@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
 def label_instances(
     pairs: Eigenpairs,
     foreground: Bool[Array, " tokens"],
@@ -237,10 +318,10 @@ def label_instances(
     max_instances: int,
 ) -> InstanceResult:
     """Eigensegments of the pairs of `solve_instance_graph`, and their clusters."""
-    maps, eigenvalues = _spread(
+    maps, eigenvalues = spread_over_grid(
         pairs, foreground, grid, break_ties=config.protocol.break_sign_ties
     )
-    labels = _cluster(
+    labels = cluster_eigensegments(
         maps,
         foreground,
         grid,
@@ -279,21 +360,16 @@ def padded_tokens(tokens: int) -> int:
 
     Beyond 2,048 tokens that is less than an eighth more than asked for.
     """
-    return _round_up(tokens, parts=8)
+    # Small sizes cost little to compute and much to compile, so they share few programs.
+    step = max(256, (1 << max(tokens - 1, 1).bit_length() - 1) // 8)
+    return max(-(-tokens // step), 1) * step
 
 
-def instance_capacity(foreground_tokens: int, tokens: int) -> int:
-    """Size of the instance graph for so many foreground tokens, in steps of at least 256.
+def instance_capacities(tokens: int) -> tuple[int, ...]:
+    """Sizes that an instance graph may have, ascending, for an image padded to so many tokens.
 
-    Beyond 1,024 it is less than a quarter more than asked for.
+    A quarter, three eighths, a half and all of it, from 256 on. Each is compiled, and the sign
+    rule makes more than half rare: only post-processing can.
     """
-    return min(_round_up(foreground_tokens, parts=4), tokens)
-
-
-def _round_up(count: int, *, parts: int) -> int:
-    """To a multiple of 256, and of 1/parts of the power of two below `count`.
-
-    Small sizes cost little to compute and much to compile, so they share few programs.
-    """
-    step = max(256, (1 << max(count - 1, 1).bit_length() - 1) // parts)
-    return max(-(-count // step), 1) * step
+    sizes = {-(-tokens * eighths // 8) for eighths in (2, 3, 4)}
+    return (*sorted(size for size in sizes if size >= 256), tokens)

@@ -9,13 +9,14 @@ A = D^-1/2 W D^-1/2: with A z = mu z, l = 1 - mu and y = D^-1/2 z. The first pai
 hundredths on the graphs of this method, and float32 resolves its eigenvalues that much finer.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from specjax.affinity import pairwise_similarity
+from specjax.affinity import pairwise_similarities
 from specjax.eigensolvers import SOLVERS, Problem, fits_iteration
 from specjax.errors import UserError
 from specjax.numerics import safe_divide
@@ -122,11 +123,28 @@ def collapsed_graph(
     Returns:
         The graph, divided by the largest entry of the full one, and the nodes that exist.
     """
+    return collapsed_graphs({metric: foreground}, present, background_count)[metric]
+
+
+def collapsed_graphs(
+    foreground: Mapping[str, Float[Array, "members channels"]],
+    present: Bool[Array, " members"],
+    background_count: int | Int[Array, ""],
+) -> dict[str, tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]]:
+    """`collapsed_graph` under several metrics, from features prepared for each."""
     # The zero row stands for one background token: its weights to all, itself included, and,
     # through the second zero row, to another background token.
-    zeros = jnp.zeros((2, foreground.shape[1]), foreground.dtype)
-    weights = pairwise_similarity(jnp.concatenate([foreground, zeros]), metric=metric)
-    members = foreground.shape[0]
+    extended = {
+        metric: jnp.pad(features, ((0, 2), (0, 0))) for metric, features in foreground.items()
+    }
+    return {
+        metric: _collapsed(weights, present, background_count)
+        for metric, weights in pairwise_similarities(extended).items()
+    }
+
+
+def _collapsed(weights, present, background_count):
+    members = present.shape[0]
     count = jnp.asarray(background_count, weights.dtype)
     to_self, to_other = weights[members, members], weights[members, members + 1]
     within = jnp.where(present[:, None] & present[None, :], weights[:members, :members], 0.0)

@@ -81,7 +81,7 @@ def test_this_test_sees_imports():
 
 def test_every_module_has_a_place():
     """A new module of specjax is an operation, or belongs to models; or this list is wrong."""
-    others = {"specjax", "specjax.images", "specjax.pipeline"}
+    others = {"specjax", "specjax.batching", "specjax.images", "specjax.pipeline"}
     placed = {*OPERATIONS, *others}
     assert {name for name in SPECJAX if not name.startswith("specjax.models")} == placed
 
@@ -100,6 +100,12 @@ def test_operations_import_downwards_and_touch_nothing(name):
 def test_pipeline_imports_models_and_operations():
     source = SPECJAX["specjax.pipeline"]
     assert inside(source) <= {*OPERATIONS, *MODEL}
+    assert outside(source) <= NUMERICAL | PLAIN
+
+
+def test_batching_knows_nothing_of_the_method():
+    source = SPECJAX["specjax.batching"]
+    assert inside(source) <= {"specjax.errors"}
     assert outside(source) <= NUMERICAL | PLAIN
 
 

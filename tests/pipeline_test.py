@@ -1,6 +1,7 @@
 """The composed stages against the same steps in numpy, and with whatever a run may meet."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import sklearn.preprocessing
 from flax import nnx
 
 from specjax import pipeline
+from specjax.affinity import METRICS
 from specjax.errors import UserError
 from specjax.models.vit import ViT, ViTConfig
 from specjax.pipeline import Config
@@ -207,15 +209,68 @@ def test_configurations_that_do_not_fit():
 def test_sizes_are_few_and_close_above():
     counts = range(1, 5000)
     lengths = [pipeline.padded_tokens(count) for count in counts]
-    capacities = [pipeline.instance_capacity(count, 5000) for count in counts]
-    for sizes in (lengths, capacities):
-        assert all(size >= count for size, count in zip(sizes, counts, strict=True))
+    assert all(size >= count for size, count in zip(lengths, counts, strict=True))
     assert lengths == sorted(lengths) and len(set(lengths)) < 30
-    assert capacities == sorted(capacities) and len(set(capacities)) < 20
     assert all(lengths[n - 1] < 1.125 * n for n in counts if n > 2048)
-    assert all(capacities[n - 1] < 1.25 * n for n in counts if n > 1024)
-    assert pipeline.instance_capacity(700, 713) == 713
-    assert pipeline.instance_capacity(0, 5000) > 0
+    assert pipeline.instance_capacities(60) == (60,)
+    assert pipeline.instance_capacities(768) == (288, 384, 768)
+    assert pipeline.instance_capacities(3840) == (960, 1440, 1920, 3840)
+
+
+GROUPS = 5
+
+
+def crowded(tokens, foreground, seed):
+    """So many tokens, the first few foreground, in groups: four telling eigenvectors."""
+    rng = np.random.default_rng(seed)
+    kinds = 3 * np.eye(GROUPS, 8) + 0.2 * rng.normal(size=(GROUPS, 8))
+    # Bands of different sizes, so that no two eigenvalues are close.
+    group = np.searchsorted([0.08, 0.2, 0.4, 0.65], np.arange(tokens) / foreground)
+    features = kinds[group] + 0.05 * rng.normal(size=(tokens, 8))
+    mask = np.arange(tokens) < foreground
+    return np.where(mask[:, None], features, 0).astype(np.float32), mask
+
+
+def same_instances(found, expected):
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, rtol=0, atol=2e-6)
+
+
+def test_the_graph_is_as_large_as_the_foreground_needs():
+    """Whatever capacity is chosen, alone or in a batch, the result is the whole graph's."""
+    shape, key = grid((24, 32)), jax.random.key(0)
+    images = [crowded(768, count, seed) for seed, count in enumerate((150, 288, 289, 700))]
+    config = Config(M=8, N=8, metric="braycurtis")
+    static = {"config": config, "max_instances": 8}
+    segment = functools.partial(pipeline.segment_instances, **static)
+    batch = [jnp.stack([jnp.asarray(image[i]) for image in images]) for i in range(2)]
+    together = jax.vmap(segment, in_axes=(0, 0, None, None, None))(*batch, shape, GROUPS, key)
+    for i, (features, mask) in enumerate(images):
+        features, mask = jnp.asarray(features), jnp.asarray(mask)
+        graph = pipeline.build_instance_graph(features, mask, shape, config=config)
+        pairs = pipeline.solve_instance_graph(*graph, config=config)
+        whole = pipeline.label_instances(pairs, mask, shape, GROUPS, key, **static)
+        same_instances(segment(features, mask, shape, GROUPS, key), whole)
+        same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), whole)
+        assert int(whole.labels.max()) == GROUPS
+
+
+@pytest.mark.parametrize("metrics", [tuple(METRICS), ("l2", "boc", "dot")])
+def test_metrics_together_are_as_each_alone(metrics):
+    features, mask = crowded(300, 200, 0)
+    rest = (jnp.asarray(features), jnp.asarray(mask), grid((15, 20)), GROUPS, jax.random.key(0))
+    config = Config(M=8, N=8)
+    together = pipeline.segment_instances_by_metric(
+        *rest, config=config, metrics=metrics, max_instances=8
+    )
+    for i, metric in enumerate(metrics):
+        one = dataclasses.replace(config, metric=metric)
+        alone = pipeline.segment_instances(*rest, config=one, max_instances=8)
+        if metric in ("boc", "chebyshev", "mahalanobis"):
+            # These hold what differs in one channel for alike: here, their vectors are noise.
+            np.testing.assert_allclose(together.eigenvalues[i], alone.eigenvalues, atol=2e-6)
+        else:
+            same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone)
 
 
 def test_features_without_padding():

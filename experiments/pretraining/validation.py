@@ -51,7 +51,6 @@ def spectral_scores(
             jax.random.key(0),
             config=config,
             max_instances=8,
-            capacity=pipeline.instance_capacity(int(foreground.sum()), tokens),
         )
         f_scores.append(float(pipeline.score_foreground(foreground, instances, counted)))
         scores = pipeline.score_instances(found.labels, instances, counted, max_instances=8)
