@@ -38,7 +38,7 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
             metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own
         ]
         images = sorted({row[4] for row in own})
-        counted = "no image" if images == [0] else f"{_range(images)} images"
+        counted = "no image" if images == [0] else f"images: {_range(images)}"
         axes.bar(
             places,
             [row[5] or 0.0 for row in own],
