@@ -147,6 +147,34 @@ def test_an_added_metric_and_an_added_save(flags, done, copy):
     assert len(finished.lines) == 6
 
 
+def test_lines_of_an_earlier_version_have_no_strata(flags, done, copy):
+    lines = [json.loads(line) for line in (copy / "per_image.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["mbor"], line["size_ratio"]
+    (copy / "per_image.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    finished = run("instance", copy, *flags, "--metric=boc,l2")
+    assert finished.status == 0, finished.stderr
+    boc, l2 = finished.summary["results"]
+    assert boc["miou"] == done.summary["results"][0]["miou"]
+    for measure in ("mbor", "size_ratio"):
+        assert boc["strata_left_out"][measure] == {"below": 0, "not_recorded": 3}
+        assert l2["strata_left_out"][measure]["not_recorded"] == 0
+        assert sum(stratum["images"] for stratum in boc[f"by_{measure}"]) == 0
+    assert finished.stdout.count("an earlier version of this program did not record") == 2
+    assert "an earlier version" not in done.stdout
+
+
+def test_plots_belong_to_the_run(flags, tmp_path):
+    for name in ("strata_mbor.png", "strata_size_ratio.csv"):
+        (tmp_path / name).write_text("mine")
+        assert_refused(run("instance", tmp_path, *flags), name, "choose another --output_dir")
+        (tmp_path / name).unlink()
+    run("instance", tmp_path, *flags, "--metric=boc,l2")
+    assert len(list(tmp_path.glob("strata_*.*"))) == 6
+    run("instance", tmp_path, *flags, "--metric=boc", "--N=3", "--overwrite")
+    assert not list(tmp_path.glob("strata_*.*"))
+
+
 def test_fgbg_takes_more_numbers_of_channels(world, flags, tmp_path):
     first = run("fgbg", tmp_path, *flags, "--M=C/3")
     second = run("fgbg", tmp_path, *flags, "--M=C")

@@ -61,7 +61,8 @@ def draw(table: Sequence[tuple[Any, ...]]) -> Figure:
     axes.plot(column + corners[:, 0], row + corners[:, 1], color="#D55E00", linewidth=2)
     axes.set_xticks(range(len(Ns)), Ns)
     axes.set_yticks(range(len(Ms)), Ms)
-    axes.set_xlabel("N (channels kept by deviation)")
+    remark = "; \N{MULTIPLICATION SIGN}: no result" if np.isnan(values).any() else ""
+    axes.set_xlabel(f"N (channels kept by deviation){remark}")
     axes.set_ylabel("M (channels kept by entropy)")
     figure.colorbar(picture, label="mIoU (%)")
     return figure
