@@ -70,8 +70,7 @@ def make_job(options, dataset, backbone, watch) -> runner.Job:
         return [tables.render(results, COLUMNS) + "\n" + remark]
 
     def draw(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
-        several = len(results) > 1
-        return foreground_curve.write(folder, results, backbone.channels) if several else []
+        return foreground_curve.write(folder, results, backbone.channels)
 
     return runner.Job(
         name="fgbg",

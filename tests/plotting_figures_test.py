@@ -50,6 +50,13 @@ def test_strata_bars():
     assert axes.get_ylabel() == "mIoU (%)"
 
 
+def test_strata_without_an_image_are_not_drawn(tmp_path):
+    none = [stratum(low, high, 0, None, 0.3) for low, high in ((0.01, 0.14), (0.14, 0.34))]
+    result = {**strata_results()[0], "by_mbor": [*none, stratum(0.34, None, 0, None, 0.3)]}
+    written = strata_plot.write(tmp_path, [result])
+    assert {path.stem for path in written} == {"strata_size_ratio"} and len(written) == 3
+
+
 def foreground_results():
     scores = {96: (0.5, 0.4), 384: (0.7, 0.6), 76: (0.3, 0.2)}
     found = [{"M": M, "f_score": a, "f_score_raw": b} for M, (a, b) in scores.items()]
@@ -84,6 +91,12 @@ def test_foreground_lines():
     labels = {label.get_text() for label in axes.get_xticklabels()}
     assert labels == {"C", "3C/4", "C/2", "C/3", "M=96", "C/5", "C/7", "C/9", "C/11"}
     assert axes.xaxis_inverted() and len(figure.legends[0].get_texts()) == 6
+
+
+def test_one_number_of_channels_is_no_curve(tmp_path):
+    one = [result for result in foreground_results() if result["M"] in (96, 5)]
+    assert foreground_curve.write(tmp_path, one, 384) == [] and not list(tmp_path.iterdir())
+    assert len(foreground_curve.write(tmp_path, foreground_results(), 384)) == 3
 
 
 def sweep_results():

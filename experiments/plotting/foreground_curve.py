@@ -75,8 +75,10 @@ def tick(share: float, channels: int) -> str:
 
 
 def write(folder: pathlib.Path, results: Sequence[dict], channels: int) -> list[pathlib.Path]:
-    """The figure as `foreground_curve.*`; returns the paths."""
+    """The figure as `foreground_curve.*`, where two or more were scored; returns the paths."""
     table = rows(results, channels)
+    if sum(row[0] == _OURS for row in table) < 2:
+        return []
     return save_figure(
         draw(table, channels), folder / "foreground_curve", header=HEADER, rows=table
     )

@@ -62,12 +62,16 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
 
 
 def write(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
-    """Both figures as `strata_mbor.*` and `strata_size_ratio.*`; returns the paths."""
+    """The figures as `strata_mbor.*` and `strata_size_ratio.*`; returns the paths.
+
+    One whose strata have no image is not drawn.
+    """
     written = []
     for measure in STRATA:
         table = rows(results, measure)
-        stem = folder / f"strata_{measure}"
-        written += save_figure(draw(table, measure), stem, header=HEADER, rows=table)
+        if any(row[4] for row in table):
+            stem = folder / f"strata_{measure}"
+            written += save_figure(draw(table, measure), stem, header=HEADER, rows=table)
     return written
 
 
