@@ -50,7 +50,7 @@ def test_numbers_of_channels_are_shares():
         assert published.share_of(M, 384) == Fraction(share)
         assert published.f_score("ytvis", M, 384) == published.f_scores("ytvis")[Fraction(share)]
     assert published.f_score("ytvis", 256, 768) == (0.5684, 0.5413)
-    assert published.f_score("voc", 34, 384) == (None, None)  # not in our source
+    assert published.f_score("voc", 34, 384) == (None, None)  # not at hand
     assert published.f_score("voc", 127, 384) == (None, None)
     # Of ten channels C/7, C/9 and C/5, C/11 cannot be told apart.
     assert published.share_of(1, 10) is None and published.share_of(2, 10) == Fraction(1, 5)

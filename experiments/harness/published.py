@@ -64,8 +64,8 @@ _ABLATION = {
     "NCR+BoC": 0.3362,
     "NCR+DCR+BoC": 0.3441,
 }
-# Table I: F-score with and without post-processing by M, as a share of all C channels. Our source
-# has no C/11 for VOC.
+# Table I: F-score with and without post-processing by M, as a share of all C channels. No numbers
+# of VOC at C/11 are at hand.
 _F_SCORES = {
     "ytvis": {
         Fraction(1): (0.5390, 0.5068),
