@@ -6,22 +6,32 @@ runs on the built-in samples; `--M` takes several values too, as in `--M=C,3C/4,
 dataset:
 
     python -m experiments.fgbg --M=C/3 --dataset=voc --data_dir=VOCdevkit/VOC2012 --split=trainval
+
+Prints F-scores in percent beside the published ones (Table I). Several M are also drawn as a curve
+with the published ones, `foreground_curve.png` (Fig. 8 and 9); with `--save=overlays` each M has a
+folder of pictures (Fig. 10).
 """
 
+import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 
 from experiments.harness import options as shared
-from experiments.harness import runner
+from experiments.harness import published, runner, tables
 from experiments.harness.analysis import aggregate, foreground_analysis
+from experiments.plotting import foreground_curve
 from specjax.errors import UserError
 
 COLUMNS = {
     "M": "M",
     "protocol": "protocol",
     "f_score": "F %",
+    "published": "published",
+    "difference": "difference",
     "f_score_raw": "F % raw",
+    "published_raw": "published raw",
+    "difference_raw": "difference",
     "images": "images",
     "instances": "instances",
 }
@@ -38,9 +48,29 @@ def make_job(options, dataset, backbone, watch) -> runner.Job:
         f"M={M}": runner.instance_config(options, backbone, M=M)[0] for M in dict.fromkeys(counts)
     }
 
+    part = published.closest(dataset.name)
+
     def result(setting: str, lines: list[dict]) -> dict:
         M = int(setting.removeprefix("M="))
-        return {"M": M, "protocol": options.protocol.name, **aggregate(lines)}
+        scores = aggregate(lines)
+        theirs, theirs_raw = published.f_score(part, M, backbone.channels)
+        raw = published.compared(scores["f_score_raw"], theirs_raw)
+        return {
+            "M": M,
+            "protocol": options.protocol.name,
+            **scores,
+            **published.compared(scores["f_score"], theirs),
+            **{f"{key}_raw": value for key, value in raw.items()},
+        }
+
+    def report(results: Sequence[dict]) -> list[str]:
+        here = f"C = {backbone.channels}"
+        measured_on = published.FOREGROUND_MEASURED_ON[part]
+        remark = published.remark(measured_on, options, backbone, here)
+        return [tables.render(results, COLUMNS) + "\n" + remark]
+
+    def draw(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
+        return foreground_curve.write(folder, results, backbone.channels)
 
     return runner.Job(
         name="fgbg",
@@ -50,6 +80,8 @@ def make_job(options, dataset, backbone, watch) -> runner.Job:
         analyse=foreground_analysis(configs, watch),
         result=result,
         columns=COLUMNS if dataset.annotated else UNSCORED_COLUMNS,
+        report=report if dataset.annotated else None,
+        draw=draw if dataset.annotated else None,
     )
 
 

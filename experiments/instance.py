@@ -7,18 +7,22 @@ runs on the built-in samples, with nothing to download. On a dataset:
     python -m experiments.instance --metric=boc --M=128 --N=60 \
         --dataset=voc --data_dir=VOCdevkit/VOC2012 --checkpoint=facebook/dino-vits16
 
-Prints mIoU and F-score in percent, and writes `summary.json`, `per_image.jsonl` and a picture of
-the first images, `gallery.png`.
+Prints mIoU and F-score in percent beside the published numbers (Table II), mIoU by how much the
+instances overlap and differ in size (Tables III and IV), and writes `summary.json`,
+`per_image.jsonl` and a picture of the first images, `gallery.png`. Several metrics are also drawn
+side by side, as `strata_mbor.png` and `strata_size_ratio.png` (Fig. 11 and 12).
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 
 from absl import flags
 
 from experiments.harness import options as shared
-from experiments.harness import runner
+from experiments.harness import published, runner, strata, tables
 from experiments.harness.analysis import Plan, aggregate, instance_analysis
+from experiments.plotting import strata_plot
 from specjax.errors import UserError
 
 COLUMNS = {
@@ -27,6 +31,8 @@ COLUMNS = {
     "N": "N",
     "protocol": "protocol",
     "miou": "mIoU %",
+    "published": "published",
+    "difference": "difference",
     "miou_instances": "mIoU % (instances)",
     "f_score": "F %",
     "f_score_raw": "F % raw",
@@ -61,8 +67,29 @@ def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: st
     }
     common = {"M": config.M, "N": config.N, "protocol": options.protocol.name}
 
+    papers_setting = published.is_papers_setting(config, options.num_instances)
+
     def label(metric: str) -> dict:
         return {"metric": metric, "M": config.M, "N": config.N}
+
+    def result(metric: str, lines: list[dict]) -> dict:
+        scores = {"miou": None, "miou_instances": None, **aggregate(lines)}
+        theirs = published.miou(metric) if papers_setting else None
+        return {
+            "metric": metric,
+            **common,
+            **scores,
+            **published.compared(scores["miou"], theirs),
+            **strata.scores(lines, metric, papers_setting=papers_setting),
+        }
+
+    def report(results: Sequence[dict]) -> list[str]:
+        here = published.instance_setting(config, options.num_instances)
+        remark = published.remark(published.INSTANCES_MEASURED_ON, options, backbone, here)
+        return [tables.render(results, COLUMNS) + "\n" + remark, *strata.report(results)]
+
+    def draw(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
+        return strata_plot.write(folder, results) if len(results) > 1 else []
 
     return runner.Job(
         name=name,
@@ -74,15 +101,11 @@ def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: st
         },
         config={"limit": options.limit},
         analyse=instance_analysis(options, plans, watch, label=label),
-        result=lambda metric, lines: {
-            "metric": metric,
-            **common,
-            "miou": None,
-            "miou_instances": None,
-            **aggregate(lines),
-        },
+        result=result,
         columns=COLUMNS if dataset.annotated else UNSCORED_COLUMNS,
         warnings=warnings,
+        report=report if dataset.annotated else None,
+        draw=draw if dataset.annotated else None,
     )
 
 

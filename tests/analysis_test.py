@@ -1,9 +1,19 @@
+import collections
 import itertools
+import types
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from experiments.harness.analysis import _key, aggregate
+from experiments import ablation, sweep
+from experiments.harness.analysis import _key, aggregate, instance_analysis
+from experiments.harness.backbone import Features
+from experiments.harness.stream import Example, Stopwatch
+from experiments.harness.truth import on_grid
+from specjax.errors import UserError
+from specjax.pipeline import Config, segment_foreground
 
 
 def line(f_score, ious=()):
@@ -37,3 +47,65 @@ def test_every_image_has_a_key_of_its_own():
     names = [(seed, name) for seed in (0, 1, 2**32 - 1) for name in ("a", "b", "video/00001")]
     keys = {name: jax.random.key_data(_key(*name)).tolist() for name in names}
     assert all(a != b for a, b in itertools.combinations(keys.values(), 2))
+
+
+class CountingWatch(Stopwatch):
+    """Counts how often each stage is entered."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered = collections.Counter()
+
+    def __call__(self, stage):
+        self.entered[stage] += 1
+        return super().__call__(stage)
+
+
+def scene():
+    """Two instances of noisy features on a 6 x 8 grid, of 24 x 32 pixels."""
+    rng = np.random.default_rng(0)
+    instances = np.zeros((24, 32), np.int32)
+    instances[4:20, 4:16] = 1
+    instances[8:20, 12:28] = 2
+    numbers = instances[::4, ::4].ravel()
+    array = rng.normal(size=(3, 12))[numbers] + 0.3 * rng.normal(size=(48, 12))
+    features = Features(jnp.asarray(array, jnp.float32), (6, 8), 4, (24, 32))
+    image = np.zeros((24, 32, 3), np.uint8)
+    return Example("a", 0, "a.png", image, features, on_grid(instances, (6, 8), 48), instances)
+
+
+ABLATION = ablation.make_plans(Config(M=6, N=3), 12)
+SWEEP, _ = sweep.make_plans(Config(), [12, 6, 3], [2, 3, 4])
+
+
+@pytest.mark.parametrize(("plans", "foregrounds"), [(ABLATION, 2), (SWEEP, 3)])
+def test_each_foreground_is_found_once(plans, foregrounds):
+    watch = CountingWatch()
+    options = types.SimpleNamespace(num_instances=None, seed=0)
+    analyse = instance_analysis(options, plans, watch, label=lambda setting: {})
+    outcomes = analyse(scene(), list(plans))
+    assert list(outcomes) == list(plans) and len(plans) == 8
+    assert watch.entered["foreground"] == foregrounds
+    lines = [outcome.line for outcome in outcomes.values()]
+    for line in lines:
+        # Boxes of 16 x 12 and 12 x 16 pixels that share 12 x 4; the second is on top.
+        assert line["mbor"] == 48 / 336 and line["size_ratio"] == 336 / 192
+    masks = {setting: outcome.foreground.tolist() for setting, outcome in outcomes.items()}
+    for setting, plan in plans.items():
+        alone = segment_foreground(
+            scene().features.array, jnp.array([6, 8]), config=plan.foreground
+        )
+        assert masks[setting] == alone.mask.tolist()
+
+
+def test_pairs_of_a_sweep():
+    plans, warnings = sweep.make_plans(Config(metric="l2"), [12, 3, 12, 2], [3, 2, 9])
+    assert list(plans) == ["M=12,N=3", "M=12,N=2", "M=12,N=9", "M=3,N=3", "M=3,N=2", "M=2,N=2"]
+    assert warnings == [
+        "N=9 left out at M=3: more than there are", "N=3, 9 left out at M=2: more than there are"
+    ]  # fmt: skip
+    for setting, plan in plans.items():
+        assert setting == f"M={plan.instances.M},N={plan.instances.N}"
+        assert plan.foreground.M == plan.instances.M and plan.instances.metric == "l2"
+    with pytest.raises(UserError, match=r"every N \(4 and above\) is more than every M \(3"):
+        sweep.make_plans(Config(), [2, 3], [5, 4])

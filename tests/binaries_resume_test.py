@@ -135,7 +135,10 @@ def test_an_added_metric_and_an_added_save(flags, done, copy):
     assert {name: new[name] for name in old if name.endswith(".png")} == {
         name: old[name] for name in old if name.endswith(".png")
     }
-    added = sorted(set(new) - set(old))
+    # Two metrics are drawn side by side.
+    plots = {name for name in new if name.startswith("strata_")}
+    assert len(plots) == 6
+    added = sorted(set(new) - set(old) - plots)
     assert added[:3] == ["coco_l2.json", "coco_results_l2.json", "segments.jsonl"]
     assert added[3:] == [f"tokens_l2/2007_00000{index}.png" for index in range(3)]
     finished = run("instance", copy, *flags, "--metric=boc,l2", "--save=labels")
@@ -145,6 +148,34 @@ def test_an_added_metric_and_an_added_save(flags, done, copy):
         with Image.open(l2) as labels, Image.open(copy / "tokens_l2" / l2.name) as tokens:
             assert set(np.unique(labels)) == set(np.unique(tokens))
     assert len(finished.lines) == 6
+
+
+def test_lines_of_an_earlier_version_have_no_strata(flags, done, copy):
+    lines = [json.loads(line) for line in (copy / "per_image.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["mbor"], line["size_ratio"]
+    (copy / "per_image.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    finished = run("instance", copy, *flags, "--metric=boc,l2")
+    assert finished.status == 0, finished.stderr
+    boc, l2 = finished.summary["results"]
+    assert boc["miou"] == done.summary["results"][0]["miou"]
+    for measure in ("mbor", "size_ratio"):
+        assert boc["strata_left_out"][measure] == {"below": 0, "not_recorded": 3}
+        assert l2["strata_left_out"][measure]["not_recorded"] == 0
+        assert sum(stratum["images"] for stratum in boc[f"by_{measure}"]) == 0
+    assert finished.stdout.count("an earlier version of this program did not record") == 2
+    assert "an earlier version" not in done.stdout
+
+
+def test_plots_belong_to_the_run(flags, tmp_path):
+    for name in ("strata_mbor.png", "strata_size_ratio.csv"):
+        (tmp_path / name).write_text("mine")
+        assert_refused(run("instance", tmp_path, *flags), name, "choose another --output_dir")
+        (tmp_path / name).unlink()
+    run("instance", tmp_path, *flags, "--metric=boc,l2")
+    assert len(list(tmp_path.glob("strata_*.*"))) == 6
+    run("instance", tmp_path, *flags, "--metric=boc", "--N=3", "--overwrite")
+    assert not list(tmp_path.glob("strata_*.*"))
 
 
 def test_fgbg_takes_more_numbers_of_channels(world, flags, tmp_path):

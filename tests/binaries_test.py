@@ -12,7 +12,7 @@ DATASETS = ["samples", "voc", "coco", "ytvis", "folder"]
 LINE = {"id", "setting", "M", "grid", "num_instances", "num_foreground", "eigenvalues"}
 LINE |= {"f_score", "f_score_raw"}
 RESULT = {"M", "protocol", "f_score", "f_score_raw", "images", "instances"}
-RESULT |= {"images_without_instances"}
+RESULT |= {"images_without_instances", "published", "difference"}
 SUMMARY = {"results", "config", "backbone", "warnings", "failures", "versions", "seconds"}
 METRICS = "boc braycurtis chebyshev correlation cosine dot l1 l2 mahalanobis".split()
 
@@ -41,7 +41,9 @@ def check(finished, settings, *, images, annotated=True, instances=True):
 
 def check_line(line, annotated, instances):
     assert set(line) == LINE | (
-        {"metric", "N", "num_clusters", "ious", "miou"} if instances else set()
+        {"metric", "N", "num_clusters", "ious", "miou", "mbor", "size_ratio"}
+        if instances
+        else set()
     )
     height, width = line["grid"]
     assert 0 <= line["num_foreground"] <= height * width
@@ -50,6 +52,7 @@ def check_line(line, annotated, instances):
     assert len(values) <= (5 if instances else 2)
     if not annotated:
         assert line["num_instances"] is line["f_score"] is line["f_score_raw"] is None
+        assert line.get("mbor") is line.get("size_ratio") is None
         return
     assert line["num_instances"] > 0
     assert 0 <= line["f_score"] <= 1 and 0 <= line["f_score_raw"] <= 1
@@ -59,12 +62,17 @@ def check_line(line, annotated, instances):
         assert all(0 <= iou <= 1 for iou in line["ious"])
         assert line["miou"] == pytest.approx(sum(line["ious"]) / line["num_instances"])
         assert line["num_clusters"] <= line["num_instances"]
+        assert 0 <= line["mbor"] <= 1 <= line["size_ratio"] <= line["num_instances"]
 
 
 def check_result(result, lines, annotated, instances):
     assert set(result) == RESULT | (
-        {"metric", "N", "miou", "miou_instances"} if instances else set()
+        {"metric", "N", "miou", "miou_instances", "by_mbor", "by_size_ratio", "strata_left_out"}
+        if instances
+        else {"published_raw", "difference_raw"}
     )
+    if instances:
+        assert sum(stratum["images"] for stratum in result["by_mbor"]) <= len(lines)
     if not annotated:
         assert result["images"] == result["instances"] == 0
         assert result["images_without_instances"] == len(lines)
@@ -104,7 +112,9 @@ def test_instance_on_every_dataset(world, tmp_path, dataset):
         assert row == ["boc", "16", "16", "paper", "2"]
     else:
         assert row[:4] == ["boc", "16", "16", "paper"]
-        assert [float(cell) / 100 for cell in row[4:8]] == pytest.approx(
+        # The paper has no number for 16 channels.
+        assert row[5:7] == ["-", "-"] and "published: YouTube-VIS 2019" in finished.stdout
+        assert [float(cell) / 100 for cell in [row[4], *row[7:10]]] == pytest.approx(
             [result[key] for key in ("miou", "miou_instances", "f_score", "f_score_raw")],
             abs=5e-5,
         )

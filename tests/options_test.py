@@ -2,7 +2,12 @@ from fractions import Fraction
 
 import pytest
 
-from experiments.harness.options import channel_count, instance_count, metric_names
+from experiments.harness.options import (
+    channel_count,
+    deviation_counts,
+    instance_count,
+    metric_names,
+)
 from specjax.affinity import METRICS
 from specjax.errors import UserError
 
@@ -52,3 +57,11 @@ def test_metric_names():
     for names in (["euclid"], ["boc", "Boc"], [], ["", " "]):
         with pytest.raises(UserError, match=r"--metric.*braycurtis"):
             metric_names(names)
+
+
+def test_deviation_counts():
+    assert deviation_counts("60") == (60,)
+    assert deviation_counts("60, 20,60,5") == (60, 20, 5)
+    for text in ("", "0", "5,", "-1", "1.5", "C/3", "1e2", "1234567"):
+        with pytest.raises(UserError, match=r"--N=.*20,40,60"):
+            deviation_counts(text)

@@ -3,6 +3,9 @@
 Nothing here imports specjax. Masks and maps are 2-D; functions say which library call they are.
 """
 
+import collections
+import itertools
+
 import cv2
 import numpy as np
 import scipy.linalg
@@ -229,3 +232,30 @@ def matched_ious(labels, truth):
     matched = np.zeros(len(true))
     matched[rows] = ious[rows, columns]
     return matched
+
+
+# ---------------------------------------------------------------- overlap and sizes of instances
+
+
+def mbor(instances):
+    """Pixels in the intersection of two boxes over pixels in a box, pixel by pixel."""
+    corners = {}
+    for (row, column), number in np.ndenumerate(instances):
+        if number > 0:
+            top, left, bottom, right = corners.get(number, (row, column, row, column))
+            corners[number] = (
+                min(top, row), min(left, column), max(bottom, row), max(right, column)
+            )  # fmt: skip
+    boxes = [
+        {(i, j) for i in range(top, bottom + 1) for j in range(left, right + 1)}
+        for top, left, bottom, right in corners.values()
+    ]
+    shared = [a & b for a, b in itertools.combinations(boxes, 2)]
+    union = set().union(*boxes)
+    return len(set().union(*shared)) / len(union) if union else None
+
+
+def size_ratio(instances):
+    """Sum of areas over the largest, pixel by pixel."""
+    areas = collections.Counter(int(number) for number in instances.flat if number > 0)
+    return sum(areas.values()) / max(areas.values()) if areas else None

@@ -63,3 +63,17 @@ def test_tables_print_percent():
         "        boc   34.41       3\n"
         "mahalanobis       -       0"
     )
+
+
+def test_tables_print_differences_in_points_and_words_as_they_are():
+    columns = {"miou": "mIoU %", "published": "published", "difference": "difference"}
+    results = [
+        {"miou": 0.34, "published": 0.3441, "difference": -0.0041},
+        {"miou": "no image", "published": 0.3, "difference": None},
+        {"miou": 0.5, "published": None, "difference": 0.0},
+    ]
+    assert render(results, columns).splitlines()[2:] == [
+        "   34.00      34.41       -0.41",
+        "no image      30.00           -",
+        "   50.00          -       +0.00",
+    ]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.harness import strata
 from experiments.harness.options import MAX_INSTANCES, Options
 from experiments.harness.stream import Example, Outcome, Stopwatch
 from experiments.harness.tables import mean
@@ -74,13 +75,16 @@ def instance_analysis(
     def analyse(example: Example, settings: Sequence[str]) -> dict[str, Outcome]:
         grid, clusters = _grid(example), _number_of_clusters(example, options)
 
+        with watch("score"):
+            measures = strata.measures(example.instances)
+
         @functools.cache
         def foreground(config: Config) -> tuple[ForegroundResult, dict]:
             result = foreground_of(example, config, watch)
             with watch("score"):
                 scores = foreground_scores(example, result)
                 description = _description(example, result, int(jnp.sum(result.mask)))
-            return result, {**description, **scores}
+            return result, {**description, **measures, **scores}
 
         @functools.cache
         def reduced(foreground_config: Config, config: Config) -> jax.Array:

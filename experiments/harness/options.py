@@ -54,7 +54,7 @@ class Options:
     features_dir: pathlib.Path | None
     protocol: Protocol
     M: tuple[ChannelCount, ...]
-    N: int
+    N: int  # the first, in a binary that takes several
     bins: int
     num_instances: int | None
     image_size: int | None
@@ -78,8 +78,17 @@ class Options:
         )
 
 
-def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
-    """Declare the shared flags; a binary may have other defaults for `dataset` and `save`."""
+def define(
+    *,
+    dataset: str = "samples",
+    save: Sequence[str] = (),
+    M: str = "C/3",
+    N: int | Sequence[int] = 60,
+) -> None:
+    """Declare the shared flags; a binary may have other defaults for some.
+
+    Where N's default is several numbers, so may its value be (`deviation_counts`).
+    """
     text, switch, integer = flags.DEFINE_string, flags.DEFINE_bool, flags.DEFINE_integer
     flags.DEFINE_enum(
         "dataset",
@@ -111,9 +120,14 @@ def define(*, dataset: str = "samples", save: Sequence[str] = ()) -> None:
          " by its path: leave the files as they are until it is done.")
     flags.DEFINE_enum("protocol", "paper", sorted(PROTOCOLS), "paper: the paper's equations;"
                       " reference: its released code. The README has the table of differences.")
-    text("M", "C/3", "Channels kept by entropy (NCR), in both stages: a number or a share of all C"
-         " channels, such as C, 3C/4 or C/3 (rounded down). A third of ViT-S's 384 is 128.")
-    integer("N", 60, "Channels kept by standard deviation (DCR), out of the M.", lower_bound=1)
+    text("M", M, "Channels kept by entropy (NCR), in both stages: a number or a share of all C"
+         " channels, such as C, 3C/4 or C/3 (rounded down). A third of ViT-S's 384 is 128."
+         " fgbg and sweep take several, with commas between.")
+    kept = "Channels kept by standard deviation (DCR), out of the M"
+    if isinstance(N, int):
+        integer("N", N, f"{kept}.", lower_bound=1)
+    else:
+        text("N", ",".join(map(str, N)), f"{kept}: one number, or several with commas between.")
     integer("bins", 30, "Histogram bins of the channel entropy.", lower_bound=1, upper_bound=4096)
     text("num_instances", "oracle", "Number of instances to find in each image: a number, or"
          " 'oracle' for the number that is annotated.")
@@ -172,7 +186,7 @@ def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
         features_dir=_folder("features_dir", values.features_dir),
         protocol=PROTOCOLS[values.protocol],
         M=counts,
-        N=values.N,
+        N=values.N if isinstance(values.N, int) else deviation_counts(values.N)[0],
         bins=values.bins,
         num_instances=instance_count(values.num_instances),
         image_size=values.image_size,
@@ -201,6 +215,19 @@ def channel_count(text: str) -> ChannelCount:
     elif re.fullmatch(r"\d{1,6}", text) and int(text) > 0:
         return ChannelCount(text, None, int(text))
     raise UserError(f"--M={text}: give a number of channels, or a share of all C such as C/3")
+
+
+def deviation_counts(text: str) -> tuple[int, ...]:
+    """`--N` of a binary that takes several, as in `20,40,60`, without repetition.
+
+    Raises:
+        UserError: anything else, or zero.
+    """
+    numbers = [number.strip() for number in text.split(",")]
+    for number in numbers:
+        if not re.fullmatch(r"\d{1,6}", number) or int(number) == 0:
+            raise UserError(f"--N={text}: give a number of channels, or several as in 20,40,60")
+    return tuple(dict.fromkeys(map(int, numbers)))
 
 
 def instance_count(text: str) -> int | None:

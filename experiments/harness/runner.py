@@ -42,6 +42,8 @@ class Job:
         result: from a setting and its lines to an object of `summary.json`'s `results`.
         columns: keys of `result` for the table, with their headings.
         warnings: what the user was told.
+        report: from all results to the texts that are printed; the table alone where None.
+        draw: from the run's folder and all results to the plots that it wrote.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Job:
     result: Callable[[str, list[dict]], dict[str, Any]]
     columns: Mapping[str, str]
     warnings: Sequence[str] = ()
+    report: Callable[[Sequence[dict]], Sequence[str]] | None = None
+    draw: Callable[[pathlib.Path, Sequence[dict]], list[pathlib.Path]] | None = None
 
 
 def execute(main: Callable[[Sequence[str]], int]) -> None:
@@ -141,6 +145,7 @@ def run(
         pictures = writers.finish(progress.visited, list(job.settings))
         settings = list(dict.fromkeys([*store.lines.settings(), *job.settings]))
         results = _results(job, store, settings, progress)
+        plots = job.draw(folder, results) if job.draw else []
         watch.seconds["total"] = time.perf_counter() - start
         path = store.write_summary(
             {
@@ -158,8 +163,9 @@ def run(
                 "seconds": {stage: round(value, 3) for stage, value in watch.seconds.items()},
             }
         )
-    print(tables.render(results, job.columns))
-    print("", path, *pictures, sep="\n")
+    texts = job.report(results) if job.report else [tables.render(results, job.columns)]
+    print(*texts, sep="\n\n")
+    print("", path, *pictures, *plots, sep="\n")
     if progress.failures:
         print(
             f"{len(progress.failures)} of {len(progress.visited)} images failed; see 'failures'"

@@ -27,6 +27,12 @@ _SEGMENTS = "segments.jsonl"
 _FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = (("coco", ".json"), ("coco_results", ".json"), ("gallery", ".png"))
 _FEATURES = "features"
+# What binaries draw of their results (`plotting`).
+_PLOTS = tuple(
+    f"{plot}.{ending}"
+    for plot in ("strata_mbor", "strata_size_ratio", "foreground_curve", "heat_map")
+    for ending in ("png", "svg", "csv")
+)
 
 
 class Journal:
@@ -176,7 +182,7 @@ class Store:
             paths += [self.folder / f"{kind}{suffix}" for kind in _FOLDERS]
             paths += [self.folder / f"{kind}{suffix}{ending}" for kind, ending in _FILES]
         try:
-            for name in (_LINES, _SUMMARY, _SEGMENTS):
+            for name in (_LINES, _SUMMARY, _SEGMENTS, *_PLOTS):
                 paths.append(self.folder / name)
             for path in paths:
                 if path.is_dir() and not path.is_symlink():
@@ -209,7 +215,7 @@ class Store:
         path = self.folder / _RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, *_FOLDERS,
+            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, *_FOLDERS, *_PLOTS,
                      *(name + ending for name, ending in _FILES))  # fmt: skip
             strangers = [name for name in names if (self.folder / name).exists()]
             if strangers:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# These keys hold fractions, which tables print in percent.
-_FRACTIONS = ("miou", "miou_instances", "f_score", "f_score_raw", "published_miou")
+# These keys hold fractions, which tables print in percent, or differences of such, in points.
+_FRACTIONS = ("miou", "miou_instances", "f_score", "f_score_raw", "published", "published_raw")
+_DIFFERENCES = ("difference", "difference_raw")
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -32,4 +33,8 @@ def _cell(key: str, value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if key in _DIFFERENCES:
+        return f"{100 * value:+.2f}"
     return f"{100 * value:.2f}" if key in _FRACTIONS else str(value)
