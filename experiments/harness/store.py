@@ -23,7 +23,7 @@ from experiments.harness.journal import Journal, encoded
 from experiments.harness.parts import WHOLE, Part
 from specjax.errors import UserError
 
-_RUN, _LINES, _SUMMARY = "run.json", "per_image.jsonl", "summary.json"
+RUN, _LINES, _SUMMARY = "run.json", "per_image.jsonl", "summary.json"
 _SEGMENTS = "segments.jsonl"
 # Held as long as a process works on the whole run (alone) or on a part (with others, and the lock
 # of the part alone); and for the moments in which only one may look after the folder.
@@ -65,7 +65,7 @@ class Store:
             _make(folder)
             held.enter_context(self._hold(folder / _LOCK, shared=not part.whole))
             with self.alone():
-                if overwrite and (folder / _RUN).exists():
+                if overwrite and (folder / RUN).exists():
                     self._clear()
                 self._plain = self._claim(identity, settings)
                 if not part.whole:
@@ -179,7 +179,7 @@ class Store:
                 else:
                     path.unlink(missing_ok=True)
             # Last: without it, the rest is nobody's.
-            (self.folder / _RUN).unlink()
+            (self.folder / RUN).unlink()
         except OSError as error:
             raise UserError(
                 f"cannot delete {error.filename}: {error.strerror}; choose another --output_dir"
@@ -189,7 +189,7 @@ class Store:
         """What the names of this run's files may end in."""
         suffixes = set()
         try:
-            if json.loads((self.folder / _RUN).read_text())["plain_names"] is not None:
+            if json.loads((self.folder / RUN).read_text())["plain_names"] is not None:
                 suffixes.add("")
         except (OSError, ValueError, KeyError, TypeError):  # damaged
             suffixes.add("")
@@ -201,7 +201,7 @@ class Store:
 
     def _claim(self, identity: Mapping[str, Any], settings: Sequence[str]) -> str | None:
         """Make the folder this run's, or check that it is; the setting of plain names."""
-        path = self.folder / _RUN
+        path = self.folder / RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
             names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, parts.FOLDER, *_FOLDERS,
@@ -209,7 +209,7 @@ class Store:
             strangers = [name for name in names if (self.folder / name).exists()]
             if strangers:
                 raise UserError(
-                    f"{self.folder} holds {strangers[0]!r} without a {_RUN}: it is not the folder"
+                    f"{self.folder} holds {strangers[0]!r} without a {RUN}: it is not the folder"
                     " of a run; choose another --output_dir"
                 )
             plain = settings[0] if len(settings) == 1 else None
