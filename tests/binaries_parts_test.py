@@ -161,6 +161,14 @@ def test_other_numbers_of_parts_and_none_go_on_with_what_is_there(many, whole, t
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
+def test_the_gallery_shows_the_first_images_of_the_stream(many, whole, tmp_path):
+    # Five parts have not equally many of the 24 images that are shown.
+    for part in range(5, 0, -1):
+        finished = run("instance", tmp_path, *many[0], f"--part={part}/5")
+    assert len(list((tmp_path / "gallery").iterdir())) == 24
+    assert_same(finished, whole)
+
+
 def test_more_parts_than_images(many, tmp_path):
     flags = [*many[0], "--limit=1"]
     whole = run("instance", tmp_path / "whole", *flags)
