@@ -45,7 +45,7 @@ def test_a_killed_process_lets_go(tmp_path):
 
 
 def test_where_no_lock_can_be_had(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="cannot write to .*absent.*--output_dir"):
+    with pytest.raises(UserError, match=r"cannot write to .*absent.*--output_dir"):
         hold(tmp_path / "absent" / "lock")
 
     def refuse(*_):
