@@ -17,18 +17,26 @@ from experiments.harness import runner
 from specjax.errors import UserError
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Read the flags and run."""
-    options = shared.read(flags.FLAGS)
-    paths = arguments[1:]
+def with_images(options: shared.Options, paths: Sequence[str]) -> shared.Options:
+    """The options with the images that are named as arguments, if any are.
+
+    Raises:
+        UserError: images are named in two ways, or in none.
+    """
     if paths and options.dataset != "folder":
         raise UserError(f"images as arguments and --dataset={options.dataset} exclude each other")
     if paths and options.data_dir:
         raise UserError("give images as arguments or by --data_dir, not both")
     if paths:
-        options = dataclasses.replace(options, data_dir=paths)
-    elif options.dataset == "folder" and not options.data_dir:
+        return dataclasses.replace(options, data_dir=paths)
+    if options.dataset == "folder" and not options.data_dir:
         raise UserError("no images given: name a folder, an image, a glob or a text list of paths")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read the flags and run."""
+    options = with_images(shared.read(flags.FLAGS), arguments[1:])
     metrics = shared.metric_names(flags.FLAGS.metric)
     return runner.run(
         options, lambda *parts: instance.make_job(*parts, metrics, "segment"), instance.check

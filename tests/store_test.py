@@ -8,7 +8,8 @@ import stat
 import pytest
 
 from experiments.harness.files import write_atomically, write_json
-from experiments.harness.store import Journal, Store
+from experiments.harness.journal import Journal
+from experiments.harness.store import Store
 from specjax.errors import UserError
 
 

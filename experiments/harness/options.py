@@ -13,6 +13,7 @@ from fractions import Fraction
 from absl import flags
 
 from experiments import datasets
+from experiments.harness.parts import WHOLE, Part, part_of
 from specjax.affinity import METRICS
 from specjax.errors import UserError
 from specjax.protocol import PROTOCOLS, Protocol
@@ -64,6 +65,8 @@ class Options:
     output_dir: pathlib.Path | None
     overwrite: bool
     save: frozenset[str]
+    part: Part = WHOLE
+    distributed: bool = False
 
     def open_dataset(self) -> datasets.Dataset:
         """The dataset that the flags describe."""
@@ -147,6 +150,11 @@ def define(
                       " the same on the token grid, overlays a picture of every stage, gallery one"
                       " sheet of the first 24 images, coco one JSON of run-length masks, features"
                       " .npz files for --features_dir.")
+    text("part", None, "Do one part of the run: 1/3 is the first of three. Start each part in a"
+         " process of its own, on any machines that see the same --output_dir; the last to finish"
+         " writes the summary. A part that died is done by the same command again.")
+    switch("distributed", False, "Do the part that falls to this process in its cluster (TPU pod,"
+           " Slurm, Kubernetes, Open MPI). Start the same command in each process.")
 
 
 def define_metric() -> None:
@@ -171,6 +179,14 @@ def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
     save = frozenset(item.strip() for item in values.save if item.strip())
     for item in sorted(save - set(SAVES)):
         raise UserError(f"--save={item}: choose from {', '.join(SAVES)}")
+    if values.distributed and values.part is not None:
+        raise UserError(f"--distributed and --part={values.part} exclude each other; give one")
+    part = WHOLE if values.part is None else part_of(values.part)
+    if values.overwrite and (values.distributed or not part.whole):
+        raise UserError(
+            "--overwrite in a part would delete what the other parts have made; delete the folder"
+            " before all parts are started, or choose another --output_dir"
+        )
     counts = tuple(channel_count(text) for text in values.M.split(","))
     if len(counts) > 1 and not several_M:
         raise UserError(f"--M={values.M}: this binary takes one value")
@@ -196,6 +212,8 @@ def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
         output_dir=None if values.output_dir is None else pathlib.Path(values.output_dir),
         overwrite=values.overwrite,
         save=save,
+        part=part,
+        distributed=values.distributed,
     )
 
 

@@ -17,9 +17,10 @@ import jax
 from absl import app, flags
 
 from experiments.datasets.records import Dataset
-from experiments.harness import tables
+from experiments.harness import cluster, merging, tables
 from experiments.harness.backbone import Backbone, open_backbone
 from experiments.harness.options import Options
+from experiments.harness.parts import Report, Share
 from experiments.harness.store import Store
 from experiments.harness.stream import Analyse, Progress, Stopwatch, process
 from experiments.harness.writers import Writers
@@ -104,16 +105,19 @@ def run(
     options: Options,
     make_job: Callable[[Options, Dataset, Backbone, Stopwatch], Job],
     check: Callable[[Options, Dataset], None] = lambda options, dataset: None,
+    loop: Callable[..., Progress] = process,
 ) -> int:
-    """Do the job; the exit status is 1 where an image failed.
+    """Do the job, or this process's part of it; the exit status is 1 where an image failed.
 
     Args:
         options: the shared flags.
         make_job: called once the dataset and the backbone are open.
         check: raises UserError where the flags do not suit the dataset, before a backbone is
             loaded or even downloaded.
+        loop: `stream.process`, or what does the same in another way.
     """
     start = time.perf_counter()
+    part = cluster.find_part() if options.distributed else options.part
     watch = Stopwatch()
     dataset = options.open_dataset()
     check(options, dataset)
@@ -125,12 +129,15 @@ def run(
     folder = options.output_dir or _default_folder(job.name, options.dataset, identity)
     _refuse_nesting(options, folder.resolve())
     warnings = [*dataset.warnings, *job.warnings]
-    with Store(folder, identity, job.settings, overwrite=options.overwrite) as store:
+    with Store(
+        folder, identity, job.settings, overwrite=options.overwrite, part=part
+    ) as store:
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
         writers = Writers(store, options.save)
-        progress = process(
-            dataset.records(),
+        share = Share(dataset.records(), part)
+        progress = loop(
+            share,
             backbone,
             store,
             writers,
@@ -138,41 +145,65 @@ def run(
             job.analyse,
             image_size=options.image_size,
             watch=watch,
-            total=dataset.count,
+            total=None if dataset.count is None else part.size(dataset.count),
+            first=part.index,
+            step=part.count,
         )
-        if not progress.visited:
+        if not share.seen:
             raise UserError(f"dataset {options.dataset!r} has no image that passes the filters")
-        pictures = writers.finish(progress.visited, list(job.settings))
-        settings = list(dict.fromkeys([*store.lines.settings(), *job.settings]))
-        results = _results(job, store, settings, progress)
-        plots = job.draw(folder, results) if job.draw else []
-        watch.seconds["total"] = time.perf_counter() - start
-        path = store.write_summary(
-            {
-                "results": results,
-                "config": {
-                    **identity,
-                    **job.config,
-                    "settings": settings,
+
+        def conclude(visited, failures, seconds, parts) -> int:
+            pictures = writers.finish(visited, list(job.settings))
+            settings = list(dict.fromkeys([*store.lines.settings(), *job.settings]))
+            results = _results(job, store, settings, visited)
+            plots = job.draw(folder, results) if job.draw else []
+            if not parts:
+                watch.seconds["total"] = time.perf_counter() - start
+            path = store.write_summary(
+                {
+                    "results": results,
+                    "config": {
+                        **identity,
+                        **job.config,
+                        "settings": settings,
+                        "backbone": backbone.kind,
+                    },
                     "backbone": backbone.kind,
-                },
-                "backbone": backbone.kind,
-                "warnings": warnings,
-                "failures": progress.failures,
-                "versions": versions(),
-                "seconds": {stage: round(value, 3) for stage, value in watch.seconds.items()},
-            }
+                    "warnings": warnings,
+                    "failures": failures,
+                    "versions": versions(),
+                    "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+                    **({"parts": parts} if parts else {}),
+                }
+            )
+            texts = job.report(results) if job.report else [tables.render(results, job.columns)]
+            print(*texts, sep="\n\n")
+            print("", path, *pictures, *plots, sep="\n")
+            if failures:
+                print(
+                    f"{len(failures)} of {len(visited)} images failed; see 'failures' in {path}",
+                    file=sys.stderr,
+                )
+            return 1 if failures else 0
+
+        if part.whole:
+            if store.has_parts():
+                store.merge(progress.visited)
+            return conclude(progress.visited, progress.failures, watch.seconds, [])
+        watch.seconds["total"] = time.perf_counter() - start
+        report = Report(
+            work={
+                "settings": list(job.settings),
+                "save": sorted(options.save),
+                "images": share.seen,
+                "ids_sha256": share.digest(),
+            },
+            visited=progress.visited,
+            failures=progress.failures,
+            seconds={stage: round(value, 3) for stage, value in watch.seconds.items()},
+            device=versions()["device"],
         )
-    texts = job.report(results) if job.report else [tables.render(results, job.columns)]
-    print(*texts, sep="\n\n")
-    print("", path, *pictures, *plots, sep="\n")
-    if progress.failures:
-        print(
-            f"{len(progress.failures)} of {len(progress.visited)} images failed; see 'failures'"
-            f" in {path}",
-            file=sys.stderr,
-        )
-    return 1 if progress.failures else 0
+        return merging.finish(store, part, report, conclude)
 
 
 def instance_config(
@@ -240,12 +271,12 @@ def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pat
 
 
 def _results(
-    job: Job, store: Store, settings: Sequence[str], progress: Progress
+    job: Job, store: Store, settings: Sequence[str], visited: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One result per setting that the folder knows, over the images of this run."""
     results = []
     for setting in settings:
-        lines = (store.lines.get(image, setting) for image in progress.visited)
+        lines = (store.lines.get(image, setting) for image in visited)
         results.append(job.result(setting, [line for line in lines if line is not None]))
     return results
 
@@ -259,5 +290,5 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             logging.debug("%s runs from its sources, not installed", name)
             found[name] = "not installed"
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     return {**found, "device": f"{device.platform}: {device.device_kind}"}

@@ -2,27 +2,32 @@
 
 `run.json` says what the run is, `per_image.jsonl` grows by one write per image, `summary.json`
 is made at the end. A process may die at any moment: a line that was cut is dropped on opening,
-and everything else is written atomically.
+and everything else is written atomically. Several processes may share a folder by doing a part
+each (see `parts`).
 
 A run that began with one setting (`boc`, say) keeps that setting's files under plain names
 (`labels/`, `coco.json`); those of every other setting carry its name (`labels_dot/`,
 `coco_dot.json`). So a file never changes its name, whatever is added to a run.
 """
 
-import errno
-import fcntl
+import contextlib
 import json
-import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments.harness.files import OutputError, write_json
+from experiments.harness import locks, parts
+from experiments.harness.files import write_atomically, write_json
+from experiments.harness.journal import Journal, encoded
+from experiments.harness.parts import WHOLE, Part
 from specjax.errors import UserError
 
-_RUN, _LINES, _SUMMARY, _LOCK = "run.json", "per_image.jsonl", "summary.json", ".lock"
+RUN, _LINES, _SUMMARY = "run.json", "per_image.jsonl", "summary.json"
 _SEGMENTS = "segments.jsonl"
+# Held as long as a process works on the whole run (alone) or on a part (with others, and the lock
+# of the part alone); and for the moments in which only one may look after the folder.
+_LOCK, _DOOR = ".lock", ".lock.door"
 # Written for each image, a folder a kind, and for all images at once, a file a kind.
 _FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = (("coco", ".json"), ("coco_results", ".json"), ("gallery", ".png"))
@@ -35,70 +40,6 @@ _PLOTS = tuple(
 )
 
 
-class Journal:
-    """An append-only file of JSON lines, keyed by image and setting."""
-
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-        self._lines: dict[tuple[str, str], dict] = {}
-        self._stream = None
-        if path.exists():
-            self._load()
-
-    def _load(self) -> None:
-        whole = 0
-        try:
-            with self._path.open("rb") as stream:
-                for raw in stream:
-                    if not raw.endswith(b"\n"):
-                        break
-                    line = json.loads(raw)
-                    self._lines[line["id"], line["setting"]] = line
-                    whole += len(raw)
-            os.truncate(self._path, whole)
-        except OSError as error:
-            raise UserError(
-                f"cannot read {self._path}: {error.strerror}; choose another --output_dir"
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self._path} holds a line that this program did not write; use --overwrite or"
-                " another --output_dir"
-            ) from error
-
-    def get(self, image: str, setting: str) -> dict | None:
-        """The line of an image under a setting, if there is one."""
-        return self._lines.get((image, setting))
-
-    def settings(self) -> list[str]:
-        """All settings that occur, in order of first appearance."""
-        return list(dict.fromkeys(setting for _, setting in self._lines))
-
-    def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Add the lines of one image, in one write; those known already are left alone."""
-        new = [dict(line) for line in lines if (line["id"], line["setting"]) not in self._lines]
-        data = "".join(json.dumps(line, allow_nan=False) + "\n" for line in new).encode()
-        try:
-            if self._stream is None:
-                # Unbuffered: what could not be written must not follow by itself later.
-                self._stream = self._path.open("ab", buffering=0)
-            end = self._stream.seek(0, os.SEEK_END)
-            if self._stream.write(data) < len(data):
-                self._stream.truncate(end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self._path}: {error.strerror}; free some space or choose another"
-                " --output_dir"
-            ) from error
-        self._lines.update({(line["id"], line["setting"]): line for line in new})
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._stream is not None:
-            self._stream.close()
-
-
 class Store:
     """The folder of one run; a context manager that holds it against other processes.
 
@@ -107,10 +48,11 @@ class Store:
         identity: what a run that continues must share.
         settings: what this process computes.
         overwrite: delete what an earlier run left.
+        part: what this process does of the run.
 
     Attributes:
         folder: the folder.
-        lines: `per_image.jsonl`.
+        lines: `per_image.jsonl`, with what is known of other parts.
         segments: masks for the COCO export, image by image.
     """
 
@@ -121,32 +63,24 @@ class Store:
         settings: Sequence[str],
         *,
         overwrite: bool,
+        part: Part = WHOLE,
     ):
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / _LOCK).open("w")
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {folder}: {error.strerror}; choose another --output_dir"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise UserError(
-                f"another process is writing to {folder}; wait for it or choose another"
-                " --output_dir"
-            ) from None
-        try:
-            if overwrite and (folder / _RUN).exists():
-                self._clear()
-            self._plain = self._claim(identity, settings)
-            self.lines = Journal(folder / _LINES)
-            self.segments = Journal(folder / _SEGMENTS)
-        except BaseException:
-            self._lock.close()
-            raise
+        self._part = part
+        with contextlib.ExitStack() as held:
+            _make(folder)
+            held.enter_context(self._hold(folder / _LOCK, shared=not part.whole))
+            with self.alone():
+                if overwrite and (folder / RUN).exists():
+                    self._clear()
+                self._plain = self._claim(identity, settings)
+                if not part.whole:
+                    _make(parts.home(folder, part))
+                    held.enter_context(self._hold(parts.home(folder, part) / _LOCK))
+                    parts.withdraw_report(folder, part)
+                self.lines = self._journal(_LINES)
+                self.segments = self._journal(_SEGMENTS)
+            self._held = held.pop_all()
 
     def __enter__(self) -> "Store":
         return self
@@ -154,13 +88,77 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.lines.close()
         self.segments.close()
-        self._lock.close()
+        self._held.close()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else enters the run, or merges its parts, meanwhile."""
+        if self._part.whole:  # which shares the folder with nobody
+            yield
+            return
+        with locks.hold(self.folder / _DOOR, wait=True):
+            yield
+
+    def at_work(self, part: Part) -> bool:
+        """Whether a process holds the part; to be asked while `alone`, so that none just starts."""
+        path = parts.home(self.folder, part) / _LOCK
+        try:
+            if path.exists():
+                locks.hold(path).close()
+        except locks.Held:
+            return True
+        return False
+
+    def merge(self, images: Sequence[str]) -> None:
+        """Write the lines of all parts as those of the whole, in the order of `images`."""
+        for name in (_LINES, _SEGMENTS):
+            journal = self._journal(name)
+            content = encoded(journal.ordered(images))
+            if content:
+                write_atomically(
+                    self.folder / name, lambda stream, content=content: stream.write(content)
+                )
+        self.lines.close()
+        self.segments.close()
+        self.lines, self.segments = self._journal(_LINES), self._journal(_SEGMENTS)
+
+    def has_parts(self) -> bool:
+        """Whether parts of the run were made apart from the whole."""
+        return (self.folder / parts.FOLDER).exists()
+
+    def _hold(self, path: pathlib.Path, *, shared: bool = False):
+        try:
+            return locks.hold(path, shared=shared)
+        except locks.Held:
+            what = "writing to" if path.parent == self.folder else f"doing part {self._part} of"
+            raise UserError(
+                f"another process is {what} {self.folder}; wait for it or choose another"
+                " --output_dir"
+            ) from None
+
+    def _journal(self, name: str) -> Journal:
+        """The file of this process, with what all others of the folder say."""
+        own = parts.home(self.folder, self._part) / name
+        every = [self.folder / name, *sorted((self.folder / parts.FOLDER).glob(f"*/{name}"))]
+        return Journal(own, [path for path in every if path != own])
 
     def write_summary(self, summary: Mapping[str, Any]) -> pathlib.Path:
         """Write `summary.json` and return its path."""
-        path = self.folder / _SUMMARY
-        write_json(path, summary)
-        return path
+        write_json(self.summary_path, summary)
+        return self.summary_path
+
+    def read_summary(self) -> dict[str, Any]:
+        """What `summary.json` holds; nothing where it is missing or damaged."""
+        try:
+            content = json.loads(self.summary_path.read_text())
+        except (OSError, ValueError):
+            content = None
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def summary_path(self) -> pathlib.Path:
+        """Where the summary lies, or will."""
+        return self.folder / _SUMMARY
 
     def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
         """Where a kind of file goes: of one image, or made of all of them.
@@ -177,7 +175,7 @@ class Store:
 
     def _clear(self) -> None:
         """Delete what this run may have written, and nothing else."""
-        paths = [self.folder / _FEATURES]
+        paths = [self.folder / _FEATURES, self.folder / parts.FOLDER]
         for suffix in self._suffixes():
             paths += [self.folder / f"{kind}{suffix}" for kind in _FOLDERS]
             paths += [self.folder / f"{kind}{suffix}{ending}" for kind, ending in _FILES]
@@ -190,7 +188,7 @@ class Store:
                 else:
                     path.unlink(missing_ok=True)
             # Last: without it, the rest is nobody's.
-            (self.folder / _RUN).unlink()
+            (self.folder / RUN).unlink()
         except OSError as error:
             raise UserError(
                 f"cannot delete {error.filename}: {error.strerror}; choose another --output_dir"
@@ -200,27 +198,27 @@ class Store:
         """What the names of this run's files may end in."""
         suffixes = set()
         try:
-            if json.loads((self.folder / _RUN).read_text())["plain_names"] is not None:
+            if json.loads((self.folder / RUN).read_text())["plain_names"] is not None:
                 suffixes.add("")
         except (OSError, ValueError, KeyError, TypeError):  # damaged
             suffixes.add("")
         try:
-            suffixes |= {_suffix(name) for name in Journal(self.folder / _LINES).settings()}
+            suffixes |= {_suffix(name) for name in self._journal(_LINES).settings()}
         except UserError:  # damaged
             pass
         return suffixes
 
     def _claim(self, identity: Mapping[str, Any], settings: Sequence[str]) -> str | None:
         """Make the folder this run's, or check that it is; the setting of plain names."""
-        path = self.folder / _RUN
+        path = self.folder / RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, *_FOLDERS, *_PLOTS,
+            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, parts.FOLDER, *_FOLDERS, *_PLOTS,
                      *(name + ending for name, ending in _FILES))  # fmt: skip
             strangers = [name for name in names if (self.folder / name).exists()]
             if strangers:
                 raise UserError(
-                    f"{self.folder} holds {strangers[0]!r} without a {_RUN}: it is not the folder"
+                    f"{self.folder} holds {strangers[0]!r} without a {RUN}: it is not the folder"
                     " of a run; choose another --output_dir"
                 )
             plain = settings[0] if len(settings) == 1 else None
@@ -244,6 +242,15 @@ class Store:
                 " --output_dir, or --overwrite to start anew"
             )
         return plain
+
+
+def _make(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; choose another --output_dir"
+        ) from error
 
 
 def _suffix(setting: str) -> str:

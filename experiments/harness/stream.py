@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,11 +105,14 @@ def process(
     image_size: int | None,
     watch: Stopwatch,
     total: int | None = None,
+    first: int = 0,
+    step: int = 1,
 ) -> Progress:
     """Bring every record up to date under every setting.
 
     A record whose lines and files are all there is skipped unread. A record that fails is
-    reported and left for the next run.
+    reported and left for the next run. The records' places in the run are `first`,
+    `first + step`, ...
 
     Raises:
         OutputError: results cannot be written; those of earlier records are kept.
@@ -116,7 +120,8 @@ def process(
     progress = Progress()
     bar = tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True)
     with bar, concurrent.futures.ThreadPoolExecutor(2) as pool:
-        missing = _missing(records, store, writers, settings, progress, bar)
+        placed = zip(itertools.count(first, step), records, strict=False)
+        missing = _missing(placed, store, writers, settings, progress, bar)
         for record, position, undone, decoding in _ahead(pool, missing, image_size):
             try:
                 with watch("decode"):
@@ -141,9 +146,9 @@ def process(
     return progress
 
 
-def _missing(records, store, writers, settings, progress, bar):
+def _missing(placed, store, writers, settings, progress, bar):
     """Records with work left, each with its place in the run and the settings that it lacks."""
-    for position, record in enumerate(records):
+    for position, record in placed:
         progress.visited.append(record.id)
         undone = [
             setting
