@@ -229,3 +229,20 @@ def matched_ious(labels, truth):
     matched = np.zeros(len(true))
     matched[rows] = ious[rows, columns]
     return matched
+
+
+def similarity_variances(similarities, instances):
+    """Mean variance within instances, and variance between them; None where not defined."""
+    within, between = {}, []
+    tokens = range(len(instances))
+    for i, j in ((i, j) for i in tokens for j in tokens if i < j):
+        if instances[i] == 0 or instances[j] == 0:
+            continue
+        if instances[i] == instances[j]:
+            within.setdefault(instances[i], []).append(float(similarities[i][j]))
+        else:
+            between.append(float(similarities[i][j]))
+    variances = [np.var(pairs) for pairs in within.values() if len(pairs) > 1]
+    if not variances or len(between) < 2:
+        return None
+    return sum(variances) / len(variances), np.var(between)
