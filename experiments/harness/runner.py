@@ -42,6 +42,7 @@ class Job:
         result: from a setting and its lines to an object of `summary.json`'s `results`.
         columns: keys of `result` for the table, with their headings.
         warnings: what the user was told.
+        writers: makes what writes files, from the store and the `--save` flag.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Job:
     result: Callable[[str, list[dict]], dict[str, Any]]
     columns: Mapping[str, str]
     warnings: Sequence[str] = ()
+    writers: Callable[[Store, frozenset[str]], Writers] = Writers
 
 
 def execute(main: Callable[[Sequence[str]], int]) -> None:
@@ -124,7 +126,7 @@ def run(
     with Store(folder, identity, job.settings, overwrite=options.overwrite) as store:
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        writers = Writers(store, options.save)
+        writers = job.writers(store, options.save)
         progress = process(
             dataset.records(),
             backbone,

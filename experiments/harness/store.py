@@ -27,6 +27,7 @@ _SEGMENTS = "segments.jsonl"
 _FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = (("coco", ".json"), ("coco_results", ".json"), ("gallery", ".png"))
 _FEATURES = "features"
+_FIGURES = "figures"
 
 
 class Journal:
@@ -106,6 +107,7 @@ class Store:
         folder: the folder.
         lines: `per_image.jsonl`.
         segments: masks for the COCO export, image by image.
+        figures: folder of plots, made by whoever writes one.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Store:
         overwrite: bool,
     ):
         self.folder = folder
+        self.figures = folder / _FIGURES
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / _LOCK).open("w")
@@ -171,7 +174,7 @@ class Store:
 
     def _clear(self) -> None:
         """Delete what this run may have written, and nothing else."""
-        paths = [self.folder / _FEATURES]
+        paths = [self.folder / _FEATURES, self.figures]
         for suffix in self._suffixes():
             paths += [self.folder / f"{kind}{suffix}" for kind in _FOLDERS]
             paths += [self.folder / f"{kind}{suffix}{ending}" for kind, ending in _FILES]
@@ -209,7 +212,7 @@ class Store:
         path = self.folder / _RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, *_FOLDERS,
+            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, _FIGURES, *_FOLDERS,
                      *(name + ending for name, ending in _FILES))  # fmt: skip
             strangers = [name for name in names if (self.folder / name).exists()]
             if strangers:
