@@ -175,4 +175,4 @@ def test_only_binaries_read_flags():
 def test_oracles_are_independent():
     source = (ROOT / "tests" / "oracles.py").read_text()
     names = {name.split(".")[0] for name in imports(source)}
-    assert names <= {"cv2", "numpy", "scipy", "sklearn"}
+    assert names <= {"cv2", "itertools", "numpy", "scipy", "sklearn"}

@@ -2,7 +2,12 @@ from fractions import Fraction
 
 import pytest
 
-from experiments.harness.options import channel_count, instance_count, metric_names
+from experiments.harness.options import (
+    channel_count,
+    figure_names,
+    instance_count,
+    metric_names,
+)
 from specjax.affinity import METRICS
 from specjax.errors import UserError
 
@@ -52,3 +57,11 @@ def test_metric_names():
     for names in (["euclid"], ["boc", "Boc"], [], ["", " "]):
         with pytest.raises(UserError, match=r"--metric.*braycurtis"):
             metric_names(names)
+
+
+def test_figure_names():
+    known = {"toy": "a toy", "variance": "mR"}
+    assert figure_names(["variance", " toy", "toy", ""], known) == ("toy", "variance")
+    for names in (["Toy"], ["toy", "all"], [], [" "]):
+        with pytest.raises(UserError, match=r"--figure.*toy, variance"):
+            figure_names(names, known)

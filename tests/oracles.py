@@ -3,6 +3,8 @@
 Nothing here imports specjax. Masks and maps are 2-D; functions say which library call they are.
 """
 
+import itertools
+
 import cv2
 import numpy as np
 import scipy.linalg
@@ -234,8 +236,7 @@ def matched_ious(labels, truth):
 def similarity_variances(similarities, instances):
     """Mean variance within instances, and variance between them; None where not defined."""
     within, between = {}, []
-    tokens = range(len(instances))
-    for i, j in ((i, j) for i in tokens for j in tokens if i < j):
+    for i, j in itertools.combinations(range(len(instances)), 2):
         if instances[i] == 0 or instances[j] == 0:
             continue
         if instances[i] == instances[j]:

@@ -63,3 +63,7 @@ def test_tables_print_percent():
         "        boc   34.41       3\n"
         "mahalanobis       -       0"
     )
+
+
+def test_other_numbers_have_four_digits():
+    assert render([{"mr": 1.0745859, "n": 7}], {"mr": "mR", "n": "n"}).endswith("1.075  7")

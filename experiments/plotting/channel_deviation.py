@@ -31,8 +31,9 @@ def draw(rows: Sequence[Mapping[str, Any]], stem: pathlib.Path, *, N: int) -> li
             label=label,
         )
     if rows:
-        axes.axvline(N, color="black", linestyle="--", linewidth=1, label=f"N = {N}")
-        figure.legend(loc="outside upper center", ncols=3)
+        axes.axvline(N, color="black", linestyle="--", linewidth=1)
+        axes.text(N, 0, f" N = {N}", va="bottom")
+        figure.legend(loc="outside upper center", ncols=2)
     else:
         axes.text(0.5, 0.5, "no image of two instances", transform=axes.transAxes, ha="center")
     axes.set_ylim(bottom=0)

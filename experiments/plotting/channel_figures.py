@@ -72,8 +72,9 @@ def _contact_sheet(example: Example, foreground: np.ndarray, config: Config):
     features, size = example.features, example.features.grid
     grid = jnp.asarray(size, jnp.int32)
     order = jax.device_get(channel_order(features.array, grid, config=config))
-    selected = reduce_for_instances(features.array, jnp.asarray(foreground), grid, config=config)
-    mask = np.asarray(as_grid(foreground, size))
+    flat = jnp.asarray(foreground)
+    selected = reduce_for_instances(features.array, flat, grid, config=config)
+    mask = np.asarray(as_grid(flat, size))
     shown = at_image_resolution(mask.astype(np.int32), example.image.shape[:2], features)
     pictures = [("image", example.image), ("foreground", tinted(example.image, shown))]
     if example.instances is not None:

@@ -33,7 +33,8 @@ def draw(rows: Sequence[Mapping[str, Any]], stem: pathlib.Path) -> list[pathlib.
         range(len(rows)), [f"{row['instances']}\n({_images(row['images'])})" for row in rows]
     )
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    axes.set_ylim(0, 100)
+    highest = max((row[key] or 0 for row in rows for key, *_ in _SERIES), default=0)
+    axes.set_ylim(0, min(120 * highest, 105) or 100)
     axes.grid(visible=False, axis="x")
     axes.set_axisbelow(True)
     axes.set_xlabel("annotated instances in the image")
