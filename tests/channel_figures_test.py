@@ -28,7 +28,9 @@ def image():
     knowledge = rng.uniform(0, 3, CHANNELS)
     features = truth[:, None] * knowledge + rng.normal(0, 1, (tokens, CHANNELS))
     foreground = (truth > 0) ^ (rng.random(tokens) < 0.15)
-    return features.astype(np.float32), foreground, truth, rng.random(tokens) < 0.9
+    counted = rng.random(tokens) < 0.9
+    foreground[-1] = counted[-1] = True
+    return features.astype(np.float32), foreground, truth, counted
 
 
 def padded(array, tokens=40):
@@ -39,8 +41,8 @@ def padded(array, tokens=40):
 one_by_one = jax.jit(kmeans, static_argnames="max_clusters")
 
 
-def mious(image, clusters=3, capacity=32, most=8):
-    features, foreground, truth, counted = map(padded, image)
+def mious(image, clusters=3, capacity=32, most=8, tokens=40):
+    features, foreground, truth, counted = (padded(array, tokens) for array in image)
     found = channel_oracle.channel_mious(
         features, foreground, truth.astype(jnp.int32), counted, clusters, jax.random.key(0),
         max_instances=most, capacity=capacity,
@@ -81,8 +83,8 @@ def test_a_channel_that_knows_the_instances():
 
 def test_capacity_and_bounds_change_nothing(image):
     expected = mious(image)
-    found = mious(image, capacity=int(image[1].sum()), most=4)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for options in ({"capacity": int(image[1].sum()), "most": 4}, {"tokens": 30}):
+        np.testing.assert_allclose(mious(image, **options), expected, rtol=1e-6)
 
 
 def test_no_foreground_scores_nothing(image):

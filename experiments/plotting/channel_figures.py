@@ -28,6 +28,7 @@ class ChannelFigures(FigureWriters):
     def __init__(self, store: Store, save: frozenset[str], config: Config):
         super().__init__(store, save, self._plots)
         self._config = config
+        self._sheets = store.figures / "channels"
 
     def lack(self, image_id: str, position: int, setting: str) -> bool:
         """Whether a file of the image, so many-th of its run, is missing."""
@@ -48,8 +49,7 @@ class ChannelFigures(FigureWriters):
 
     def _sheet(self, image_id: str) -> list[pathlib.Path]:
         # Not with_suffix: an id may contain a dot.
-        folder = self._store.figures / "channels"
-        return [folder / f"{image_id}{ending}" for ending in (".png", ".csv")]
+        return [self._sheets / f"{image_id}{ending}" for ending in (".png", ".csv")]
 
     def _plots(
         self, folder: pathlib.Path, lines: Mapping[str, Sequence[dict]]
@@ -59,8 +59,8 @@ class ChannelFigures(FigureWriters):
             rows = by_number_of_instances(lines["oracle"])
             written += channel_oracle.draw(rows, folder / "oracle")
         if "gallery" in lines:
-            sheets = [self._sheet(line["id"])[0] for line in lines["gallery"][: gallery.COUNT]]
-            written += [path for path in sheets if path.exists()]
+            # One folder instead of up to 24 names.
+            written += [self._sheets] if self._sheets.exists() else []
         if "deviation" in lines:
             rows = average_by_rank(lines["deviation"])
             written += channel_deviation.draw(rows, folder / "deviation", N=self._config.N)
