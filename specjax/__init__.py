@@ -23,7 +23,14 @@ from specjax.channels import (
 )
 from specjax.clustering import KMeans, kmeans
 from specjax.errors import UserError
-from specjax.evaluation import InstanceScores, f_score, instance_scores, iou_matrix
+from specjax.evaluation import (
+    InstanceScores,
+    SimilarityVariances,
+    f_score,
+    instance_scores,
+    iou_matrix,
+    similarity_variance_ratio,
+)
 from specjax.foreground import (
     Bipartition,
     as_grid,
@@ -162,5 +169,7 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "iou_matrix",
     "InstanceScores",
     "instance_scores",
+    "SimilarityVariances",
+    "similarity_variance_ratio",
     "UserError",
 ]

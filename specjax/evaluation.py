@@ -1,4 +1,4 @@
-"""Scores on the token grid: F-score and mIoU under a Hungarian assignment.
+"""Scores on the token grid: F-score, mIoU under a Hungarian assignment, similarity variances.
 
 Predictions and truth are flat over tokens. Truth holds instance numbers 1, 2, ...; 0 is
 background. `counted` excludes tokens from prediction and truth alike (void regions, padding).
@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
+
+from specjax.numerics import safe_divide
 
 _Labels = Int[Array, " tokens"]
 _Mask = Bool[Array, " tokens"]
@@ -26,6 +28,24 @@ class InstanceScores(NamedTuple):
 
     ious: Float[Array, " instances"]
     mean: Float[Array, ""]
+
+
+class SimilarityVariances(NamedTuple):
+    """How much similarities vary inside an image's instances and between them.
+
+    Attributes:
+        intra: mean, over instances of at least three tokens, of the variance of the similarities
+            among an instance's own tokens.
+        inter: variance of the similarities between tokens of different instances.
+        ratio: `intra / inter` (mR, Fig. 13); 0 where it is not defined.
+        defined: whether there is an instance of three tokens and more than one pair of tokens of
+            different instances, so that both variances mean something.
+    """
+
+    intra: Float[Array, ""]
+    inter: Float[Array, ""]
+    ratio: Float[Array, ""]
+    defined: Bool[Array, ""]
 
 
 def f_score(prediction: _Mask, truth: _Mask, *, counted: _Mask) -> Float[Array, ""]:
@@ -69,4 +89,45 @@ def instance_scores(
     count = jnp.max(jnp.where(counted, truth, 0))
     return InstanceScores(
         ious=matched, mean=jnp.sum(matched) / jnp.maximum(count, 1).astype(ious.dtype)
+    )
+
+
+def similarity_variance_ratio(
+    similarities: Float[Array, "tokens tokens"], instances: _Labels, *, max_instances: int
+) -> SimilarityVariances:
+    """Variance of similarities within instances over that between them (mR, Fig. 13).
+
+    Variances (divisor n, as `numpy.var`) are over unordered pairs of two distinct tokens; a
+    variance of fewer than two pairs is not defined and left out. The ratio does not depend on the
+    scale of the similarities.
+
+    Args:
+        similarities: symmetric; the diagonal does not count.
+        instances: instance of each token, 1 to `max_instances`; tokens with 0 take no part.
+        max_instances: static upper bound.
+    """
+    tokens = jnp.arange(instances.shape[0])
+    rows, columns = instances[:, None], instances[None, :]
+    pair = (tokens[:, None] < tokens[None, :]) & (rows > 0) & (columns > 0)
+    # The group of each pair: its instance, or the last one where it joins two instances.
+    between = max_instances + 1
+    group = jnp.where(pair, jnp.where(rows == columns, rows, between), 0).ravel()
+
+    def mean_by_group(values: Float[Array, " pairs"]) -> Float[Array, " groups"]:
+        total = jax.ops.segment_sum(values, group, num_segments=between + 1)
+        return total / jnp.maximum(count, 1).astype(values.dtype)
+
+    count = jax.ops.segment_sum(jnp.ones_like(group), group, num_segments=between + 1)
+    values = similarities.ravel()
+    # From differences to the mean: squares of the values themselves would cancel.
+    variance = mean_by_group((values - mean_by_group(values)[group]) ** 2)
+    within = (count[1:between] >= 2).astype(values.dtype)
+    intra = jnp.sum(within * variance[1:between]) / jnp.maximum(jnp.sum(within), 1.0)
+    inter = variance[between]
+    defined = (jnp.sum(within) > 0) & (count[between] >= 2)
+    return SimilarityVariances(
+        intra=intra,
+        inter=inter,
+        ratio=jnp.where(defined, safe_divide(intra, inter), 0.0),
+        defined=defined,
     )

@@ -106,3 +106,72 @@ def test_greedy_matching_would_be_worse():
     labels = [1] * 6 + [2] * 4 + [1] * 5 + [0]
     scores = score(labels, truth, [True] * 16)
     np.testing.assert_allclose(scores.ious[:3], [4 / 10, 5 / 12, 0], rtol=1e-6)
+
+
+variance_ratio = jax.jit(evaluation.similarity_variance_ratio, static_argnames="max_instances")
+
+
+def similarities_of(tokens, seed, scale=1.0):
+    weights = np.random.default_rng(seed).uniform(0, scale, (tokens, tokens))
+    return ((weights + weights.T) / 2).astype(np.float32)
+
+
+def test_variances_by_hand():
+    """Two instances of three tokens, one token that takes no part."""
+    instances = [1, 1, 1, 2, 2, 2, 0]
+    weights = np.full((7, 7), 50.0)
+    np.fill_diagonal(weights, 99.0)
+    # Within: 1, 2, 3 (variance 2/3) and 4, 4, 7 (variance 2); between: five 1s and four 4s.
+    for (i, j), value in {(0, 1): 1, (0, 2): 2, (1, 2): 3, (3, 4): 4, (3, 5): 4, (4, 5): 7,
+                          (0, 3): 1, (0, 4): 1, (0, 5): 1, (1, 3): 1, (1, 4): 1, (1, 5): 4,
+                          (2, 3): 4, (2, 4): 4, (2, 5): 4}.items():  # fmt: skip
+        weights[i, j] = weights[j, i] = value
+    found = variance_ratio(
+        jnp.asarray(weights, jnp.float32), jnp.asarray(instances), max_instances=4
+    )
+    np.testing.assert_allclose(found.intra, 4 / 3, rtol=1e-6)
+    np.testing.assert_allclose(found.inter, 9 * 20 / 81, rtol=1e-6)
+    np.testing.assert_allclose(found.ratio, 0.6, rtol=1e-6)
+    assert found.defined
+
+
+def test_variances_against_loops():
+    """All sizes of instances, tokens outside them, under vmap; and what leaves mR unchanged."""
+    tokens, most = 14, 5
+    rng = np.random.default_rng(1)
+    weights = np.stack([similarities_of(tokens, i, 10.0 ** (i % 5 - 2)) for i in range(40)])
+    instances = np.stack([rng.integers(0, 1 + i % (most + 1), tokens) for i in range(40)])
+    call = functools.partial(evaluation.similarity_variance_ratio, max_instances=most)
+    found = jax.jit(jax.vmap(call))(jnp.asarray(weights), jnp.asarray(instances))
+    undefined = 0
+    for i in range(40):
+        expected = oracles.similarity_variances(weights[i].astype(np.float64), instances[i])
+        assert bool(found.defined[i]) == (expected is not None)
+        if expected is None:
+            undefined += 1
+            assert found.ratio[i] == 0
+            continue
+        np.testing.assert_allclose(found.intra[i], expected[0], rtol=1e-5)
+        np.testing.assert_allclose(found.inter[i], expected[1], rtol=1e-5)
+        np.testing.assert_allclose(found.ratio[i], expected[0] / expected[1], rtol=1e-5)
+        # Another order, padding, other numbers, another scale.
+        order = rng.permutation(tokens)
+        padded = np.pad(weights[i][np.ix_(order, order)] * 8, ((0, 3), (0, 3)), constant_values=7)
+        renamed = np.pad((instances[i][order] * 2) % 11, (0, 3))
+        again = variance_ratio(jnp.asarray(padded), jnp.asarray(renamed), max_instances=12)
+        np.testing.assert_allclose(again.ratio, found.ratio[i], rtol=1e-4)
+    assert 5 < undefined < 30
+
+
+@pytest.mark.parametrize("instances", [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 2, 2], [1, 2, 3, 4],
+                                       [1, 2, 0, 0]])  # fmt: skip
+def test_too_few_pairs_have_no_variance(instances):
+    weights = jnp.asarray(similarities_of(4, 0))
+    found = variance_ratio(weights, jnp.asarray(instances), max_instances=4)
+    assert not found.defined and found.ratio == 0 and np.isfinite(found).all()
+
+
+def test_equal_similarities_between_instances():
+    instances = jnp.asarray([1, 1, 1, 2, 2])
+    found = variance_ratio(jnp.ones((5, 5)), instances, max_instances=2)
+    assert found.defined and found == (0, 0, 0, True)

@@ -5,6 +5,7 @@ import pytest
 from experiments.harness.options import (
     channel_count,
     deviation_counts,
+    figure_names,
     instance_count,
     metric_names,
 )
@@ -65,3 +66,11 @@ def test_deviation_counts():
     for text in ("", "0", "5,", "-1", "1.5", "C/3", "1e2", "1234567"):
         with pytest.raises(UserError, match=r"--N=.*20,40,60"):
             deviation_counts(text)
+
+
+def test_figure_names():
+    known = {"toy": "a toy", "variance": "mR"}
+    assert figure_names(["variance", " toy", "toy", ""], known) == ("toy", "variance")
+    for names in (["Toy"], ["toy", "all"], [], [" "]):
+        with pytest.raises(UserError, match=r"--figure.*toy, variance"):
+            figure_names(names, known)

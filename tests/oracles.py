@@ -259,3 +259,19 @@ def size_ratio(instances):
     """Sum of areas over the largest, pixel by pixel."""
     areas = collections.Counter(int(number) for number in instances.flat if number > 0)
     return sum(areas.values()) / max(areas.values()) if areas else None
+
+
+def similarity_variances(similarities, instances):
+    """Mean variance within instances, and variance between them; None where not defined."""
+    within, between = {}, []
+    for i, j in itertools.combinations(range(len(instances)), 2):
+        if instances[i] == 0 or instances[j] == 0:
+            continue
+        if instances[i] == instances[j]:
+            within.setdefault(instances[i], []).append(float(similarities[i][j]))
+        else:
+            between.append(float(similarities[i][j]))
+    variances = [np.var(pairs) for pairs in within.values() if len(pairs) > 1]
+    if not variances or len(between) < 2:
+        return None
+    return sum(variances) / len(variances), np.var(between)

@@ -77,3 +77,7 @@ def test_tables_print_differences_in_points_and_words_as_they_are():
         "no image      30.00           -",
         "   50.00          -       +0.00",
     ]
+
+
+def test_other_numbers_have_four_digits():
+    assert render([{"mr": 1.0745859, "n": 7}], {"mr": "mR", "n": "n"}).endswith("1.075  7")

@@ -7,7 +7,7 @@ Nothing else looks at FLAGS.
 import dataclasses
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from absl import flags
@@ -164,6 +164,13 @@ def define_metric() -> None:
                       " foreground are computed once for all of them.")
 
 
+def define_figure(figures: Mapping[str, str]) -> None:
+    """Declare `--figure`; `figures` says what each name is."""
+    flags.DEFINE_list("figure", list(figures), "What to make, one or several of: "
+                      + "; ".join(f"{name}, {what}" for name, what in figures.items())
+                      + ". Default: all of them.")
+
+
 def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
     """The shared flags as checked `Options`.
 
@@ -266,6 +273,20 @@ def metric_names(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise UserError(f"--metric is empty: choose from all, {', '.join(METRICS)}")
     return tuple(METRICS) if "all" in names else tuple(dict.fromkeys(names))
+
+
+def figure_names(names: Sequence[str], figures: Iterable[str]) -> tuple[str, ...]:
+    """`--figure` as names among `figures`, in their order.
+
+    Raises:
+        UserError: another name, or none.
+    """
+    wanted, known = {name.strip() for name in names if name.strip()}, tuple(figures)
+    for name in sorted(wanted.difference(known)):
+        raise UserError(f"--figure={name}: choose from {', '.join(known)}")
+    if not wanted:
+        raise UserError(f"--figure is empty: choose from {', '.join(known)}")
+    return tuple(name for name in known if name in wanted)
 
 
 def _folder(flag: str, text: str | None) -> pathlib.Path | None:

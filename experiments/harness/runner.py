@@ -45,6 +45,7 @@ class Job:
         warnings: what the user was told.
         report: from all results to the texts that are printed; the table alone where None.
         draw: from the run's folder and all results to the plots that it wrote.
+        writers: makes what writes files, from the store and the `--save` flag.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Job:
     warnings: Sequence[str] = ()
     report: Callable[[Sequence[dict]], Sequence[str]] | None = None
     draw: Callable[[pathlib.Path, Sequence[dict]], list[pathlib.Path]] | None = None
+    writers: Callable[[Store, frozenset[str]], Writers] = Writers
 
 
 def execute(main: Callable[[Sequence[str]], int]) -> None:
@@ -134,7 +136,7 @@ def run(
     ) as store:
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        writers = Writers(store, options.save)
+        writers = job.writers(store, options.save)
         share = Share(dataset.records(), part)
         progress = loop(
             share,

@@ -38,6 +38,7 @@ _PLOTS = tuple(
     for plot in ("strata_mbor", "strata_size_ratio", "foreground_curve", "heat_map")
     for ending in ("png", "svg", "csv")
 )
+_FIGURES = "figures"
 
 
 class Store:
@@ -54,6 +55,7 @@ class Store:
         folder: the folder.
         lines: `per_image.jsonl`, with what is known of other parts.
         segments: masks for the COCO export, image by image.
+        figures: folder of plots, made by whoever writes one.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Store:
         part: Part = WHOLE,
     ):
         self.folder = folder
+        self.figures = folder / _FIGURES
         self._part = part
         with contextlib.ExitStack() as held:
             _make(folder)
@@ -175,7 +178,7 @@ class Store:
 
     def _clear(self) -> None:
         """Delete what this run may have written, and nothing else."""
-        paths = [self.folder / _FEATURES, self.folder / parts.FOLDER]
+        paths = [self.folder / _FEATURES, self.folder / parts.FOLDER, self.figures]
         for suffix in self._suffixes():
             paths += [self.folder / f"{kind}{suffix}" for kind in _FOLDERS]
             paths += [self.folder / f"{kind}{suffix}{ending}" for kind, ending in _FILES]
@@ -213,7 +216,8 @@ class Store:
         path = self.folder / RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, parts.FOLDER, *_FOLDERS, *_PLOTS,
+            names = (_LINES, _SUMMARY, _SEGMENTS, _FEATURES, _FIGURES, parts.FOLDER, *_FOLDERS,
+                     *_PLOTS,
                      *(name + ending for name, ending in _FILES))  # fmt: skip
             strangers = [name for name in names if (self.folder / name).exists()]
             if strangers:

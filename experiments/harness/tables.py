@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # These keys hold fractions, which tables print in percent, or differences of such, in points.
-_FRACTIONS = ("miou", "miou_instances", "f_score", "f_score_raw", "published", "published_raw")
+_FRACTIONS = (
+    "miou", "miou_instances", "f_score", "f_score_raw", "published", "published_raw",
+    "best_channel_miou", "method_miou",
+)  # fmt: skip
 _DIFFERENCES = ("difference", "difference_raw")
 
 
@@ -16,7 +19,10 @@ def mean(values: Iterable[float]) -> float | None:
 
 
 def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """A table with one row per result; fractions in percent, a dash where there is no value."""
+    """A table with one row per result; fractions in percent, a dash where there is no value.
+
+    Other numbers that are not whole have four digits.
+    """
     rows = [list(columns.values())]
     rows += [[_cell(key, result.get(key)) for key in columns] for result in results]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
@@ -37,4 +43,6 @@ def _cell(key: str, value: Any) -> str:
         return value
     if key in _DIFFERENCES:
         return f"{100 * value:+.2f}"
-    return f"{100 * value:.2f}" if key in _FRACTIONS else str(value)
+    if key in _FRACTIONS:
+        return f"{100 * value:.2f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

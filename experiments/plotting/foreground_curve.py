@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.harness import published
-from experiments.plotting.style import COLOURS, MARKERS, new_figure, save_figure
+from experiments.plotting.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
 
 HEADER = ("source", "share_of_channels", "M", "f_score_percent", "f_score_raw_percent")
 _OURS = "this run"
@@ -39,7 +39,7 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
 def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     """A colour for each source, ours solid and the paper's dashed; without processing hollow."""
     figure = new_figure(7.5, 5.0)
-    axes = figure.add_subplot()
+    axes = new_axes(figure)
     for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
         own = [row for row in table if row[0] == source]
         for column, filled, kind in ((3, True, "with"), (4, False, "without")):

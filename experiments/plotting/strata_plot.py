@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.harness.strata import NAMES, STRATA
-from experiments.plotting.style import COLOURS, new_figure, save_figure
+from experiments.plotting.style import COLOURS, new_axes, new_figure, save_figure
 
 HEADER = ("metric", "stratum", "low", "high", "images", "miou_percent", "published_percent")
 _HATCHES = ("", "//", "..")
@@ -30,7 +30,7 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
     metrics = list(dict.fromkeys(row[0] for row in table))
     names = [str(stratum) for stratum in STRATA[measure]]
     figure = new_figure(max(6.0, 1.1 * len(metrics)), 4.0)
-    axes = figure.add_subplot()
+    axes = new_axes(figure)
     width = _GROUP / len(names)
     for index, name in enumerate(names):
         own = [row for row in table if row[1] == name]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -37,6 +38,12 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
     return figure
+
+
+def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
+    """`figure.add_subplot` in this style, which axes take on when they are made."""
+    with matplotlib.rc_context(_STYLE):
+        return figure.add_subplot(*position, **options)
 
 
 def save_figure(

@@ -1,0 +1,1 @@
+"""What the figures show, as functions from features to numbers; `experiments.plotting` draws it."""

@@ -1,0 +1,56 @@
+"""From an image to the line of each metric that mR is computed from."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.figure_data.similarity_variance import (
+    generator_of,
+    sample_tokens,
+    sampled_variances,
+)
+from experiments.harness.options import Options
+from experiments.harness.stream import Example, Outcome, Stopwatch
+from specjax.grid import valid_tokens
+from specjax.pipeline import Config, reduce_for_instances
+
+
+def variance_analysis(
+    options: Options, config: Config, watch: Stopwatch
+) -> Callable[[Example, Sequence[str]], dict[str, Outcome]]:
+    """An outcome for each of the metrics asked for; the tokens drawn are the same for all."""
+
+    def analyse(example: Example, metrics: Sequence[str]) -> dict[str, Outcome]:
+        truth, features = example.truth, example.features.array
+        foreground = truth.instances > 0
+        described = {"grid": list(example.features.grid), "num_instances": truth.count}
+        lines = {metric: {**described, "tokens": 0, "intra": None, "inter": None}
+                 for metric in metrics}  # fmt: skip
+        if truth.count >= 2:
+            most = max(8, 1 << (truth.count - 1).bit_length())
+            generator = generator_of(options.seed, example.id)
+            places, owners = sample_tokens(truth.instances, generator, max_instances=most)
+            grid = jnp.asarray(example.features.grid, jnp.int32)
+            with watch("variance"):
+                reduced = reduce_for_instances(
+                    features, jnp.asarray(foreground), grid, config=config
+                )
+                for metric, line in lines.items():
+                    found = sampled_variances(
+                        reduced,
+                        valid_tokens(features.shape[0], grid),
+                        jnp.asarray(places),
+                        jnp.asarray(owners),
+                        metric=metric,
+                        max_instances=most,
+                    )
+                    found = jax.device_get(found)
+                    line["tokens"] = int(np.count_nonzero(owners))
+                    if found.defined:
+                        line.update(intra=float(found.intra), inter=float(found.inter))
+        labels = truth.instances
+        return {metric: Outcome(line, labels, foreground) for metric, line in lines.items()}
+
+    return analyse
