@@ -11,7 +11,7 @@ from specjax.affinity import (
     pairwise_similarity,
     prepare_features,
 )
-from specjax.batching import image_mesh, over_images, shared_out, slots_of
+from specjax.batching import image_mesh, over_images, replicated, shared_out, slots_of
 from specjax.channels import (
     EntropyRule,
     channel_deviation,
@@ -163,6 +163,7 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "image_mesh",
     "over_images",
     "shared_out",
+    "replicated",
     "slots_of",
     # Scores
     "f_score",

@@ -78,6 +78,11 @@ def shared_out(mesh: Mesh, array: np.ndarray) -> jax.Array:
     return jax.device_put(array, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
+def replicated(tree: Any, mesh: Mesh) -> Any:
+    """Put what all images share, such as a model, on every device of a mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
 def slots_of(images: int, *, devices: int, slots: int) -> tuple[list[int], np.ndarray]:
     """Which row each image of a batch takes, and how many each device has.
 

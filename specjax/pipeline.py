@@ -101,13 +101,16 @@ def check_config(config: Config, channels: int) -> Config:
     return dataclasses.replace(config, N=min(config.N, config.M))
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "interpolation"))
+@functools.partial(jax.jit, static_argnames=("layer", "interpolation", "dtype"))
 def extract_features(
     model: ViT, patches: Float[Array, "tokens values"], grid: Grid, *, layer: int = -1,
-    interpolation: str = "dino",
+    interpolation: str = "dino", dtype: str = "float32",
 ) -> Float[Array, "tokens channels"]:
-    """Keys of a block's attention (the last one's by default), CLS dropped, padding zero."""
-    keys = model(patches, grid, layer=layer, interpolation=interpolation).keys
+    """Keys of a block's attention (the last one's by default), CLS dropped, padding zero.
+
+    `dtype` "bfloat16" is for accelerators: see `specjax.models.vit`. Features are float32.
+    """
+    keys = model(patches, grid, layer=layer, interpolation=interpolation, dtype=dtype).keys
     return jnp.where(valid_tokens(keys.shape[0], grid)[:, None], keys, 0.0)
 
 

@@ -74,7 +74,9 @@ def stages_of(
     features = pipeline.extract_features(features_from.model, patches, grid)
     mask = pipeline.segment_foreground(features, grid, config=config).mask
     members = int(mask.sum())
-    capacity = pipeline.instance_capacity(members, features.shape[0])
+    # What the pipeline chooses inside its program.
+    capacities = pipeline.instance_capacities(features.shape[0])
+    capacity = next(size for size in capacities if size >= members)
     masked = pipeline.reduce_for_instances(features, mask, grid, config=config)
 
     normal = pipeline.reduce_for_foreground(features, grid, config=config)

@@ -12,23 +12,32 @@ from experiments.figure_data.channel_oracle import channel_mious
 from experiments.harness import gallery
 from experiments.harness.analysis import Plan, foreground_of, instance_analysis
 from experiments.harness.options import MAX_INSTANCES, Options
-from experiments.harness.stream import Example, Outcome, Stopwatch
-from specjax.pipeline import Config, instance_capacity
+from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
+from specjax.pipeline import Config, instance_capacities
 
 
-def channel_analysis(
-    options: Options, config: Config, watch: Stopwatch
-) -> Callable[[Example, Sequence[str]], dict[str, Outcome]]:
+def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Analyse:
     """An outcome for each of the figures "oracle", "gallery" and "deviation" that is asked for."""
     # The method as `experiments.instance` runs it.
     method = instance_analysis(options, {"boc": Plan(config, config)}, watch, label=lambda _: {})
 
-    def oracle(example: Example) -> Outcome:
+    def analyse(group: Group, settings: Sequence[str]) -> Callable[[], Outcomes]:
+        outcomes: Outcomes = [{} for _ in group.examples]
+        for setting in settings:
+            for found, outcome in zip(outcomes, figures[setting](group), strict=True):
+                found[setting] = outcome
+        return lambda: outcomes
+
+    def oracle(group: Group) -> list[Outcome]:
+        found = method(group, ["boc"])()
+        return [best(one, its["boc"]) for one, its in zip(group.examples, found, strict=True)]
+
+    def best(example: Example, found: Outcome) -> Outcome:
         truth = example.truth
         if truth.count < 2:
             scores = {"best_channel": None, "best_channel_miou": None, "method_miou": None}
             return _outcome(example, scores)
-        found = method(example, ["boc"])["boc"]
+        sizes = instance_capacities(example.features.tokens)
         with watch("oracle"):
             mious = channel_mious(
                 example.features.array,
@@ -38,9 +47,7 @@ def channel_analysis(
                 min(truth.count, MAX_INSTANCES),
                 jax.random.key(options.seed),
                 max_instances=_bound(truth.count),
-                capacity=instance_capacity(
-                    found.line["num_foreground"], example.features.array.shape[0]
-                ),
+                capacity=next(size for size in sizes if size >= found.line["num_foreground"]),
                 restarts=config.restarts,
             )
             mious = np.asarray(mious)
@@ -51,10 +58,11 @@ def channel_analysis(
         }
         return _outcome(example, scores, found.foreground)
 
-    def sheet(example: Example) -> Outcome:
-        if example.position >= gallery.COUNT:
-            return _outcome(example, {})
-        return _outcome(example, {}, np.asarray(foreground_of(example, config, watch).mask))
+    def sheets(group: Group) -> list[Outcome]:
+        if all(example.position >= gallery.COUNT for example in group.examples):
+            return [_outcome(example, {}) for example in group.examples]
+        masks = group.batch.fetch(foreground_of(group, config, watch).mask)
+        return [_outcome(one, {}, mask) for one, mask in zip(group.examples, masks, strict=True)]
 
     def deviation(example: Example) -> Outcome:
         if example.truth.count < 2:
@@ -71,14 +79,17 @@ def channel_analysis(
                 example, {name: _rounded(values) for name, values in curves._asdict().items()}
             )
 
-    figures = {"oracle": oracle, "gallery": sheet, "deviation": deviation}
-    return lambda example, settings: {name: figures[name](example) for name in settings}
+    def deviations(group: Group) -> list[Outcome]:
+        return [deviation(example) for example in group.examples]
+
+    figures = {"oracle": oracle, "gallery": sheets, "deviation": deviations}
+    return analyse
 
 
 def _outcome(
     example: Example, line: dict[str, Any], foreground: np.ndarray | None = None
 ) -> Outcome:
-    tokens = example.features.array.shape[0]
+    tokens = example.features.tokens
     mask = np.zeros(tokens, bool) if foreground is None else foreground
     described = {
         "grid": list(example.features.grid),

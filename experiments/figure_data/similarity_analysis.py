@@ -12,17 +12,21 @@ from experiments.figure_data.similarity_variance import (
     sampled_variances,
 )
 from experiments.harness.options import Options
-from experiments.harness.stream import Example, Outcome, Stopwatch
+from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
 from specjax.grid import valid_tokens
 from specjax.pipeline import Config, reduce_for_instances
 
 
 def variance_analysis(
     options: Options, config: Config, watch: Stopwatch
-) -> Callable[[Example, Sequence[str]], dict[str, Outcome]]:
+) -> Analyse:
     """An outcome for each of the metrics asked for; the tokens drawn are the same for all."""
 
-    def analyse(example: Example, metrics: Sequence[str]) -> dict[str, Outcome]:
+    def analyse(group: Group, metrics: Sequence[str]) -> Callable[[], Outcomes]:
+        outcomes = [of_one(example, metrics) for example in group.examples]
+        return lambda: outcomes
+
+    def of_one(example: Example, metrics: Sequence[str]) -> dict[str, Outcome]:
         truth, features = example.truth, example.features.array
         foreground = truth.instances > 0
         described = {"grid": list(example.features.grid), "num_instances": truth.count}

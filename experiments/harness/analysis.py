@@ -1,46 +1,26 @@
-"""From an image's features to scored outcomes: what the binaries compute."""
+"""From a group of images' features to scored outcomes: what the binaries compute."""
 
 import dataclasses
-import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.harness import strata
 from experiments.harness.options import MAX_INSTANCES, Options
-from experiments.harness.stream import Example, Outcome, Stopwatch
+from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
 from experiments.harness.tables import mean
 from specjax.pipeline import (
     Config,
     ForegroundResult,
-    instance_capacity,
     reduce_for_instances,
     score_foreground,
     score_instances,
     segment_foreground,
-    segment_instances,
+    segment_instances_by_metric,
 )
-
-
-def foreground_of(example: Example, config: Config, watch: Stopwatch) -> ForegroundResult:
-    """The foreground stage."""
-    with watch("foreground"):
-        result = segment_foreground(example.features.array, _grid(example), config=config)
-        return jax.block_until_ready(result)
-
-
-def foreground_scores(example: Example, result: ForegroundResult) -> dict[str, float | None]:
-    """F-scores with and without post-processing; None where there is nothing to find."""
-    if example.truth is None or example.truth.count == 0:
-        return {"f_score": None, "f_score_raw": None}
-    instances, counted = jnp.asarray(example.truth.instances), jnp.asarray(example.truth.counted)
-    return {
-        "f_score": float(score_foreground(result.mask, instances, counted)),
-        "f_score_raw": float(score_foreground(result.raw, instances, counted)),
-    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +36,20 @@ class Plan:
     instances: Config
 
 
+def foreground_of(group: Group, config: Config, watch: Stopwatch) -> ForegroundResult:
+    """The foreground stage, batched."""
+    with watch("foreground"):
+        result = group.batch.run(segment_foreground, group.features, group.grids, config=config)
+        return jax.block_until_ready(result)
+
+
 def instance_analysis(
     options: Options,
-    plans: dict[str, Plan],
+    plans: Mapping[str, Plan],
     watch: Stopwatch,
     *,
     label: Callable[[str], dict],
-) -> Callable[[Example, Sequence[str]], dict[str, Outcome]]:
+) -> Analyse:
     """Segment instances under several settings; what two settings share is computed once.
 
     Args:
@@ -71,81 +58,165 @@ def instance_analysis(
         watch: where the time goes.
         label: what a setting's lines carry besides scores.
     """
+    seed = np.uint32(options.seed)
 
-    def analyse(example: Example, settings: Sequence[str]) -> dict[str, Outcome]:
-        grid, clusters = _grid(example), _number_of_clusters(example, options)
+    def analyse(group: Group, settings: Sequence[str]) -> Callable[[], Outcomes]:
+        batch = group.batch
+        clusters = [_number_of_clusters(example, options) for example in group.examples]
+        names = [_number_of(example.id) for example in group.examples]
+        scoring = _Scoring(group, max(clusters))
+        per_image = [batch.stack(values) for values in (np.int32(clusters), names)]
 
-        with watch("score"):
-            measures = strata.measures(example.instances)
-
-        @functools.cache
-        def foreground(config: Config) -> tuple[ForegroundResult, dict]:
-            result = foreground_of(example, config, watch)
-            with watch("score"):
-                scores = foreground_scores(example, result)
-                description = _description(example, result, int(jnp.sum(result.mask)))
-            return result, {**description, **measures, **scores}
-
-        @functools.cache
-        def reduced(foreground_config: Config, config: Config) -> jax.Array:
+        foregrounds, found = {}, {}
+        for plan, alike in _alike(plans, settings).items():
+            if plan.foreground not in foregrounds:
+                result = foreground_of(group, plan.foreground, watch)
+                with watch("score"):
+                    foregrounds[plan.foreground] = result, scoring.of_foreground(result)
+            mask = foregrounds[plan.foreground][0].mask
             with watch("instances"):
-                mask = foreground(foreground_config)[0].mask
-                return reduce_for_instances(example.features.array, mask, grid, config=config)
-
-        outcomes = {}
-        for setting in settings:
-            plan = plans[setting]
-            split, described = foreground(plan.foreground)
-            # Channels do not depend on the metric.
-            features = reduced(plan.foreground, dataclasses.replace(plan.instances, metric="dot"))
-            with watch("instances"):
-                found = segment_instances(
-                    features,
-                    split.mask,
-                    grid,
-                    clusters,
-                    _key(options.seed, example.id),
-                    config=plan.instances,
-                    max_instances=_bucket(clusters),
-                    capacity=instance_capacity(described["num_foreground"], features.shape[0]),
-                )
-                found = jax.device_get(jax.block_until_ready(found))
+                result = batch.run(
+                    _segment_instances, group.features, mask, group.grids, *per_image,
+                    shared=(seed,), config=plan.instances,
+                    metrics=tuple(plans[setting].instances.metric for setting in alike),
+                    max_instances=_bucket(max(clusters)),
+                )  # fmt: skip
+                jax.block_until_ready(result)
             with watch("score"):
-                line = {
-                    **label(setting),
-                    **described,
-                    "num_clusters": int(found.labels.max()),
-                    "eigenvalues": [float(v) for v in found.eigenvalues if v < 2.0],
-                    **_instance_scores(example, found.labels),
-                }
-            outcomes[setting] = Outcome(line, found.labels, np.asarray(split.mask), found.maps)
+                scores = scoring.of_instances(result.labels)
+            for place, setting in enumerate(alike):
+                found[setting] = place, result, scores
+
+        def outcomes() -> Outcomes:
+            with watch("score"):
+                return _outcomes(group, settings, plans, foregrounds, found, label)
+
         return outcomes
 
     return analyse
 
 
-def foreground_analysis(
-    configs: dict[str, Config], watch: Stopwatch
-) -> Callable[[Example, Sequence[str]], dict[str, Outcome]]:
+def _alike(plans: Mapping[str, Plan], settings: Sequence[str]) -> dict[Plan, list[str]]:
+    """Settings that differ in the metric alone, together, under a plan whose metric says nothing.
+
+    Channels do not depend on the metric, and metrics share passes over the pairs.
+    """
+    alike: dict[Plan, list[str]] = {}
+    for setting in settings:
+        instances = dataclasses.replace(plans[setting].instances, metric="dot")
+        alike.setdefault(Plan(plans[setting].foreground, instances), []).append(setting)
+    return alike
+
+
+def _segment_instances(
+    seed, features, mask, grid, clusters, name, *, config, metrics, max_instances
+):
+    """The instance stage of one image, from features on; a leading axis of metrics."""
+    reduced = reduce_for_instances(features, mask, grid, config=config)
+    return segment_instances_by_metric(
+        reduced, mask, grid, clusters, _key(seed, name),
+        config=config, metrics=metrics, max_instances=max_instances,
+    )  # fmt: skip
+
+
+def _outcomes(group, settings, plans, foregrounds, found, label) -> Outcomes:
+    """What a group's results say of each image, brought to the host."""
+    foregrounds = {config: group.batch.fetch(both) for config, both in foregrounds.items()}
+    # Settings share results: each is fetched once.
+    fetched = {id(result): group.batch.fetch((result, s)) for _, result, s in found.values()}
+    outcomes: Outcomes = []
+    for number, example in enumerate(group.examples):
+        measures = strata.measures(example.instances)
+        outcomes.append({})
+        for setting in settings:
+            foreground, f_scores = foregrounds[plans[setting].foreground][number]
+            place, result = found[setting][:2]
+            results, scores = fetched[id(result)][number]
+            one, scores = jax.tree.map(lambda leaf, place=place: leaf[place], (results, scores))
+            line = {
+                **label(setting),
+                **_description(example, foreground),
+                **measures,
+                **_f_scores(example, f_scores),
+                "num_clusters": int(one.labels.max()),
+                "eigenvalues": [float(v) for v in one.eigenvalues if v < 2.0],
+                **_ious(example, scores),
+            }
+            outcomes[-1][setting] = Outcome(line, one.labels, foreground.mask, one.maps)
+    return outcomes
+
+
+def foreground_analysis(configs: Mapping[str, Config], watch: Stopwatch) -> Analyse:
     """Segment the foreground under several numbers of channels."""
 
-    def analyse(example: Example, settings: Sequence[str]) -> dict[str, Outcome]:
-        outcomes = {}
+    def analyse(group: Group, settings: Sequence[str]) -> Callable[[], Outcomes]:
+        scoring = _Scoring(group, 1)
+        found = {}
         for setting in settings:
-            config = configs[setting]
-            foreground = foreground_of(example, config, watch)
-            mask = np.asarray(foreground.mask)
+            result = foreground_of(group, configs[setting], watch)
             with watch("score"):
-                line = {
-                    "M": config.M,
-                    **_description(example, foreground, int(mask.sum())),
-                    "eigenvalues": [float(v) for v in foreground.eigenvalues if v < 2.0],
-                    **foreground_scores(example, foreground),
-                }
-            outcomes[setting] = Outcome(line, mask.astype(np.int32), mask)
+                found[setting] = result, scoring.of_foreground(result)
+
+        def outcomes() -> Outcomes:
+            with watch("score"):
+                fetched = {setting: group.batch.fetch(both) for setting, both in found.items()}
+                return [
+                    {setting: outcome(setting, example, *fetched[setting][number])
+                     for setting in settings}
+                    for number, example in enumerate(group.examples)
+                ]  # fmt: skip
+
         return outcomes
 
+    def outcome(setting: str, example: Example, foreground, f_scores) -> Outcome:
+        line = {
+            "M": configs[setting].M,
+            **_description(example, foreground),
+            "eigenvalues": [float(v) for v in foreground.eigenvalues if v < 2.0],
+            **_f_scores(example, f_scores),
+        }
+        return Outcome(line, foreground.mask.astype(np.int32), foreground.mask)
+
     return analyse
+
+
+class _Scoring:
+    """Scores of a whole group, against annotations that lie where the results do.
+
+    Images without annotation are compared with nothing, to no effect.
+    """
+
+    def __init__(self, group: Group, clusters: int):
+        self._batch = group.batch
+        tokens = group.features.shape[1]
+        nothing = np.zeros(tokens, np.int32), np.zeros(tokens, bool)
+        truths = [
+            nothing if example.truth is None else (example.truth.instances, example.truth.counted)
+            for example in group.examples
+        ]
+        self._truth = [self._batch.stack(arrays) for arrays in zip(*truths, strict=True)]
+        counts = [0 if one.truth is None else one.truth.count for one in group.examples]
+        self._most = _bucket(max(clusters, *counts))
+
+    def of_foreground(self, result: ForegroundResult) -> jax.Array:
+        """F-scores with and without post-processing."""
+        return self._batch.run(_score_foreground, result.mask, result.raw, *self._truth)
+
+    def of_instances(self, labels: jax.Array) -> jax.Array:
+        """IoU of each annotated instance, under each metric."""
+        return self._batch.run(_score_labels, labels, *self._truth, max_instances=self._most)
+
+
+def _score_foreground(mask, raw, instances, counted):
+    return score_foreground(mask, instances, counted), score_foreground(raw, instances, counted)
+
+
+def _score_labels(labels, instances, counted, *, max_instances):
+    def score(labels):
+        scores = score_instances(labels, instances, counted, max_instances=max_instances)
+        return scores.ious
+
+    return jax.vmap(score)(labels)
 
 
 def aggregate(lines: Sequence[dict]) -> dict:
@@ -167,25 +238,25 @@ def aggregate(lines: Sequence[dict]) -> dict:
     return result
 
 
-def _description(example: Example, foreground: ForegroundResult, size: int) -> dict:
+def _description(example: Example, foreground: ForegroundResult) -> dict[str, Any]:
     return {
         "grid": list(example.features.grid),
         "num_instances": None if example.truth is None else example.truth.count,
-        "num_foreground": size,
+        "num_foreground": int(foreground.mask.sum()),
     }
 
 
-def _instance_scores(example: Example, labels: np.ndarray) -> dict:
-    truth = example.truth
-    if truth is None or truth.count == 0:
+def _f_scores(example: Example, scores) -> dict[str, float | None]:
+    """With and without post-processing; None where there is nothing to find."""
+    if example.truth is None or example.truth.count == 0:
+        return {"f_score": None, "f_score_raw": None}
+    return {"f_score": float(scores[0]), "f_score_raw": float(scores[1])}
+
+
+def _ious(example: Example, found: np.ndarray) -> dict[str, Any]:
+    if example.truth is None or example.truth.count == 0:
         return {"ious": [], "miou": None}
-    scores = score_instances(
-        jnp.asarray(labels),
-        jnp.asarray(truth.instances),
-        jnp.asarray(truth.counted),
-        max_instances=_bucket(max(truth.count, int(labels.max()))),
-    )
-    ious = [float(iou) for iou in scores.ious[: truth.count]]
+    ious = [float(iou) for iou in found[: example.truth.count]]
     return {"ious": ious, "miou": mean(ious)}
 
 
@@ -201,10 +272,10 @@ def _bucket(count: int) -> int:
     return max(8, 1 << (count - 1).bit_length())
 
 
-def _grid(example: Example) -> jax.Array:
-    return jnp.asarray(example.features.grid, jnp.int32)
+def _number_of(image_id: str) -> np.uint32:
+    return np.uint32(zlib.crc32(image_id.encode()))
 
 
-def _key(seed: int, image_id: str) -> jax.Array:
+def _key(seed, name) -> jax.Array:
     """A key of the image's own: results do not depend on which images came before."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(image_id.encode()))
+    return jax.random.fold_in(jax.random.key(seed), name)

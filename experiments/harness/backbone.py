@@ -1,10 +1,12 @@
 """Where features come from: a vision transformer, or files that somebody made with another one."""
 
 import dataclasses
+import functools
 import io
 import pathlib
 import sys
 import zipfile
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
@@ -12,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.datasets.records import Dataset
+from experiments.harness.batches import Batch
 from experiments.harness.files import write_atomically
 from experiments.harness.options import Options
 from specjax import images
+from specjax.batching import replicated
 from specjax.errors import UserError
 from specjax.models.vit import VIT_S16
 from specjax.models.weights import BUILT_IN, Checkpoint, load_checkpoint, random_checkpoint
@@ -33,19 +37,31 @@ _MAX_FEATURE_BYTES = 2**31
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """Features of one image.
+    """Features of one image, or the patches that they will be made of.
 
     Attributes:
-        array: float32 [tokens, C], padded with zero rows behind the grid.
+        source: float32 [tokens, C], padded with zero rows behind the grid; or a batch of such.
         grid: rows and columns.
         patch_size: side of a token in pixels of the image that the backbone saw.
         image_size: height and width of that image, before it was cropped to whole patches.
+        row: the image's in a batch; None where `source` is of one image.
     """
 
-    array: jax.Array
+    source: jax.Array | np.ndarray
     grid: tuple[int, int]
     patch_size: int
     image_size: tuple[int, int]
+    row: int | None = None
+
+    @property
+    def array(self) -> jax.Array | np.ndarray:
+        """[tokens, C] of this image alone."""
+        return self.source if self.row is None else self.source[self.row]
+
+    @property
+    def tokens(self) -> int:
+        """Length of the padded array."""
+        return self.source.shape[0 if self.row is None else 1]
 
 
 class Backbone(Protocol):
@@ -61,8 +77,14 @@ class Backbone(Protocol):
     identity: dict[str, Any]
     channels: int
 
-    def features(self, image_id: str, image: np.ndarray) -> Features:
-        """Features of an image, uint8 [H, W, 3]; UserError where there are none."""
+    def prepare(self, image_id: str, image: np.ndarray) -> Features:
+        """What `extract` needs of an image, uint8 [H, W, 3]; UserError where there is nothing.
+
+        Called ahead of time in other threads.
+        """
+
+    def extract(self, batch: Batch, prepared: Sequence[Features]) -> tuple[jax.Array, list[bool]]:
+        """Features of a batch of what was prepared, and whether each image's are finite."""
 
 
 def open_backbone(options: Options, dataset: Dataset) -> Backbone:
@@ -81,40 +103,54 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
             file=sys.stderr,
         )
         return Transformer(
-            random_checkpoint(VIT_S16, seed=_RANDOM_SEED), "random", options.pos_interpolation
+            random_checkpoint(VIT_S16, seed=_RANDOM_SEED),
+            "random",
+            options.pos_interpolation,
+            options.dtype,
         )
     kind = source if source in BUILT_IN else "checkpoint"
-    return Transformer(load_checkpoint(source), kind, options.pos_interpolation)
+    return Transformer(load_checkpoint(source), kind, options.pos_interpolation, options.dtype)
 
 
 class Transformer:
     """Keys of the last block of a vision transformer."""
 
-    def __init__(self, checkpoint: Checkpoint, kind: str, interpolation: str):
+    def __init__(
+        self, checkpoint: Checkpoint, kind: str, interpolation: str, dtype: str = "float32"
+    ):
         self.kind = kind
         colours = [list(checkpoint.mean), list(checkpoint.std)]
         self.identity = {"checkpoint": checkpoint.digest, "colours": colours}
         self.channels = checkpoint.config.hidden_size
         self._checkpoint = checkpoint
-        self._interpolation = interpolation
+        self._options = {"interpolation": interpolation, "dtype": dtype}
+        self._model_on_mesh = functools.cache(functools.partial(replicated, checkpoint.model))
 
-    def features(self, image_id: str, image: np.ndarray) -> Features:
-        """Features of the image, cropped to whole patches."""
+    def prepare(self, image_id: str, image: np.ndarray) -> Features:
+        """The patches of the image, cropped to whole ones."""
         patch_size = self._checkpoint.config.patch_size
         cropped = images.crop_to_patches(image, patch_size, name=image_id)
         grid = (cropped.shape[0] // patch_size, cropped.shape[1] // patch_size)
         check_tokens(grid, patch_size, image_id)
         normal = images.normalize(cropped, self._checkpoint.mean, self._checkpoint.std)
         patches = pad_tokens(images.patchify(normal, patch_size))
-        array = extract_features(
-            self._checkpoint.model,
-            jnp.asarray(patches),
-            jnp.asarray(grid, jnp.int32),
-            interpolation=self._interpolation,
+        return Features(patches, grid, patch_size, image.shape[:2])
+
+    def extract(self, batch: Batch, prepared: Sequence[Features]) -> tuple[jax.Array, list[bool]]:
+        """Keys of the batch's images."""
+        features, finite = batch.run(
+            _finite_features,
+            batch.stack([one.source for one in prepared]),
+            batch.stack([np.asarray(one.grid, np.int32) for one in prepared]),
+            shared=(self._model_on_mesh(batch.mesh),),
+            **self._options,
         )
-        if not bool(jnp.all(jnp.isfinite(array))):
-            raise UserError(f"{image_id}: the backbone gave features that are not finite")
-        return Features(array, grid, patch_size, image.shape[:2])
+        return features, [bool(flag) for flag in batch.fetch(finite)]
+
+
+def _finite_features(model, patches, grid, **options):
+    features = extract_features(model, patches, grid, **options)
+    return features, jnp.all(jnp.isfinite(features))
 
 
 class StoredFeatures:
@@ -137,7 +173,7 @@ class StoredFeatures:
                 problem = problem or error
         raise problem or UserError(f"dataset {dataset.name} has no images")
 
-    def features(self, image_id: str, image: np.ndarray) -> Features:
+    def prepare(self, image_id: str, image: np.ndarray) -> Features:
         """The stored features, their grid checked against the image."""
         array, grid, patch_size = self._load(image_id)
         path = self._path(image_id)
@@ -158,7 +194,11 @@ class StoredFeatures:
                 " they were made with"
             )
         check_tokens(grid, patch_size, image_id)
-        return Features(jnp.asarray(pad_tokens(array)), grid, patch_size, size)
+        return Features(pad_tokens(array), grid, patch_size, size)
+
+    def extract(self, batch: Batch, prepared: Sequence[Features]) -> tuple[jax.Array, list[bool]]:
+        """The batch as it is: values were checked when they were read."""
+        return batch.stack([one.source for one in prepared]), [True] * len(prepared)
 
     def _path(self, image_id: str) -> pathlib.Path:
         return self._folder / f"{image_id}.npz"

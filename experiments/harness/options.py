@@ -61,6 +61,8 @@ class Options:
     image_size: int | None
     pos_interpolation: str
     solver: str
+    dtype: str
+    batch_size: int | None
     seed: int
     output_dir: pathlib.Path | None
     overwrite: bool
@@ -141,6 +143,12 @@ def define(
                       " Face's does it.")
     flags.DEFINE_enum("solver", "auto", ["auto", "eigh", "lobpcg", "krylov"], "Eigensolver: dense"
                       " (eigh), iterative (lobpcg, or krylov, which is faster), or by size (auto).")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Precision of the backbone's"
+                      " matrix products. bfloat16 is faster on accelerators and changes scores a"
+                      " little; all that follows the backbone stays float32.")
+    integer("batch_size", None, "Images that each device works on at a time. Changes no result."
+            " Default: 4 on a CPU, 16 on an accelerator, fewer of very large images.",
+            lower_bound=1, upper_bound=4096)
     integer("seed", 0, "Seed of the clustering's starts.", lower_bound=0, upper_bound=2**32 - 1)
     text("output_dir", None, "Where results go. Default: a folder of its own for each configuration"
          " under outputs/. An interrupted run continues there.")
@@ -215,6 +223,8 @@ def read(values: flags.FlagValues, *, several_M: bool = False) -> Options:
         image_size=values.image_size,
         pos_interpolation=values.pos_interpolation,
         solver=values.solver,
+        dtype=values.dtype,
+        batch_size=values.batch_size,
         seed=values.seed,
         output_dir=None if values.output_dir is None else pathlib.Path(values.output_dir),
         overwrite=values.overwrite,

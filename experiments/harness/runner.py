@@ -17,8 +17,9 @@ import jax
 from absl import app, flags
 
 from experiments.datasets.records import Dataset
-from experiments.harness import cluster, merging, tables
+from experiments.harness import cluster, memory, merging, tables
 from experiments.harness.backbone import Backbone, open_backbone
+from experiments.harness.batches import open_lanes
 from experiments.harness.options import Options
 from experiments.harness.parts import Report, Share
 from experiments.harness.store import Store
@@ -39,7 +40,7 @@ class Job:
         settings: what is computed for each image, one line of `per_image.jsonl` each.
         identity: what a resumed run must share, beyond what all binaries share.
         config: flags' values for `summary.json`, beyond the identity.
-        analyse: from an image to outcomes (`specjax` work).
+        analyse: from a group of images to outcomes (`specjax` work).
         result: from a setting and its lines to an object of `summary.json`'s `results`.
         columns: keys of `result` for the table, with their headings.
         warnings: what the user was told.
@@ -65,6 +66,7 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
     """Run a binary's `main`; a user's mistake ends it with one line and status 2."""
 
     def guarded(arguments: Sequence[str]) -> None:
+        memory.keep_freed_memory()
         logging.getLogger("jax").setLevel(logging.WARNING)
         cache_compiled_programs()
         try:
@@ -147,6 +149,7 @@ def run(
             job.analyse,
             image_size=options.image_size,
             watch=watch,
+            lanes=open_lanes(options.batch_size),
             total=None if dataset.count is None else part.size(dataset.count),
             first=part.index,
             step=part.count,
@@ -189,8 +192,8 @@ def run(
             return 1 if failures else 0
 
         if part.whole:
-            if store.has_parts():
-                store.merge(progress.visited)
+            # Lines of parts may lie apart, and those of a batch beside each other.
+            store.merge(progress.visited)
             return conclude(progress.visited, progress.failures, watch.seconds, [])
         watch.seconds["total"] = time.perf_counter() - start
         report = Report(
@@ -242,6 +245,7 @@ def _identity(
         "image_size": options.image_size,
         "pos_interpolation": options.pos_interpolation,
         "solver": options.solver,
+        "dtype": options.dtype,
         "seed": options.seed,
         **job.identity,
     }

@@ -1,29 +1,32 @@
-"""The loop over a dataset: decode ahead, analyse, write, count; one bad image stops nothing."""
+"""The loop over a dataset: batch, analyse, write; one bad image stops nothing."""
 
 import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import itertools
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import tqdm
 
 from experiments.datasets.records import Record
-from experiments.harness import truth
+from experiments.harness import reading, truth
 from experiments.harness.backbone import Backbone, Features
+from experiments.harness.batches import Batch, Lanes
 from experiments.harness.files import OutputError
+from experiments.harness.reading import Pairs, Work
 from experiments.harness.store import Store
 from experiments.harness.writers import Writers
-from specjax import images
 from specjax.errors import UserError
 
-# Images decoded ahead of the one in work.
-_AHEAD = 4
+_END = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +70,11 @@ class Outcome:
 
 
 class Stopwatch:
-    """Seconds per stage of this process."""
+    """Seconds per stage of this process, whichever thread they pass in."""
 
     def __init__(self):
         self.seconds: dict[str, float] = collections.defaultdict(float)
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -79,11 +83,42 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - start
+
+    def each(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
+        """The items; the time until each is there counts under `stage`."""
+        iterator = iter(items)
+        while True:
+            with self(stage):
+                item = next(iterator, _END)
+            if item is _END:
+                return
+            yield item
 
 
-# From an example and the settings that are missing to an outcome for each of them.
-Analyse = Callable[[Example, Sequence[str]], Mapping[str, Outcome]]
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Images that are analysed together.
+
+    Attributes:
+        examples: one per image.
+        batch: where they are.
+        features: [rows, tokens, C] of the batch.
+        grids: int32 [rows, 2].
+    """
+
+    examples: Sequence[Example]
+    batch: Batch
+    features: jax.Array
+    grids: jax.Array
+
+
+# Outcomes by setting, of each image of a group.
+Outcomes = list[Mapping[str, Outcome]]
+# From a group and the settings that are missing to a call that gives the outcomes: it is made in
+# another thread, while the next group is in work.
+Analyse = Callable[[Group, Sequence[str]], Callable[[], Outcomes]]
 
 
 @dataclasses.dataclass
@@ -104,6 +139,7 @@ def process(
     *,
     image_size: int | None,
     watch: Stopwatch,
+    lanes: Lanes,
     total: int | None = None,
     first: int = 0,
     step: int = 1,
@@ -112,79 +148,122 @@ def process(
 
     A record whose lines and files are all there is skipped unread. A record that fails is
     reported and left for the next run. The records' places in the run are `first`,
-    `first + step`, ...
+    `first + step`, ... Lines are added batch by batch.
 
     Raises:
         OutputError: results cannot be written; those of earlier records are kept.
     """
     progress = Progress()
-    bar = tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True)
-    with bar, concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True) as bar:
+        tally = _Tally(bar)
         placed = zip(itertools.count(first, step), records, strict=False)
-        missing = _missing(placed, store, writers, settings, progress, bar)
-        for record, position, undone, decoding in _ahead(pool, missing, image_size):
-            try:
-                with watch("decode"):
-                    image, resized, instances = decoding.result()
-                with watch("backbone"):
-                    features = backbone.features(record.id, resized)
-                example = _example(record, position, image, instances, features)
-                outcomes = analyse(example, undone)
-                with watch("write"):
-                    for setting, outcome in outcomes.items():
-                        writers.write(example, setting, outcome)
-                    store.lines.append(
-                        {"id": record.id, "setting": setting, **outcome.line}
-                        for setting, outcome in outcomes.items()
-                    )
-            except OutputError:
-                raise
-            except UserError as error:
-                progress.failures.append({"id": record.id, "error": str(error)})
-                tqdm.tqdm.write(f"skipped {record.id}: {error}", file=sys.stderr)
-            bar.update()
+        missing = _missing(placed, store, writers, settings, progress, tally)
+        decode = functools.partial(reading.decode, backbone=backbone, image_size=image_size)
+        groups = watch.each("decode", reading.groups(missing, decode, lanes, tally.failed))
+        write = functools.partial(_write, store, writers, watch, tally)
+        last = None
+        with concurrent.futures.ThreadPoolExecutor(1) as writer:
+            for pairs in groups:
+                works, group = _extracted(pairs, backbone, lanes, watch, tally)
+                if not works:
+                    continue
+                outcomes = analyse(group, works[0].undone)
+                # One group is written while the next is in work, and no more wait.
+                if last is not None:
+                    last.result()
+                last = writer.submit(write, works, group, outcomes)
+            if last is not None:
+                last.result()
+    progress.failures = tally.failures()
     return progress
 
 
-def _missing(placed, store, writers, settings, progress, bar):
-    """Records with work left, each with its place in the run and the settings that it lacks."""
+class _Tally:
+    """What is done and what failed, told by several threads."""
+
+    def __init__(self, bar: tqdm.tqdm):
+        self._bar = bar
+        self._failures: dict[int, dict[str, str]] = {}
+        self._lock = threading.Lock()
+
+    def done(self) -> None:
+        """An image is finished."""
+        with self._lock:
+            self._bar.update()
+
+    def failed(self, work: Work, error: UserError) -> None:
+        """An image is finished with, for now."""
+        with self._lock:
+            self._failures[work.position] = {"id": work.record.id, "error": str(error)}
+            tqdm.tqdm.write(f"skipped {work.record.id}: {error}", file=sys.stderr)
+            self._bar.update()
+
+    def failures(self) -> list[dict[str, str]]:
+        """What failed, in the order of the stream."""
+        return [self._failures[position] for position in sorted(self._failures)]
+
+
+def _missing(placed, store, writers, settings, progress, tally) -> Iterator[Work]:
+    """Records with work left."""
     for position, record in placed:
         progress.visited.append(record.id)
-        undone = [
+        undone = tuple(
             setting
             for setting in settings
             if store.lines.get(record.id, setting) is None
             or writers.lack(record.id, position, setting)
-        ]
+        )
         if undone:
-            yield record, position, undone
+            yield Work(record, position, undone)
         else:
-            bar.update()
+            tally.done()
 
 
-def _ahead(pool, missing, image_size):
-    """Start decoding a few records before they are needed."""
-    waiting = collections.deque()
-    for record, position, undone in missing:
-        waiting.append((record, position, undone, pool.submit(_decode, record, image_size)))
-        if len(waiting) > _AHEAD:
-            yield waiting.popleft()
-    yield from waiting
+def _extracted(
+    pairs: Pairs, backbone: Backbone, lanes: Lanes, watch: Stopwatch, tally: _Tally
+) -> tuple[Sequence[Work], Group | None]:
+    """The images with their features; one whose features are not finite fails."""
+    while pairs:
+        works, found = reading.by_work(pairs)
+        with watch("backbone"):
+            prepared = [one.prepared for one in found]
+            batch = Batch(lanes, len(pairs), prepared[0].tokens)
+            features, finite = backbone.extract(batch, prepared)
+            jax.block_until_ready(features)
+        if all(finite):
+            examples = [
+                Example(
+                    work.record.id, work.position, work.record.source, one.image,
+                    dataclasses.replace(one.prepared, source=features, row=row),
+                    one.truth, one.instances,
+                )
+                for work, one, row in zip(works, found, batch.rows, strict=True)
+            ]  # fmt: skip
+            grids = batch.stack([np.asarray(one.grid, np.int32) for one in prepared])
+            return works, Group(examples, batch, features, grids)
+        for work, fine in zip(works, finite, strict=True):
+            if not fine:
+                problem = "the backbone gave features that are not finite"
+                tally.failed(work, UserError(f"{work.record.id}: {problem}"))
+        pairs = [pair for pair, fine in zip(pairs, finite, strict=True) if fine]
+    return (), None
 
 
-def _decode(record: Record, image_size: int | None):
-    image = record.read_image()
-    instances = None if record.read_instances is None else record.read_instances()
-    if instances is not None:
-        truth.check_size(instances, image, record.source)
-    resized = image
-    if image_size is not None:
-        resized = images.resize_short_side(image, image_size, name=record.source)
-    return image, resized, instances
-
-
-def _example(record, position, image, instances, features) -> Example:
-    sampled = None
-    if instances is not None:
-        sampled = truth.on_grid(instances, features.grid, features.array.shape[0])
-    return Example(record.id, position, record.source, image, features, sampled, instances)
+def _write(store, writers, watch, tally, works, group: Group, outcomes_of) -> None:
+    """Write what was found of a group."""
+    found = outcomes_of()
+    with watch("write"):
+        for work, example, outcomes in zip(works, group.examples, found, strict=True):
+            try:
+                for setting, outcome in outcomes.items():
+                    writers.write(example, setting, outcome)
+                store.lines.append(
+                    {"id": example.id, "setting": setting, **outcome.line}
+                    for setting, outcome in outcomes.items()
+                )
+            except OutputError:
+                raise
+            except UserError as error:
+                tally.failed(work, error)
+            else:
+                tally.done()

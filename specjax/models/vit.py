@@ -4,12 +4,15 @@ Layout: the patches of an image are `[tokens, patch_values]` float32, flat over 
 `specjax.grid`), each patch flattened as (row, column, channel) and already normalised. The grid
 may be traced and the array may be padded, so that images of many sizes share one compiled program.
 Everything is float32, and every matrix product asks for full float32 precision, so that a GPU
-(tf32) or TPU (bfloat16) selects the same channels as a CPU.
+(tf32) or TPU (bfloat16) selects the same channels as a CPU. `dtype="bfloat16"` rounds what is
+multiplied to bfloat16, sums in float32, and leaves all else as it is: faster where the hardware
+has such products, at a relative error of about 1 % in the keys.
 
 The module holds no files and no network: `specjax.models.weights` fills it. It is never mutated by
 a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` and `jax.vmap`.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,6 +30,7 @@ from specjax.models.positions import interpolate_positions
 __all__ = ["VIT_S16", "BlockOutputs", "ViT", "ViTConfig", "attention", "interpolate_positions"]
 
 _PRECISION = jax.lax.Precision.HIGHEST
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 class BlockOutputs(NamedTuple):
@@ -70,6 +74,7 @@ class ViT(nnx.Module):
         layer: int = -1,
         interpolation: str = "dino",
         attention_chunk: int = 128,
+        dtype: str = "float32",
     ) -> BlockOutputs:
         """Keys, queries, values and tokens of one block, for one image.
 
@@ -81,13 +86,15 @@ class ViT(nnx.Module):
             interpolation: Position embeddings for other sizes, see `interpolate_positions`.
             attention_chunk: Queries per step of the attention: its memory is
                 `num_heads * attention_chunk * tokens` floats.
+            dtype: Of what is multiplied, "float32" or "bfloat16"; outputs are float32.
 
         Raises:
-            UserError: `layer`, `interpolation` or `attention_chunk` is not one the model has, or
-                the patches do not fit the model or the grid.
+            UserError: `layer`, `interpolation`, `attention_chunk` or `dtype` is not one the model
+                has, or the patches do not fit the model or the grid.
         """
         depth = self._check(patches, grid, layer, attention_chunk)
-        for outputs in self._walk(patches, grid, depth, interpolation, attention_chunk):
+        product = _Product(_dtype_named(dtype))
+        for outputs in self._walk(patches, grid, depth, interpolation, attention_chunk, product):
             last = outputs
         return last
 
@@ -98,16 +105,20 @@ class ViT(nnx.Module):
         *,
         interpolation: str = "dino",
         attention_chunk: int = 128,
+        dtype: str = "float32",
     ) -> tuple[BlockOutputs, ...]:
         """What `__call__` gives for each block, first to last, in one pass."""
         depth = self._check(patches, grid, -1, attention_chunk)
-        return tuple(self._walk(patches, grid, depth, interpolation, attention_chunk))
+        product = _Product(_dtype_named(dtype))
+        return tuple(self._walk(patches, grid, depth, interpolation, attention_chunk, product))
 
-    def _walk(self, patches, grid, depth, interpolation, attention_chunk) -> Iterator[BlockOutputs]:
+    def _walk(
+        self, patches, grid, depth, interpolation, attention_chunk, product
+    ) -> Iterator[BlockOutputs]:
         """The outputs of the first `depth` blocks, one after the other."""
         real = valid_tokens(patches.shape[0], grid)
         # A masked key still meets its value as 0 * value, and 0 * NaN is NaN.
-        hidden = self.patch_embedding(jnp.where(real[:, None], patches, 0.0))
+        hidden = product.linear(self.patch_embedding, jnp.where(real[:, None], patches, 0.0))
         positions = self.position_embeddings[...]
         hidden = hidden + interpolate_positions(
             positions[1:], patches.shape[0], grid, interpolation=interpolation
@@ -115,7 +126,7 @@ class ViT(nnx.Module):
         hidden = jnp.concatenate([self.cls_token[...] + positions[:1], hidden])
         key_mask = jnp.concatenate([jnp.ones(1, bool), real])
         for number, block in enumerate(self.blocks[:depth], start=1):
-            hidden, queries, keys, values = block(hidden, key_mask, attention_chunk)
+            hidden, queries, keys, values = block(hidden, key_mask, attention_chunk, product)
             tokens = self.norm(hidden) if number == self.config.num_layers else hidden
             yield BlockOutputs(keys[1:], queries[1:], values[1:], tokens[1:], tokens[0])
 
@@ -172,16 +183,46 @@ class _Block(nnx.Module):
         hidden: Float[Array, "sequence channels"],
         key_mask: Bool[Array, "sequence"],
         attention_chunk: int,
+        product: "_Product",
     ) -> tuple[Float[Array, "sequence channels"], ...]:
         """The block's output, and its queries, keys and values."""
         normed = self.norm1(hidden)
-        queries, keys, values = self.query(normed), self.key(normed), self.value(normed)
-        attended = attention(
-            queries, keys, values, key_mask, num_heads=self.num_heads, chunk=attention_chunk
+        queries, keys, values = (
+            product.linear(layer, normed) for layer in (self.query, self.key, self.value)
         )
-        hidden = hidden + self.projection(attended)
-        hidden = hidden + self.mlp_out(_gelu(self.mlp_in(self.norm2(hidden))))
-        return hidden, queries, keys, values
+        attended = attention(
+            queries, keys, values, key_mask, num_heads=self.num_heads, chunk=attention_chunk,
+            dtype=product.dtype,
+        )  # fmt: skip
+        hidden = hidden + product.linear(self.projection, attended)
+        widened = _gelu(product.linear(self.mlp_in, self.norm2(hidden)))
+        return hidden + product.linear(self.mlp_out, widened), queries, keys, values
+
+
+@dataclasses.dataclass(frozen=True)
+class _Product:
+    """Matrix products of factors rounded to a precision, summed in float32."""
+
+    dtype: jax.typing.DTypeLike
+
+    def linear(self, layer: nnx.Linear, inputs: jax.Array) -> jax.Array:
+        """The layer's output."""
+        outputs = self(inputs, layer.kernel[...])
+        return outputs if layer.bias is None else outputs + layer.bias[...]
+
+    def __call__(self, left: jax.Array, right: jax.Array) -> jax.Array:
+        return jnp.matmul(
+            left.astype(self.dtype),
+            right.astype(self.dtype),
+            precision=_PRECISION,
+            preferred_element_type=jnp.float32,
+        )
+
+
+def _dtype_named(name: str) -> jax.typing.DTypeLike:
+    if name not in DTYPES:
+        raise UserError(f"unknown dtype {name!r}: choose {' or '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def attention(
@@ -192,16 +233,19 @@ def attention(
     *,
     num_heads: int,
     chunk: int,
+    dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Float[Array, "sequence channels"]:
     """Softmax attention, at most `chunk` queries at a time; keys outside the mask weigh 0.
 
-    At least one key must be inside the mask.
+    At least one key must be inside the mask. `dtype` is that of what is multiplied.
     """
+    product = _Product(dtype)
     length, channels = queries.shape
     size = channels // num_heads
     steps = math.ceil(length / chunk)
     # Equal steps waste fewer padded queries than full ones and a remainder.
     step = min(math.ceil(length / steps), chunk)
+    keys, values = keys.astype(dtype), values.astype(dtype)
     queries = jnp.pad(queries * (1 / math.sqrt(size)), ((0, steps * step - length), (0, 0)))
     # Heads first and contiguous: each step is then two plain batched matrix products.
     queries = queries.reshape(steps, step, num_heads, size).transpose(0, 2, 1, 3)
@@ -210,11 +254,11 @@ def attention(
     penalty = jnp.where(key_mask, 0.0, -jnp.inf)[None, None, :]
 
     def attend(queries: Float[Array, "heads step size"]) -> Float[Array, "heads step size"]:
-        scores = jnp.matmul(queries, keys, precision=_PRECISION) + penalty
+        scores = product(queries, keys) + penalty
         weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
         # Dividing after the product touches `size` numbers a query instead of `length`.
         total = jnp.sum(weights, axis=-1, keepdims=True)
-        return jnp.matmul(weights, values, precision=_PRECISION) / total
+        return product(weights, values) / total
 
     attended = attend(queries[0])[None] if steps == 1 else jax.lax.map(attend, queries)
     return attended.transpose(0, 2, 1, 3).reshape(steps * step, channels)[:length]

@@ -1,0 +1,112 @@
+"""Batches of images of about one size, spread over the devices of this process."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from specjax.batching import image_mesh, over_images, shared_out, slots_of
+
+# Slots per device: an accelerator works best on many images at once, a CPU on one after another.
+_SLOTS_ON_CPU, _SLOTS_ON_ACCELERATORS = 4, 16
+# Fewer of large images: this many tokens in all on a device.
+_TOKENS = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Lanes:
+    """How the images of a batch are spread.
+
+    Attributes:
+        mesh: this process's devices.
+        slots: images on each device at a time.
+        vectorize: whether a device works on its images at once or one after the other.
+    """
+
+    mesh: Mesh
+    slots: int
+    vectorize: bool
+
+    def slots_for(self, tokens: int) -> int:
+        """Slots per device for images of so many tokens."""
+        return max(1, min(self.slots, _TOKENS // tokens))
+
+    @property
+    def most(self) -> int:
+        """Images that the largest batch takes."""
+        return self.mesh.size * self.slots
+
+    def room_for(self, tokens: int) -> int:
+        """Images of so many tokens that a batch takes."""
+        return self.mesh.size * self.slots_for(tokens)
+
+
+def open_lanes(batch_size: int | None = None) -> Lanes:
+    """All devices of this process; `batch_size` images on each, or as many as suit them."""
+    devices = jax.local_devices()
+    cpu = devices[0].platform == "cpu"
+    slots = batch_size or (_SLOTS_ON_CPU if cpu else _SLOTS_ON_ACCELERATORS)
+    return Lanes(image_mesh(devices), slots, vectorize=not cpu)
+
+
+class Batch:
+    """Images padded to one length, and what is computed of them.
+
+    Args:
+        lanes: where they go.
+        images: how many.
+        tokens: the length.
+
+    Attributes:
+        slots: of one device.
+    """
+
+    def __init__(self, lanes: Lanes, images: int, tokens: int):
+        self._lanes = lanes
+        self.slots = lanes.slots_for(tokens)
+        self.rows, counts = slots_of(images, devices=lanes.mesh.size, slots=self.slots)
+        self._counts = shared_out(lanes.mesh, counts)
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices."""
+        return self._lanes.mesh
+
+    @property
+    def vectorized(self) -> bool:
+        """Whether the images of a device are in work at once."""
+        return self._lanes.vectorize
+
+    def stack(self, arrays: Sequence[Any]) -> jax.Array:
+        """One array per image as one batched array on the devices; empty slots are zero."""
+        arrays = [np.asarray(array) for array in arrays]
+        size = self._lanes.mesh.size * self.slots
+        stacked = np.zeros((size, *arrays[0].shape), arrays[0].dtype)
+        stacked[self.rows] = arrays
+        return shared_out(self._lanes.mesh, stacked)
+
+    def run(
+        self, function: Callable[..., Any], *batched: Any, shared: tuple = (), **static: Any
+    ) -> Any:
+        """`function(*shared, *one image's arrays, **static)` of every image, compiled once."""
+        lifted = _lifted(
+            function, self._lanes.mesh, self._lanes.vectorize, len(shared),
+            tuple(sorted(static.items())),
+        )  # fmt: skip
+        return lifted(self._counts, *shared, *batched)
+
+    def fetch(self, batched: Any) -> list[Any]:
+        """A batched result on the host, image by image."""
+        on_host = jax.device_get(batched)
+        return [jax.tree.map(lambda leaf, row=row: leaf[row], on_host) for row in self.rows]
+
+
+@functools.cache
+def _lifted(function, mesh, vectorize, shared, static):
+    return over_images(
+        functools.partial(function, **dict(static)), mesh=mesh, vectorize=vectorize, shared=shared
+    )

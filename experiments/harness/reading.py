@@ -1,0 +1,113 @@
+"""From records to groups of decoded images: read ahead, and gathered by padded length."""
+
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from experiments.datasets.records import Record
+from experiments.harness import truth
+from experiments.harness.backbone import Backbone, Features
+from experiments.harness.batches import Lanes
+from specjax import images
+from specjax.errors import UserError
+
+# Images decoded ahead of those that a batch is made of.
+_AHEAD = 8
+# Images of all lengths that wait for a batch of theirs to fill, in batches' worth.
+_WAITING_BATCHES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """What is read of a record.
+
+    Attributes:
+        image: uint8 [H, W, 3] at its native size.
+        prepared: what the backbone makes features of.
+        truth: the annotation on the token grid; None without annotation.
+        instances: the annotation at image resolution; None without annotation.
+    """
+
+    image: np.ndarray
+    prepared: Features
+    truth: truth.Truth | None
+    instances: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A record, its place in the run, and the settings that it lacks."""
+
+    record: Record
+    position: int
+    undone: tuple[str, ...]
+
+
+# Records with what was read of them.
+Pairs = list[tuple[Work, Decoded]]
+
+
+def groups(
+    missing: Iterable[Work],
+    decode: Callable[[Record], Decoded],
+    lanes: Lanes,
+    failed: Callable[[Work, UserError], None],
+) -> Iterator[Pairs]:
+    """Decoded images of one padded length and with the same left to do, a batch of them at a time.
+
+    Which images meet depends on their order alone. An image that cannot be read goes to `failed`.
+    """
+    pending: dict[tuple, Pairs] = {}
+    for work, decoding in _ahead(missing, decode):
+        try:
+            decoded = decoding.result()
+        except UserError as error:
+            failed(work, error)
+            continue
+        key = (decoded.prepared.tokens, work.undone)
+        pending.setdefault(key, []).append((work, decoded))
+        if len(pending[key]) == lanes.room_for(key[0]):
+            yield pending.pop(key)
+        elif sum(map(len, pending.values())) >= _WAITING_BATCHES * lanes.most:
+            yield pending.pop(max(pending, key=lambda key: len(pending[key])))
+    yield from pending.values()
+
+
+def _ahead(
+    missing: Iterable[Work], decode: Callable[[Record], Decoded]
+) -> Iterator[tuple[Work, concurrent.futures.Future]]:
+    """Start decoding a few records before they are needed."""
+    waiting: collections.deque = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        try:
+            for work in missing:
+                waiting.append((work, pool.submit(decode, work.record)))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def decode(record: Record, backbone: Backbone, image_size: int | None) -> Decoded:
+    """Read a record, resize its image, and prepare it for the backbone."""
+    image = record.read_image()
+    instances = None if record.read_instances is None else record.read_instances()
+    if instances is not None:
+        truth.check_size(instances, image, record.source)
+    resized = image
+    if image_size is not None:
+        resized = images.resize_short_side(image, image_size, name=record.source)
+    prepared = backbone.prepare(record.id, resized)
+    sampled = None
+    if instances is not None:
+        sampled = truth.on_grid(instances, prepared.grid, prepared.tokens)
+    return Decoded(image, prepared, sampled, instances)
+
+
+def by_work(pairs: Pairs) -> tuple[Sequence[Work], Sequence[Decoded]]:
+    """The records, and what was read of them."""
+    return [work for work, _ in pairs], [decoded for _, decoded in pairs]
