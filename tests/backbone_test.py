@@ -22,7 +22,7 @@ def stored(folder, ids=("a",)):
 
 def refused(folder, *words):
     with pytest.raises(UserError) as caught:
-        stored(folder).features("a", IMAGE)
+        stored(folder).prepare("a", IMAGE)
     message = str(caught.value)
     assert "\n" not in message and len(message) < 500 and "a.npz" in message
     for word in words:
@@ -32,7 +32,7 @@ def refused(folder, *words):
 def test_what_is_saved_is_read(tmp_path):
     array = np.random.default_rng(0).normal(size=(256, 4)).astype(np.float32)
     save_features(tmp_path / "b" / "a.1.npz", Features(array, (2, 3), 16, (33, 50)))
-    found = stored(tmp_path, ["b/a.1"]).features("b/a.1", IMAGE)
+    found = stored(tmp_path, ["b/a.1"]).prepare("b/a.1", IMAGE)
     assert found.grid == (2, 3) and found.patch_size == 16 and found.image_size == (33, 50)
     np.testing.assert_array_equal(found.array[:6], array[:6])
     assert found.array.shape == (256, 4) and not np.any(found.array[6:])
@@ -41,7 +41,7 @@ def test_what_is_saved_is_read(tmp_path):
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
 def test_other_floating_point_types(tmp_path, dtype):
     np.savez_compressed(tmp_path / "a.npz", **{**GOOD, "features": np.eye(6, 4, dtype=dtype)})
-    array = np.asarray(stored(tmp_path).features("a", IMAGE).array)
+    array = np.asarray(stored(tmp_path).prepare("a", IMAGE).array)
     assert array.dtype == np.float32
     np.testing.assert_array_equal(array[:6], np.eye(6, 4))
 
@@ -53,7 +53,7 @@ def test_the_patch_size_is_what_fits(tmp_path):
     ):  # fmt: skip
         np.savez(tmp_path / "a.npz", features=np.ones((grid[0] * grid[1], 4)), grid=grid)
         image = np.zeros((*size, 3), np.uint8)
-        assert stored(tmp_path).features("a", image).patch_size == patch_size
+        assert stored(tmp_path).prepare("a", image).patch_size == patch_size
 
 
 def test_the_first_file_may_be_missing(tmp_path):
@@ -61,7 +61,7 @@ def test_the_first_file_may_be_missing(tmp_path):
     source = stored(tmp_path, ["a", "b"])
     assert source.channels == 4
     with pytest.raises(UserError, match=r"a\.npz: no such file"):
-        source.features("a", IMAGE)
+        source.prepare("a", IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_damaged_archives(tmp_path):
         flipped[position] ^= 0x55
         (tmp_path / "a.npz").write_bytes(bytes(flipped))
         try:
-            stored(tmp_path).features("a", IMAGE)
+            stored(tmp_path).prepare("a", IMAGE)
             outcomes.add("read")
         except UserError as error:
             assert "\n" not in str(error)
@@ -154,4 +154,4 @@ def test_too_many_tokens(tmp_path):
     np.savez(tmp_path / "a.npz", features=np.ones((201 * 100, 1), np.float32), grid=grid)
     source = stored(tmp_path)
     with pytest.raises(UserError, match=r"20100 tokens.*--image_size"):
-        source.features("a", np.zeros((201, 100, 3), np.uint8))
+        source.prepare("a", np.zeros((201, 100, 3), np.uint8))

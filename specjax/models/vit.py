@@ -208,7 +208,7 @@ class _Product:
     def linear(self, layer: nnx.Linear, inputs: jax.Array) -> jax.Array:
         """The layer's output."""
         outputs = self(inputs, layer.kernel[...])
-        return outputs if layer.bias is None else outputs + layer.bias[...]
+        return outputs if layer.bias is None else outputs + layer.bias[...][None, :]
 
     def __call__(self, left: jax.Array, right: jax.Array) -> jax.Array:
         return jnp.matmul(
