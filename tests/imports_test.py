@@ -160,6 +160,18 @@ def test_experiments_import_no_tests_and_packages_no_binaries():
             assert not inside(source, "experiments") & binaries, name
 
 
+def test_reporting_reads_files_and_computes_no_features():
+    """A report is made of what runs left: it needs no model, no dataset and no accelerator."""
+    for name, source in EXPERIMENTS.items():
+        if name.startswith("experiments.reporting"):
+            assert inside(source) <= {"specjax.errors"}, name
+            assert not outside(source) & {"jax", "flax", "absl"}, name
+            rooms = {other.split(".")[1] for other in inside(source, "experiments")}
+            assert rooms <= {"harness", "plotting", "reporting"}, name
+        # One place makes HTML, and escapes it.
+        assert name == "experiments.reporting.page" or "jinja2" not in outside(source), name
+
+
 def flags_read(source):
     """How often FLAGS is named, apart from `FLAGS(arguments)`, which parses and reads nothing."""
     tree = ast.parse(source)

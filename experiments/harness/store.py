@@ -164,17 +164,8 @@ class Store:
         return self.folder / _SUMMARY
 
     def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
-        """Where a kind of file goes: of one image, or made of all of them.
-
-        Features do not depend on the setting.
-        """
-        if kind == _FEATURES:
-            return self.folder / kind / f"{image_id}.npz"
-        suffix = "" if setting == self._plain else _suffix(setting)
-        if image_id is None:
-            return self.folder / f"{kind}{suffix}{dict(_FILES)[kind]}"
-        # Not with_suffix: an id may contain a dot.
-        return self.folder / f"{kind}{suffix}" / f"{image_id}.png"
+        """Where a kind of file goes: of one image, or made of all of them."""
+        return locate(self.folder, self._plain, kind, setting, image_id)
 
     def _clear(self) -> None:
         """Delete what this run may have written, and nothing else."""
@@ -246,6 +237,29 @@ class Store:
                 " --output_dir, or --overwrite to start anew"
             )
         return plain
+
+
+def locate(
+    folder: pathlib.Path, plain: str | None, kind: str, setting: str, image_id: str | None = None
+) -> pathlib.Path:
+    """Where a run has a kind of file: of one image, or made of all of them.
+
+    Features do not depend on the setting.
+
+    Args:
+        folder: of the run.
+        plain: the setting whose files have plain names.
+        kind: what `--save` calls it.
+        setting: whose file.
+        image_id: whose file; None for what is made of all images.
+    """
+    if kind == _FEATURES:
+        return folder / kind / f"{image_id}.npz"
+    suffix = "" if setting == plain else _suffix(setting)
+    if image_id is None:
+        return folder / f"{kind}{suffix}{dict(_FILES)[kind]}"
+    # Not with_suffix: an id may contain a dot.
+    return folder / f"{kind}{suffix}" / f"{image_id}.png"
 
 
 def _make(folder: pathlib.Path) -> None:

@@ -118,7 +118,7 @@ def report(results: Sequence[dict]) -> list[str]:
             for result in results
         ]
         table = tables.render(rows, {"stratum": NAMES[measure], **_COLUMNS})
-        texts.append("\n".join([table, *_remarks(results, measure)]))
+        texts.append("\n".join([table, *remarks_by(results, measure)]))
     return texts
 
 
@@ -132,7 +132,8 @@ def _row(stratum: str, metric: str, entry: dict) -> dict:
     }
 
 
-def _remarks(results: Sequence[dict], measure: str) -> Iterable[str]:
+def remarks_by(results: Sequence[dict], measure: str) -> Iterable[str]:
+    """What the strata of a measure hold, and what they lack."""
     lowest = STRATA[measure][0].low
     yield "a stratum holds its lower bound and not its upper one"
     counts = [result["strata_left_out"][measure] for result in results]

@@ -24,7 +24,7 @@ def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> 
     Other numbers that are not whole have four digits.
     """
     rows = [list(columns.values())]
-    rows += [[_cell(key, result.get(key)) for key in columns] for result in results]
+    rows += [[as_text(key, result.get(key)) for key in columns] for result in results]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
     lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
@@ -34,7 +34,8 @@ def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> 
     return "\n".join(lines)
 
 
-def _cell(key: str, value: Any) -> str:
+def as_text(key: str, value: Any) -> str:
+    """A value as tables show it, by the key it has in a result."""
     if value is None:
         return "-"
     if isinstance(value, bool):

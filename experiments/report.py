@@ -1,0 +1,116 @@
+r"""Finished runs as one HTML page, to read and to send.
+
+    python -m experiments.report outputs/instance-samples-0123abcd outputs/mine
+
+takes folders of finished runs (or their `summary.json`) and writes `outputs/report.html`
+(`--output`): the scores beside the published ones, bootstrap intervals over images, a paired test
+of metric against metric, the plots with their numbers, the best, the median and the worst images,
+failures, configuration and versions. The page needs no other file and no network. Plots that are
+made for it are kept beside it, in `report_plots/`, as PNG, SVG and CSV.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from absl import flags
+
+from experiments import ablation, channels, fgbg, instance, similarity, sweep
+from experiments.harness import runner
+from experiments.harness.files import write_atomically
+from experiments.reporting import page, statistics
+from experiments.reporting.parts import Table
+from experiments.reporting.pictures import Album
+from experiments.reporting.results import Layout
+from experiments.reporting.runs import read_run
+from experiments.reporting.sections import OVERVIEW_HEADINGS, overview_row, section_of
+from specjax.errors import UserError
+
+
+def both_tables(results: Sequence[dict]) -> Mapping[str, Sequence[dict]]:
+    """The ablation's two tables by caption; one of all where a row of them is missing."""
+    try:
+        first, second = ablation.both_tables(results)
+    except KeyError:
+        return {"Scores": results}
+    return {
+        "Foreground with NCR in all settings": first,
+        "Foreground without NCR where the setting is without it": second,
+    }
+
+
+LAYOUTS = {
+    "instance": Layout(instance.COLUMNS, instance.UNSCORED_COLUMNS),
+    "segment": Layout(instance.COLUMNS, instance.UNSCORED_COLUMNS),
+    "fgbg": Layout(fgbg.COLUMNS, fgbg.UNSCORED_COLUMNS),
+    "ablation": Layout(ablation.COLUMNS, split=both_tables),
+    "sweep": Layout(sweep.COLUMNS),
+    "channels": Layout(channels.COLUMNS),
+    "similarity": Layout(similarity.COLUMNS),
+}
+
+
+def define() -> None:
+    """Declare the flags."""
+    flags.DEFINE_string("output", "outputs/report.html", "The page to write.")
+    flags.DEFINE_integer("seed", 0, "Seed of resampling.", lower_bound=0, upper_bound=2**32 - 1)
+    flags.DEFINE_integer("resamples", statistics.RESAMPLES, "How often images are drawn anew for an"
+                         " interval, and signs for a test.", lower_bound=100, upper_bound=10**6)
+
+
+def write(
+    folders: Sequence[pathlib.Path], output: pathlib.Path, *, seed: int, resamples: int
+) -> list[pathlib.Path]:
+    """Write the page of these runs and its plots; returns the paths.
+
+    Raises:
+        UserError: a run cannot be read, or the page cannot be written.
+    """
+    runs = [read_run(folder) for folder in folders]
+    album, sections, written = Album(), [], []
+    plots = output.with_name(f"{output.stem}_plots")
+    for number, run in enumerate(runs, start=1):
+        section, drawn = section_of(
+            run,
+            number,
+            LAYOUTS[run.binary],
+            album,
+            plots=plots,
+            seed=seed,
+            resamples=resamples,
+        )
+        sections.append(section)
+        written += drawn
+    rows = [
+        [section.title, *overview_row(run)] for section, run in zip(sections, runs, strict=True)
+    ]
+    text = page.render(
+        sections,
+        Table("Runs", ["run", *OVERVIEW_HEADINGS], rows),
+        resamples=resamples,
+        seed=seed,
+        in_videos=any(run.in_videos for run in runs),
+    )
+    # A lone surrogate, which JSON can spell and no text file hold, becomes a question mark.
+    content = text.encode(errors="replace")
+    write_atomically(output, lambda stream: stream.write(content))
+    return [output, *written]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read the flags and write the page."""
+    values = flags.FLAGS
+    folders = list(dict.fromkeys(map(pathlib.Path, arguments[1:])))
+    if not folders:
+        raise UserError("no runs given: name the folders of finished runs (their --output_dir)")
+    output = pathlib.Path(values.output)
+    if output.suffix != ".html":
+        raise UserError(f"--output={values.output}: give a name that ends in .html")
+    if output.is_dir():
+        raise UserError(f"--output={values.output} is a folder: give the name of a file")
+    print(*write(folders, output, seed=values.seed, resamples=values.resamples), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    define()
+    runner.execute(main)

@@ -1,0 +1,1 @@
+"""From finished runs to one page: what is read, computed, chosen and laid out."""

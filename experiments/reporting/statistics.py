@@ -1,0 +1,160 @@
+"""How sure a mean over images is, and whether two settings differ on the same images.
+
+The unit of both is what was drawn independently: an image, or a video with all its frames, which
+resemble each other. A sample holds, for each unit, the sum of a score over its images and their
+number, so that the estimate is the mean over images whatever the units are. Scores and differences
+are float64, not in percent.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+# Values that may be in memory at once while resampling.
+_AT_ONCE = 2**22
+
+
+class Sample(NamedTuple):
+    """A score by unit: its sum over the unit's images, and their number, both float64 `[units]`."""
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The mean over images."""
+        return float(self.sums.sum() / self.counts.sum())
+
+
+class Interval(NamedTuple):
+    """Where a mean lies with 95 % confidence; no bounds where there are fewer than two units."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class Comparison(NamedTuple):
+    """One setting less another, on the images that both have.
+
+    Attributes:
+        difference: of the means over images.
+        p: of the sign-flip test, two-sided; None where there are fewer than two units.
+        p_adjusted: after Holm, for all comparisons that were made together.
+        images, units: how many there were.
+    """
+
+    difference: Interval
+    p: float | None
+    p_adjusted: float | None
+    images: int
+    units: int
+
+
+def sample(scores: Mapping[str, float], units: Mapping[str, str]) -> Sample:
+    """A score by image as a score by unit; `units` says which unit an image belongs to."""
+    # In one order, so that the same scores are resampled in the same way.
+    images = sorted(scores)
+    _, places = np.unique([units[image] for image in images], return_inverse=True)
+    sums = np.bincount(places, weights=[scores[image] for image in images])
+    return Sample(sums, np.bincount(places).astype(np.float64))
+
+
+def interval(of: Sample, *, seed: int, resamples: int = RESAMPLES) -> Interval:
+    """The mean over images and its percentile bootstrap interval, units drawn with replacement.
+
+    `scipy.stats.bootstrap`, of the ratio of the units' sums to their counts.
+    """
+    if len(of.sums) < 2:
+        return Interval(of.mean, None, None)
+    found = scipy.stats.bootstrap(
+        of,
+        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=_batch(of),
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(of.mean, float(found.low), float(found.high))
+
+
+def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> float | None:
+    """Probability of so large a mean difference, either way, were the two settings exchangeable.
+
+    Each unit's differences change sign together, as if the settings' names were swapped in it.
+    Every pattern of signs is tried where there are no more of them than `resamples`, and otherwise
+    so many random ones: `scipy.stats.permutation_test`.
+    """
+    if len(differences.sums) < 2:
+        return None
+    found = scipy.stats.permutation_test(
+        (differences.sums,),
+        lambda sums, axis: sums.sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=_batch(differences),
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Adjusted p-values: all below a level are true with that family-wise error (Holm, 1979).
+
+    None, where nothing was tested, stays and is not counted.
+    """
+    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(tested):
+        largest = max(largest, min((len(tested) - rank) * p, 1.0))
+        adjusted[place] = largest
+    return adjusted
+
+
+def compare(
+    scores: Mapping[str, Mapping[str, float]],
+    reference: str,
+    units: Mapping[str, str],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> dict[str, Comparison]:
+    """Every other setting less the reference, image by image; settings without a common image
+    are left out.
+
+    Args:
+        scores: by setting and image.
+        reference: one of the settings.
+        units: which unit an image belongs to.
+        seed: of resampling.
+        resamples: how many.
+    """
+    base, samples = scores[reference], {}
+    for setting, own in scores.items():
+        differences = {image: own[image] - base[image] for image in own if image in base}
+        if setting != reference and differences:
+            samples[setting] = sample(differences, units)
+    found = [sign_flip(each, seed=seed, resamples=resamples) for each in samples.values()]
+    return {
+        setting: Comparison(
+            interval(each, seed=seed, resamples=resamples),
+            p,
+            p_adjusted,
+            images=int(each.counts.sum()),
+            units=len(each.sums),
+        )
+        for (setting, each), p, p_adjusted in zip(samples.items(), found, holm(found), strict=True)
+    }
+
+
+def _batch(of: Sample) -> int:
+    return max(1, _AT_ONCE // len(of.sums))
