@@ -217,15 +217,49 @@ def segment_instances_by_metric(
 ) -> InstanceResult:
     """`segment_instances` under several metrics, stacked, at less than the price of one each.
 
-    `config.metric` means nothing here. Metrics share passes over the features, and code. All
-    their graphs are in memory at once.
+    `config.metric` means nothing here: see `instance_eigenpairs`.
+    """
+    pairs = instance_eigenpairs(reduced, foreground, grid, config=config, metrics=metrics)
+    return label_instances_by_metric(
+        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "metrics"))
+def instance_eigenpairs(
+    reduced: Float[Array, "tokens channels"],
+    foreground: Bool[Array, " tokens"],
+    grid: Grid,
+    *,
+    config: Config,
+    metrics: tuple[str, ...],
+) -> Eigenpairs:
+    """The five smallest pairs of an image's instance graph under each metric, stacked.
+
+    Vectors have one entry per token and, the last, one for the background, as if the graph had
+    all tokens' size. `config.metric` means nothing here. Metrics share passes over the features,
+    and code; all their graphs are in memory at once.
     """
     members, present, background = {}, None, None
     for metric in metrics:
         members[metric], present, background = foreground_members(
             reduced, foreground, grid, metric=metric
         )
-    pairs = _pairs_by_metric(config, metrics, reduced.shape[0])(members, present, background)
+    return _pairs_by_metric(config, metrics, reduced.shape[0])(members, present, background)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
+def label_instances_by_metric(
+    pairs: Eigenpairs,
+    foreground: Bool[Array, " tokens"],
+    grid: Grid,
+    num_instances: int | Int[Array, ""],
+    key: Key[Array, ""],
+    *,
+    config: Config,
+    max_instances: int,
+) -> InstanceResult:
+    """`label_instances` of the stacked pairs of `instance_eigenpairs`."""
 
     def label(pairs):
         return label_instances(
@@ -371,8 +405,10 @@ def padded_tokens(tokens: int) -> int:
 def instance_capacities(tokens: int) -> tuple[int, ...]:
     """Sizes that an instance graph may have, ascending, for an image padded to so many tokens.
 
-    A quarter, three eighths, a half and all of it, from 256 on. Each is compiled, and the sign
-    rule makes more than half rare: only post-processing can.
+    Three eighths, a half and all of it; small images, whose graphs cost little to solve and as
+    much as others to compile, go without the first. The sign rule makes more than half rare: only
+    post-processing can.
     """
-    sizes = {-(-tokens * eighths // 8) for eighths in (2, 3, 4)}
+    parts = (4,) if tokens <= 1024 else (3, 4)
+    sizes = {-(-tokens * eighths // 8) for eighths in parts}
     return (*sorted(size for size in sizes if size >= 256), tokens)

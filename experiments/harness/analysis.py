@@ -15,11 +15,12 @@ from experiments.harness.tables import mean
 from specjax.pipeline import (
     Config,
     ForegroundResult,
+    instance_eigenpairs,
+    label_instances_by_metric,
     reduce_for_instances,
     score_foreground,
     score_instances,
     segment_foreground,
-    segment_instances_by_metric,
 )
 
 
@@ -75,11 +76,14 @@ def instance_analysis(
                     foregrounds[plan.foreground] = result, scoring.of_foreground(result)
             mask = foregrounds[plan.foreground][0].mask
             with watch("instances"):
-                result = batch.run(
-                    _segment_instances, group.features, mask, group.grids, *per_image,
-                    shared=(seed,), config=plan.instances,
+                # Two programs: how many clusters there may be concerns the second alone.
+                pairs = batch.run(
+                    _eigenpairs, group.features, mask, group.grids, config=plan.instances,
                     metrics=tuple(plans[setting].instances.metric for setting in alike),
-                    max_instances=_bucket(max(clusters)),
+                )  # fmt: skip
+                result = batch.run(
+                    _labels, pairs, mask, group.grids, *per_image, shared=(seed,),
+                    config=plan.instances, max_instances=_bucket(max(clusters)),
                 )  # fmt: skip
                 jax.block_until_ready(result)
             with watch("score"):
@@ -108,15 +112,16 @@ def _alike(plans: Mapping[str, Plan], settings: Sequence[str]) -> dict[Plan, lis
     return alike
 
 
-def _segment_instances(
-    seed, features, mask, grid, clusters, name, *, config, metrics, max_instances
-):
-    """The instance stage of one image, from features on; a leading axis of metrics."""
+def _eigenpairs(features, mask, grid, *, config, metrics):
+    """From one image's features to the eigenpairs of its instance graphs."""
     reduced = reduce_for_instances(features, mask, grid, config=config)
-    return segment_instances_by_metric(
-        reduced, mask, grid, clusters, _key(seed, name),
-        config=config, metrics=metrics, max_instances=max_instances,
-    )  # fmt: skip
+    return instance_eigenpairs(reduced, mask, grid, config=config, metrics=metrics)
+
+
+def _labels(seed, pairs, mask, grid, clusters, name, *, config, max_instances):
+    return label_instances_by_metric(
+        pairs, mask, grid, clusters, _key(seed, name), config=config, max_instances=max_instances
+    )
 
 
 def _outcomes(group, settings, plans, foregrounds, found, label) -> Outcomes:
