@@ -29,6 +29,7 @@ from experiments import instance, segment
 from experiments.harness import options as shared
 from experiments.harness import runner
 from experiments.harness.backbone import open_backbone
+from experiments.harness.batches import open_lanes
 from experiments.harness.files import write_atomically
 from experiments.harness.store import RUN, Store
 from experiments.harness.stream import Progress, Stopwatch, process
@@ -99,6 +100,7 @@ class Segmenter:
             self._job.analyse,
             image_size=self._options.image_size,
             watch=self._watch,
+            lanes=open_lanes(self._options.batch_size),
             first=first,
         )
 

@@ -58,14 +58,18 @@ def bipartition(
     """Split the tokens by the sign of the Fiedler vector of their graph.
 
     `features` are the reduced, normalised ones (F'). See `specjax.spectral.orient` for
-    `break_ties`. A graph of one token has no foreground.
+    `break_ties`. A graph of one token has no foreground; nor has a token of zero features, which
+    is like no other, so that any sign of it would be arbitrary.
     """
     valid = valid_tokens(features.shape[0], grid)
     pairs = smallest_eigenpairs(
         foreground_graph(features, valid=valid), count=2, solver=solver, valid=valid
     )
     fiedler = orient(pairs.vectors[1:], break_ties=break_ties, valid=valid)[0]
-    return Bipartition(mask=fiedler > 0, fiedler=fiedler, eigenvalues=pairs.values)
+    joined = jnp.any(features != 0, axis=1) & valid
+    return Bipartition(
+        mask=(fiedler > 0) & joined, fiedler=fiedler, eigenvalues=pairs.values
+    )
 
 
 def invert_if_background(

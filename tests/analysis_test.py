@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from experiments import ablation, sweep
-from experiments.harness.analysis import _key, aggregate, instance_analysis
+from experiments.harness.analysis import _key, _number_of, aggregate, instance_analysis
 from experiments.harness.backbone import Features
-from experiments.harness.stream import Example, Stopwatch
+from experiments.harness.batches import Batch, open_lanes
+from experiments.harness.stream import Example, Group, Stopwatch
 from experiments.harness.truth import on_grid
 from specjax.errors import UserError
 from specjax.pipeline import Config, segment_foreground
@@ -45,7 +46,10 @@ def test_nothing_to_score():
 
 def test_every_image_has_a_key_of_its_own():
     names = [(seed, name) for seed in (0, 1, 2**32 - 1) for name in ("a", "b", "video/00001")]
-    keys = {name: jax.random.key_data(_key(*name)).tolist() for name in names}
+    keys = {
+        (seed, name): jax.random.key_data(_key(np.uint32(seed), _number_of(name))).tolist()
+        for seed, name in names
+    }
     assert all(a != b for a, b in itertools.combinations(keys.values(), 2))
 
 
@@ -62,16 +66,19 @@ class CountingWatch(Stopwatch):
 
 
 def scene():
-    """Two instances of noisy features on a 6 x 8 grid, of 24 x 32 pixels."""
+    """An image alone: two instances of noisy features on a 6 x 8 grid, of 24 x 32 pixels."""
     rng = np.random.default_rng(0)
     instances = np.zeros((24, 32), np.int32)
     instances[4:20, 4:16] = 1
     instances[8:20, 12:28] = 2
     numbers = instances[::4, ::4].ravel()
     array = rng.normal(size=(3, 12))[numbers] + 0.3 * rng.normal(size=(48, 12))
-    features = Features(jnp.asarray(array, jnp.float32), (6, 8), 4, (24, 32))
+    features = Features(array.astype(np.float32)[None], (6, 8), 4, (24, 32), row=0)
     image = np.zeros((24, 32, 3), np.uint8)
-    return Example("a", 0, "a.png", image, features, on_grid(instances, (6, 8), 48), instances)
+    example = Example("a", 0, "a.png", image, features, on_grid(instances, (6, 8), 48), instances)
+    batch = Batch(open_lanes(1), 1, 48)
+    grids = batch.stack([np.array([6, 8], np.int32)])
+    return Group([example], batch, batch.stack([features.array]), grids)
 
 
 ABLATION = ablation.make_plans(Config(M=6, N=3), 12)
@@ -83,7 +90,7 @@ def test_each_foreground_is_found_once(plans, foregrounds):
     watch = CountingWatch()
     options = types.SimpleNamespace(num_instances=None, seed=0)
     analyse = instance_analysis(options, plans, watch, label=lambda setting: {})
-    outcomes = analyse(scene(), list(plans))
+    (outcomes,) = analyse(scene(), list(plans))()
     assert list(outcomes) == list(plans) and len(plans) == 8
     assert watch.entered["foreground"] == foregrounds
     lines = [outcome.line for outcome in outcomes.values()]
@@ -93,7 +100,7 @@ def test_each_foreground_is_found_once(plans, foregrounds):
     masks = {setting: outcome.foreground.tolist() for setting, outcome in outcomes.items()}
     for setting, plan in plans.items():
         alone = segment_foreground(
-            scene().features.array, jnp.array([6, 8]), config=plan.foreground
+            scene().features[0], jnp.array([6, 8]), config=plan.foreground
         )
         assert masks[setting] == alone.mask.tolist()
 

@@ -190,3 +190,13 @@ def test_as_grid():
     np.testing.assert_array_equal(
         foreground.as_grid(maps, (2, 5)), np.arange(24).reshape(2, 12)[:, :10].reshape(2, 2, 5)
     )
+
+
+def test_tokens_without_features_are_no_foreground():
+    grid = jnp.array([4, 6])
+    for solver in ("eigh", "krylov", "auto"):
+        nothing = foreground.bipartition(jnp.zeros((200, 5)), grid, solver=solver)
+        assert not np.asarray(nothing.mask).any()
+        assert np.isfinite(nothing.eigenvalues).all()
+        half = jnp.zeros((200, 5)).at[:12].set(jax.random.normal(jax.random.key(0), (12, 5)))
+        assert not np.asarray(foreground.bipartition(half, grid, solver=solver).mask)[12:].any()

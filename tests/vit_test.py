@@ -265,12 +265,24 @@ def test_agrees_with_the_reference_features(shared_oracle):
         ({"layer": -3}, ["layer -3"]),
         ({"interpolation": "linear"}, ["linear", "dino", "hf"]),
         ({"attention_chunk": 0}, ["attention_chunk"]),
+        ({"dtype": "float16"}, ["float16", "float32", "bfloat16"]),
     ],
 )
 def test_options_out_of_range(model, options, words):
     with pytest.raises(UserError) as caught:
         model(some_patches(6), (2, 3), **options)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_bfloat16_rounds_what_is_multiplied_alone(model):
+    patches = some_patches(15)
+    exact = naive_vit(model, patches, (3, 5))[-1][0]
+    rounded = model(patches, (3, 5), dtype="bfloat16").keys
+    assert rounded.dtype == jnp.float32
+    error = np.abs(rounded - exact).max() / exact.std()
+    assert 1e-4 < error < 0.05
+    # Outputs are sums in float32, not rounded themselves.
+    assert not np.array_equal(rounded, rounded.astype(jnp.bfloat16).astype(jnp.float32))
 
 
 def test_patches_that_do_not_fit(model):
