@@ -4,29 +4,39 @@ r"""How fast each stage is here, how fast it could be, and how fast the publishe
 
 times, warm and on one image at a time, every stage at four image sizes, beside the same stages as
 the published code computes them (numpy, scipy, scikit-learn) and beside a floor: what the machine's
-measured matrix product and copy allow. Writes `benchmark.json` and `benchmark.md`.
+measured matrix product and copy allow. Then images per second by batch size, nine metrics beside
+one and, with
+
+    python -m experiments.benchmark --photographs=photos/
+
+a whole run beside a loop that compiles for each size. Writes `benchmark.json` and `benchmark.md`.
 """
 
+import dataclasses
+import functools
 import pathlib
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import tqdm
 from absl import flags
 
-from experiments.benchmarking import clock, machine
-from experiments.benchmarking.stages import stages_of
+from experiments.benchmarking import batches, clock, machine, markdown, whole_runs
+from experiments.benchmarking.machine import Machine
+from experiments.benchmarking.markdown import AFTER
+from experiments.benchmarking.stages import Stage, stages_of
 from experiments.harness import runner
 from experiments.harness.files import write_atomically, write_json
 from specjax.errors import UserError
 from specjax.models.config import VIT_S16
 from specjax.models.weights import load_checkpoint, random_checkpoint
-from specjax.pipeline import Config
+from specjax.pipeline import Config, solve_instance_graph
 
-_AFTER = ("channels", "foreground", "affinity", "eigen", "clustering")
+# The dense solver takes minutes beyond.
+_EIGH_NODES = 2000
 
 
 def define() -> None:
@@ -37,6 +47,14 @@ def define() -> None:
                          lower_bound=1)
     flags.DEFINE_integer("baseline_tokens", 4000, "Largest image, in tokens, to run the published"
                          " way on: it takes minutes, and memory, beyond.", lower_bound=0)
+    flags.DEFINE_string("batches_of", "854x480", "Size of the images whose number per second is"
+                        " measured by batch size, and of the one that nine metrics are computed"
+                        " of; empty for neither.")
+    flags.DEFINE_list("batch_sizes", ["1", "4", "16"], "Images on each device at a time.")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Precision of the backbone's"
+                      " matrix products.")
+    flags.DEFINE_string("photographs", None, "Folder of photographs of many sizes, to time a whole"
+                        " run of experiments.instance over. Default: no such run.")
     flags.DEFINE_string("output_dir", "outputs/benchmark", "Where benchmark.json and benchmark.md"
                         " go.")
 
@@ -47,102 +65,114 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) > 1:
         raise UserError(f"unexpected argument {arguments[1]!r}")
     sizes = [_size(text) for text in values.sizes]
+    batches_of = _size(values.batches_of) if values.batches_of else None
+    batch_sizes = [_number(text) for text in values.batch_sizes]
     compilations = clock.Compilations()
     rates = machine.measure(repeats=values.repeats)
-    features_from = load_checkpoint("specjax-mini")
-    backbone = random_checkpoint(VIT_S16, seed=0)
+    trained, backbone = load_checkpoint("specjax-mini"), random_checkpoint(VIT_S16, seed=0)
     rows = []
     for width, height in tqdm.tqdm(sizes, unit=" sizes", disable=None):
         before = compilations.count
         stages, tokens = stages_of(
-            width, height, rates, features_from=features_from, backbone=backbone, config=Config()
-        )
-        theirs = {
-            f"baseline {name}": stage.theirs
-            for name, stage in stages.items()
-            if stage.theirs is not None and tokens.tokens <= values.baseline_tokens
-        }
-        ours = {name: stage.ours for name, stage in stages.items()}
-        seconds = clock.medians({**ours, **theirs}, repeats=values.repeats)
+            width, height, rates, features_from=trained, backbone=backbone, config=Config(),
+            dtype=values.dtype,
+        )  # fmt: skip
         row = {
             "size": f"{width}x{height}",
             "tokens": tokens.tokens,
             "foreground_tokens": tokens.foreground,
-            "seconds": {name: seconds[name] for name in ours},
-            "baseline_seconds": {
-                name: seconds[f"baseline {name}"] for name in ours if f"baseline {name}" in theirs
-            },
-            "floor_seconds": {name: stage.floor for name, stage in stages.items()},
+            **_time(stages, values.repeats, baseline=tokens.tokens <= values.baseline_tokens),
+            "solver_seconds": _time_solvers(stages, values.repeats),
             "programs_compiled": compilations.count - before,
             "peak_memory_bytes": clock.peak_memory(),
         }
-        row["after_backbone"] = sum(row["seconds"][name] for name in _AFTER)
-        if row["baseline_seconds"]:
-            total = sum(row["baseline_seconds"][name] for name in _AFTER)
-            row["baseline_after_backbone"] = total
-            row["speedup_after_backbone"] = total / row["after_backbone"]
         rows.append(row)
-    device = jax.devices()[0]
+    metrics, throughput = None, None
+    if batches_of is not None:
+        common = {"config": Config(), "repeats": values.repeats}
+        metrics = {
+            "size": values.batches_of,
+            **batches.metrics_beside_one(*batches_of, features_from=trained, **common),
+        }
+        speeds = batches.images_per_second(
+            *batches_of, batch_sizes, backbone=backbone, dtype=values.dtype, **common
+        )
+        throughput = {"size": values.batches_of, "dtype": values.dtype, "rows": speeds}
+    whole_run = whole_runs.compare(values.photographs) if values.photographs else None
     result = {
-        "machine": {
-            "device": f"{device.platform}: {device.device_kind}",
-            "processor": platform.processor() or platform.machine(),
-            "matrix_product_flops": rates.flops,
-            "copy_bytes_per_second": rates.bytes,
-        },
+        "machine": _description(rates),
         "versions": runner.versions(),
         "repeats": values.repeats,
+        "dtype": values.dtype,
         "sizes": rows,
+        "metrics": metrics,
+        "throughput": throughput,
+        "whole_run": whole_run,
     }
     folder = pathlib.Path(values.output_dir)
     write_json(folder / "benchmark.json", result)
-    table = _markdown(result)
+    table = markdown.render(result)
     write_atomically(folder / "benchmark.md", lambda stream: stream.write(table.encode()))
     print(table)
     print(folder / "benchmark.json", folder / "benchmark.md", sep="\n")
     return 0
 
 
+def _time(stages: Mapping[str, Stage], repeats: int, *, baseline: bool) -> dict[str, Any]:
+    """Seconds of each stage, ours and, where wanted, the published way's, in turn."""
+    ours = {name: stage.ours for name, stage in stages.items()}
+    compared = [name for name, stage in stages.items() if baseline and stage.theirs is not None]
+    theirs = {f"baseline {name}": stages[name].theirs for name in compared}
+    seconds = clock.medians({**ours, **theirs}, repeats=repeats)
+    found = {
+        "seconds": {name: seconds[name] for name in ours},
+        "baseline_seconds": {name: seconds[f"baseline {name}"] for name in compared},
+        "floor_seconds": {name: stage.floor for name, stage in stages.items()},
+        "after_backbone": sum(seconds[name] for name in AFTER),
+    }
+    if compared:
+        total = sum(found["baseline_seconds"][name] for name in AFTER)
+        found["baseline_after_backbone"] = total
+        found["speedup_after_backbone"] = total / found["after_backbone"]
+    return found
+
+
+def _time_solvers(stages: Mapping[str, Stage], repeats: int) -> dict[str, float]:
+    """Seconds of the instance graph's eigenpairs by each solver."""
+    graph, nodes = stages["affinity"].ours()
+    names = ["lobpcg", "krylov"]
+    if nodes.shape[0] <= _EIGH_NODES:
+        names.insert(0, "eigh")
+    calls = {
+        name: functools.partial(
+            solve_instance_graph, graph, nodes, config=dataclasses.replace(Config(), solver=name)
+        )
+        for name in names
+    }
+    return clock.medians(calls, repeats=repeats)
+
+
+def _description(rates: Machine) -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "device": f"{device.platform}: {device.device_kind}",
+        "processor": platform.processor() or platform.machine(),
+        "matrix_product_flops": rates.flops,
+        "copy_bytes_per_second": rates.bytes,
+    }
+
+
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d{2,5})x(\d{2,5})\s*", text)
     if not match:
-        raise UserError(f"--sizes={text}: give width x height, such as 1280x720")
+        raise UserError(f"{text!r} is no size: give width x height, such as 1280x720")
     return int(match[1]), int(match[2])
 
 
-def _markdown(result: dict[str, Any]) -> str:
-    """A table per size: ours, its floor, and the published way."""
-    rates = result["machine"]
-    lines = [
-        f"Float32 matrix product {rates['matrix_product_flops'] / 1e9:.0f} GFLOP/s, copy"
-        f" {rates['copy_bytes_per_second'] / 1e9:.1f} GB/s, {rates['device']}, median of"
-        f" {result['repeats']}.",
-    ]
-    for row in result["sizes"]:
-        lines += [
-            "",
-            f"{row['size']}: {row['tokens']} tokens, {row['foreground_tokens']} of them foreground;"
-            f" {row['programs_compiled']} programs compiled; peak memory so far"
-            f" {row['peak_memory_bytes'] / 2**30:.2f} GiB.",
-            "",
-            "| stage | s | floor, s | times floor | published way, s | times faster |",
-            "|---|---|---|---|---|---|",
-        ]
-        for name, seconds in row["seconds"].items():
-            floor, theirs = row["floor_seconds"][name], row["baseline_seconds"].get(name)
-            lines.append(_line(name, seconds, floor, theirs))
-        floor = sum(row["floor_seconds"][name] for name in _AFTER)
-        lines.append(
-            _line("after the backbone", row["after_backbone"], floor,
-                  row.get("baseline_after_backbone"))
-        )  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def _line(name: str, seconds: float, floor: float, theirs: float | None) -> str:
-    compared = ("", "") if theirs is None else (f"{theirs:.4f}", f"{theirs / seconds:.1f}")
-    cells = (name, f"{seconds:.4f}", f"{floor:.5f}", f"{seconds / floor:.1f}", *compared)
-    return "| " + " | ".join(cells) + " |"
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\s*[1-9]\d{0,3}\s*", text):
+        raise UserError(f"--batch_sizes: {text!r} is no number from 1 to 9999")
+    return int(text)
 
 
 if __name__ == "__main__":

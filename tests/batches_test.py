@@ -1,5 +1,6 @@
 """Runs in batches: the images that meet, and what does not depend on it."""
 
+import itertools
 import pathlib
 import types
 
@@ -125,7 +126,7 @@ def test_few_images_wait():
     """The fullest group goes before it is full, where too many wait."""
     tokens = [256 * (1 + n) for n in range(9)] + [256]
     groups, _ = gathered(tokens, 2)
-    assert groups[0] == [0] and sorted(sum(groups, [])) == list(range(10))
+    assert groups[0] == [0] and sorted(itertools.chain(*groups)) == list(range(10))
     assert max(np.diff([0, *[max(group) for group in groups]])) <= 9
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.benchmarking import baseline, clock
 from experiments.benchmarking.machine import Machine
@@ -92,8 +93,13 @@ def test_compilations_are_counted():
 
 def test_the_binary(tmp_path):
     command = [sys.executable, "-m", "experiments.benchmark", f"--output_dir={tmp_path}"]
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for number, size in enumerate([(64, 48), (48, 64), (65, 48)]):
+        Image.effect_noise(size, 60).convert("RGB").save(photographs / f"{number}.png")
+    small = ["--batches_of=96x80", "--batch_sizes=1,3", f"--photographs={photographs}"]
     finished = subprocess.run(
-        [*command, "--sizes=192x160, 100x120", "--repeats=1", "--baseline_tokens=100"],
+        [*command, "--sizes=192x160, 100x120", "--repeats=1", "--baseline_tokens=100", *small],
         cwd=ROOT, env=os.environ, capture_output=True, text=True,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
@@ -106,7 +112,15 @@ def test_the_binary(tmp_path):
     assert min([*large["seconds"].values(), *large["floor_seconds"].values()]) > 0
     table = (tmp_path / "benchmark.md").read_text()
     assert "192x160: 120 tokens" in table and table in finished.stdout
-    refused = subprocess.run(
-        [*command, "--sizes=large"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert refused.returncode == 2 and "1280x720" in refused.stderr
+    assert set(small["solver_seconds"]) == {"eigh", "lobpcg", "krylov"}
+    found = result["metrics"]
+    assert found["ratio"] == pytest.approx(found["nine"] / found["one"]) and found["one"] > 0
+    speeds = {row["batch_size"]: row["images_per_second"] for row in result["throughput"]["rows"]}
+    assert set(speeds) == {1, 3} and min(speeds.values()) > 0
+    whole = result["whole_run"]
+    assert (whole["images"], whole["sizes"]) == (3, 2) and 0 < whole["host_share"] < 1
+    assert whole["speedup"] == pytest.approx(whole["loop_seconds"] / whole["seconds"])
+    assert "3 photographs of 2 sizes" in table and "| 3 | " in table
+    for wrong, words in (("--sizes=large", "1280x720"), ("--batch_sizes=0", "1 to 9999")):
+        refused = subprocess.run([*command, wrong], cwd=ROOT, capture_output=True, text=True)
+        assert refused.returncode == 2 and words in refused.stderr

@@ -56,6 +56,7 @@ def stages_of(
     features_from: Checkpoint,
     backbone: Checkpoint,
     config: Config,
+    dtype: str = "float32",
 ) -> tuple[dict[str, Stage], Sizes]:
     """The stages of a drawn scene of this size.
 
@@ -119,7 +120,7 @@ def stages_of(
     }
     calls = {
         "decode": (lambda: images.decode(file.getvalue()), None),
-        "backbone": (_backbone(backbone.model, patches, grid), None),
+        "backbone": (_backbone(backbone.model, patches, grid, dtype), None),
         "channels": (
             reduce_both,
             lambda: baseline.channels(plain, plain_mask, config.M, config.N),
@@ -155,5 +156,7 @@ def backbone_flops(config: ViTConfig, tokens: int) -> float:
     return embedding + (config.num_layers - 1) * block + 2 * length * channels**2
 
 
-def _backbone(model: ViT, patches: jax.Array, grid: jax.Array) -> Callable[[], jax.Array]:
-    return lambda: pipeline.extract_features(model, patches, grid)
+def _backbone(
+    model: ViT, patches: jax.Array, grid: jax.Array, dtype: str
+) -> Callable[[], jax.Array]:
+    return lambda: pipeline.extract_features(model, patches, grid, dtype=dtype)

@@ -1,0 +1,63 @@
+"""Whole commands over a folder of photographs: ours with warm caches, and a plain loop."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from specjax.errors import UserError
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Work on a device, or waiting for it; what is left of a run is the host's alone.
+_DEVICE_STAGES = ("backbone", "foreground", "instances")
+
+
+def compare(photographs: str) -> dict[str, Any]:
+    """`experiments.instance` the second time, and `per_size`: seconds of the commands.
+
+    Both use a ViT-S/16 of random weights and three instances an image; ours writes label maps.
+    `host_share` is the part of our run that is not work on the device.
+
+    Raises:
+        UserError: a command failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="specjax-benchmark-") as name:
+        ours = [
+            "experiments.instance", "--dataset=folder", f"--data_dir={photographs}",
+            "--checkpoint=random", "--num_instances=3", "--save=labels", "--overwrite",
+            f"--output_dir={name}",
+        ]  # fmt: skip
+        first, _ = _timed(ours)
+        second, _ = _timed(ours)
+        summary = json.loads((pathlib.Path(name) / "summary.json").read_text())
+    images = summary["results"][0]["images_without_instances"]
+    total, stages = summary["seconds"]["total"], summary["seconds"]
+    loop, told = _timed(["experiments.benchmarking.per_size", photographs, "3"])
+    sizes = int(told.split(" images, ")[1].split(" sizes")[0])
+    return {
+        "images": images,
+        "sizes": sizes,
+        "first_seconds": first,
+        "seconds": second,
+        "seconds_per_stage": stages,
+        "host_share": 1 - sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES) / total,
+        "loop_seconds": loop,
+        "speedup": loop / second,
+    }
+
+
+def _timed(module_and_flags: list[str]) -> tuple[float, str]:
+    start = time.perf_counter()
+    finished = subprocess.run(
+        [sys.executable, "-m", *module_and_flags],
+        cwd=_ROOT, env=os.environ, capture_output=True, text=True,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    if finished.returncode:
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{module_and_flags[0]} failed: {last}")
+    return seconds, finished.stdout.strip().splitlines()[-1]
