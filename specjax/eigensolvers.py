@@ -185,25 +185,21 @@ def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> 
     the basis then grow when it is normalised. A column that the second round shortens was nothing
     but such errors: the space is exhausted.
     """
-    columns = jnp.arange(block.shape[1])
-
-    def clear(place, block, least):
-        """One column made of unit length, and its share taken out of the later ones."""
-        column = jax.lax.dynamic_slice_in_dim(block, place, 1, axis=1)
-        norm = jnp.broadcast_to(safe_norm(column.T), column.shape)
-        unit = jnp.where(norm > least, safe_divide(column, norm), 0.0)
-        share = jnp.where(columns > place, _times(unit.T, block)[0], 0.0)
-        block = block - unit * share[None, :]
-        return jax.lax.dynamic_update_slice_in_dim(block, unit, place, axis=1)
 
     def sweep(number, block):
         block = block - _times(basis, _times(basis.T, block))
         block = block - excluded[:, None] * _times(excluded[None, :], block)
         least = jnp.where(number == 0, 0.0, 0.5).astype(block.dtype)
-        return jax.lax.fori_loop(
-            0, block.shape[1], lambda place, block: clear(place, block, least), block
-        )
+        columns = []
+        for index in range(block.shape[1]):
+            column = block[:, index : index + 1]
+            for earlier in columns:
+                column = column - earlier * jnp.sum(earlier * column)
+            norm = jnp.broadcast_to(safe_norm(column.T), column.shape)
+            columns.append(jnp.where(norm > least, safe_divide(column, norm), 0.0))
+        return jnp.concatenate(columns, axis=1)
 
+    # One program for both rounds.
     return jax.lax.fori_loop(0, 2, sweep, block)
 
 

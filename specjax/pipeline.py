@@ -393,12 +393,13 @@ def score_foreground(
 
 
 def padded_tokens(tokens: int) -> int:
-    """Length to pad an image's tokens to: a multiple of 256, of 512 from 4,096 on, and so on.
+    """Length to pad an image's tokens to: a multiple of 256 up to 2,048.
 
-    Beyond 2,048 tokens that is less than an eighth more than asked for.
+    Beyond, a multiple of a sixteenth of the largest power of two below `tokens`, which is less
+    than a sixteenth more than asked for.
     """
     # Small sizes cost little to compute and much to compile, so they share few programs.
-    step = max(256, (1 << max(tokens - 1, 1).bit_length() - 1) // 8)
+    step = 256 if tokens <= 2048 else (1 << (tokens - 1).bit_length() - 1) // 16
     return max(-(-tokens // step), 1) * step
 
 

@@ -2,9 +2,9 @@ r"""A plain loop to compare with: one image at a time, compiled anew for each si
 
     python -m experiments.benchmarking.per_size photos/ 3
 
-reads a folder and labels three instances an image as `experiments.instance` does, with a ViT-S/16 of random
-weights and nothing saved. Every step is the same but that nothing is padded: what a short script
-over the library's functions would be.
+reads a folder and labels three instances an image as `experiments.instance` does, with a ViT-S/16
+of random weights and nothing saved. Every step is the same but that nothing is padded: what a short
+script over the library's functions would be.
 """
 
 import functools
