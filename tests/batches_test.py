@@ -4,13 +4,14 @@ import itertools
 import pathlib
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments.benchmarking.clock import Compilations
 from experiments.datasets.records import Record
-from experiments.harness import reading
+from experiments.harness import batches, reading
 from experiments.harness.batches import open_lanes
 from experiments.harness.reading import Work
 from specjax.errors import UserError
@@ -128,6 +129,33 @@ def test_few_images_wait():
     groups, _ = gathered(tokens, 2)
     assert groups[0] == [0] and sorted(itertools.chain(*groups)) == list(range(10))
     assert max(np.diff([0, *[max(group) for group in groups]])) <= 9
+
+
+def test_few_large_images_wait():
+    tokens = [4096 * (1 + n % 5) for n in range(60)]
+    groups, _ = gathered(tokens, 16)
+    read = [max(group) for group in groups]
+    waiting = [
+        sum(tokens[: read[i] + 1]) - sum(tokens[n] for group in groups[:i] for n in group)
+        for i in range(len(groups))
+    ]
+    assert max(waiting) <= 4 * 2**16 + max(tokens)
+    # All of them: no image is left behind.
+    assert sorted(itertools.chain(*groups)) == list(range(60))
+
+
+def test_programs_are_forgotten_where_they_are_many(monkeypatch):
+    function = jax.jit(lambda x: x + 1)
+    function(1.0)
+    programs = batches.Programs()
+    monkeypatch.setattr(batches, "_MANY_MAPS", 10**6)
+    programs.make_room_for("a")
+    assert function._cache_size() == 1
+    monkeypatch.setattr(batches, "_MANY_MAPS", 1)
+    programs.make_room_for("a")  # known: nothing new is compiled
+    assert function._cache_size() == 1
+    programs.make_room_for("b")
+    assert function._cache_size() == 0
 
 
 def test_large_images_are_fewer():

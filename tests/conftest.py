@@ -21,6 +21,23 @@ SHARED = pathlib.Path(
 )
 
 
+# Memory maps of a process (the system allows some 65,000): compiled programs hold several each.
+_MANY_MAPS = 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Forget compiled programs where they are many: a process that runs out of maps crashes."""
+    yield
+    try:
+        with open("/proc/self/maps") as maps:
+            many = sum(1 for _ in maps) > _MANY_MAPS
+    except OSError:  # only Linux tells
+        many = False
+    if many:
+        jax.clear_caches()
+
+
 def _shared(name: str) -> pathlib.Path:
     """A folder beside the checkout; a test that needs it is skipped where it is missing."""
     folder = SHARED / name

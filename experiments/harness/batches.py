@@ -15,6 +15,8 @@ from specjax.batching import image_mesh, over_images, shared_out, slots_of
 _SLOTS_ON_CPU, _SLOTS_ON_ACCELERATORS = 4, 16
 # Fewer of large images: this many tokens in all on a device.
 _TOKENS = 2**16
+# Memory maps from which on compiled programs are forgotten.
+_MANY_MAPS = 30_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,20 +27,22 @@ class Lanes:
         mesh: this process's devices.
         slots: images on each device at a time.
         vectorize: whether a device works on its images at once or one after the other.
+        programs: what was run, so that programs do not become too many.
     """
 
     mesh: Mesh
     slots: int
     vectorize: bool
+    programs: "Programs" = dataclasses.field(default_factory=lambda: Programs())
 
     def slots_for(self, tokens: int) -> int:
         """Slots per device for images of so many tokens."""
         return max(1, min(self.slots, _TOKENS // tokens))
 
     @property
-    def most(self) -> int:
-        """Images that the largest batch takes."""
-        return self.mesh.size * self.slots
+    def largest(self) -> tuple[int, int]:
+        """Images, and tokens in all of them, that the largest batch takes."""
+        return self.mesh.size * self.slots, self.mesh.size * _TOKENS
 
     def room_for(self, tokens: int) -> int:
         """Images of so many tokens that a batch takes."""
@@ -93,16 +97,47 @@ class Batch:
         self, function: Callable[..., Any], *batched: Any, shared: tuple = (), **static: Any
     ) -> Any:
         """`function(*shared, *one image's arrays, **static)` of every image, compiled once."""
+        options = tuple(sorted(static.items()))
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(batched))
+        self._lanes.programs.make_room_for((function, options, shapes))
         lifted = _lifted(
-            function, self._lanes.mesh, self._lanes.vectorize, len(shared),
-            tuple(sorted(static.items())),
-        )  # fmt: skip
+            function, self._lanes.mesh, self._lanes.vectorize, len(shared), options
+        )
         return lifted(self._counts, *shared, *batched)
 
     def fetch(self, batched: Any) -> list[Any]:
         """A batched result on the host, image by image."""
         on_host = jax.device_get(batched)
         return [jax.tree.map(lambda leaf, row=row: leaf[row], on_host) for row in self.rows]
+
+
+class Programs:
+    """Forgets compiled programs where they become too many for a process.
+
+    On a CPU a program takes some two hundred memory maps, of which Linux gives a process 65,530: it
+    crashes beyond. What is forgotten comes back from the cache on disk.
+    """
+
+    def __init__(self):
+        self._known: set[Any] = set()
+
+    def make_room_for(self, program: Any) -> None:
+        """To be told of every program before it runs, by anything that names it."""
+        if program in self._known:
+            return
+        if _memory_maps() > _MANY_MAPS:
+            jax.clear_caches()
+            self._known.clear()
+        self._known.add(program)
+
+
+def _memory_maps() -> int:
+    """Of this process; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            return sum(1 for _ in maps)
+    except OSError:
+        return 0
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from specjax.errors import UserError
 
 # Images decoded ahead of those that a batch is made of.
 _AHEAD = 8
-# Images of all lengths that wait for a batch of theirs to fill, in batches' worth.
+# What waits for a batch of its length to fill: so many of the largest batches.
 _WAITING_BATCHES = 4
 
 
@@ -71,9 +71,16 @@ def groups(
         pending.setdefault(key, []).append((work, decoded))
         if len(pending[key]) == lanes.room_for(key[0]):
             yield pending.pop(key)
-        elif sum(map(len, pending.values())) >= _WAITING_BATCHES * lanes.most:
+        elif _too_many(pending, lanes):
             yield pending.pop(max(pending, key=lambda key: len(pending[key])))
     yield from pending.values()
+
+
+def _too_many(pending: dict[tuple, Pairs], lanes: Lanes) -> bool:
+    images = sum(len(pairs) for pairs in pending.values())
+    tokens = sum(len(pairs) * length for (length, _), pairs in pending.items())
+    most_images, most_tokens = lanes.largest
+    return images >= _WAITING_BATCHES * most_images or tokens >= _WAITING_BATCHES * most_tokens
 
 
 def _ahead(
