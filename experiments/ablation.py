@@ -18,8 +18,8 @@ from experiments.harness import options as shared
 from experiments.harness import published, runner
 from experiments.harness.analysis import Plan, aggregate, instance_analysis
 from experiments.harness.tables import render
+from specjax.config import Config
 from specjax.errors import UserError
-from specjax.pipeline import Config
 
 # (NCR, DCR, BoC), in the instance stage.
 _SETTINGS = {

@@ -30,10 +30,11 @@ from experiments.benchmarking.markdown import AFTER
 from experiments.benchmarking.stages import Stage, stages_of
 from experiments.harness import runner
 from experiments.harness.files import write_atomically, write_json
+from specjax.config import Config
 from specjax.errors import UserError
 from specjax.models.config import VIT_S16
 from specjax.models.weights import load_checkpoint, random_checkpoint
-from specjax.pipeline import Config, solve_instance_graph
+from specjax.pipeline import solve_instance_graph
 
 # The dense solver takes minutes beyond.
 _EIGH_NODES = 2000

@@ -22,8 +22,8 @@ from experiments.harness import options as shared
 from experiments.harness import published, runner, tables
 from experiments.harness.analysis import Plan, aggregate, instance_analysis
 from experiments.plotting import heat_map
+from specjax.config import Config
 from specjax.errors import UserError
-from specjax.pipeline import Config
 
 COLUMNS = {
     "M": "M",

@@ -22,6 +22,7 @@ from specjax.channels import (
     normalize_tokens,
 )
 from specjax.clustering import KMeans, kmeans
+from specjax.config import Config, check_config
 from specjax.errors import UserError
 from specjax.evaluation import (
     InstanceScores,
@@ -58,13 +59,9 @@ from specjax.morphology import (
     median_filter_mask,
 )
 from specjax.pipeline import (
-    Config,
     ForegroundResult,
     InstanceResult,
-    check_config,
     extract_features,
-    instance_capacities,
-    padded_tokens,
     reduce_for_foreground,
     reduce_for_instances,
     segment_foreground,
@@ -72,6 +69,7 @@ from specjax.pipeline import (
     segment_instances_by_metric,
 )
 from specjax.protocol import PAPER, PROTOCOLS, REFERENCE, Protocol
+from specjax.sizes import instance_capacities, padded_tokens
 from specjax.spectral import (
     Eigenpairs,
     collapsed_graph,

@@ -4,11 +4,9 @@ Arrays are flat over tokens, possibly padded; `grid` is `[height, width]` as an 
 compiled program serves every image of up to that many tokens. `Config` is static: a new value
 compiles a new program.
 
-The foreground mask decides how large the instance graph is: the program holds a few sizes of it
-and runs the smallest that fits, so that the graph costs what the foreground costs.
+The foreground mask decides how large the instance graph is, inside the program (`specjax.sizes`).
 """
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -17,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from specjax.channels import noise_channel_reduction, normalize_tokens
-from specjax.errors import UserError
+from specjax.config import Config, check_config
 from specjax.evaluation import InstanceScores, f_score, instance_scores
 from specjax.foreground import bipartition, postprocess
 from specjax.grid import Grid, valid_tokens
@@ -30,31 +28,8 @@ from specjax.instances import (
     spread_over_grid,
 )
 from specjax.models.vit import ViT
-from specjax.protocol import PAPER, Protocol
+from specjax.sizes import at_smallest_size, instance_capacities, one_by_one
 from specjax.spectral import Eigenpairs, collapsed_graphs, smallest_eigenpairs
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """What a run computes, apart from the backbone.
-
-    Attributes:
-        M: channels kept by noise reduction, in both stages.
-        N: channels kept by deviation reduction, at most M.
-        bins: histogram bins of the channel entropy.
-        metric: one of `specjax.affinity.METRICS`.
-        protocol: `PAPER` or `REFERENCE`, or choices of your own.
-        solver: "auto", "eigh", "lobpcg" or "krylov": see `specjax.spectral`.
-        restarts: k-means starts.
-    """
-
-    M: int = 128
-    N: int = 60
-    bins: int = 30
-    metric: str = "boc"
-    protocol: Protocol = PAPER
-    solver: str = "auto"
-    restarts: int = 10
 
 
 class ForegroundResult(NamedTuple):
@@ -83,22 +58,6 @@ class InstanceResult(NamedTuple):
     labels: Int[Array, " tokens"]
     maps: Float[Array, "segments tokens"]
     eigenvalues: Float[Array, " pairs"]
-
-
-def check_config(config: Config, channels: int) -> Config:
-    """The configuration for features of so many channels, N clamped to M.
-
-    Raises:
-        UserError: M is out of range.
-    """
-    if not 1 <= config.M <= channels:
-        raise UserError(
-            f"M={config.M} does not lie in 1..C, and these features have C={channels} channels;"
-            " use --M=C/3 for a third of them"
-        )
-    if config.N < 1:
-        raise UserError(f"N={config.N} must be at least 1")
-    return dataclasses.replace(config, N=min(config.N, config.M))
 
 
 @functools.partial(jax.jit, static_argnames=("layer", "interpolation", "dtype"))
@@ -190,11 +149,9 @@ def segment_instances(
 ) -> InstanceResult:
     """The instance graph, its eigensegments and their clusters, for one image.
 
-    The graph has the smallest of `instance_capacities` that holds the foreground, a choice inside
-    the program; mapped over a batch, that which holds the largest foreground.
-
-    `reduced` comes from `reduce_for_instances`; `max_instances` bounds `num_instances` and is
-    static.
+    The graph has the smallest of `instance_capacities` that holds the foreground, or the largest
+    one of a batch that is mapped over. `reduced` comes from `reduce_for_instances`; the static
+    `max_instances` bounds `num_instances`.
     """
     found = segment_instances_by_metric(
         reduced, foreground, grid, num_instances, key,
@@ -236,16 +193,36 @@ def instance_eigenpairs(
 ) -> Eigenpairs:
     """The five smallest pairs of an image's instance graph under each metric, stacked.
 
-    Vectors have one entry per token and, the last, one for the background, as if the graph had
-    all tokens' size. `config.metric` means nothing here. Metrics share passes over the features,
-    and code; all their graphs are in memory at once.
+    Vectors have one entry per token and a last one for the background. `config.metric` means
+    nothing here. Metrics share passes over the features, and code; all graphs are in memory at
+    once.
     """
     members, present, background = {}, None, None
     for metric in metrics:
         members[metric], present, background = foreground_members(
             reduced, foreground, grid, metric=metric
         )
-    return _pairs_by_metric(config, metrics, reduced.shape[0])(members, present, background)
+    tokens = reduced.shape[0]
+
+    def at(capacity: int):
+        def solve(members, present, background):
+            inside = {metric: features[:capacity] for metric, features in members.items()}
+            graphs = collapsed_graphs(inside, present[:capacity], background)
+            # In the order asked for: JAX sorts the keys of a dict on its way.
+            graphs = [graphs[metric] for metric in metrics]
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *graphs)
+            values, vectors = one_by_one(
+                lambda graph: solve_instance_graph(*graph, config=config), stacked
+            )
+            # The background's node stays the last one.
+            missing = jnp.zeros((*vectors.shape[:2], tokens - capacity), vectors.dtype)
+            parts = [vectors[..., :-1], missing, vectors[..., -1:]]
+            return Eigenpairs(values, jnp.concatenate(parts, axis=-1))
+
+        return solve
+
+    solve = at_smallest_size(at, instance_capacities(tokens))
+    return solve(jnp.sum(present), members, present, background)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "max_instances"))
@@ -267,59 +244,7 @@ def label_instances_by_metric(
             config=config, max_instances=max_instances,
         )  # fmt: skip
 
-    return _one_by_one(label, pairs)
-
-
-def _one_by_one(function, stacked):
-    """`function` of each element, compiled once; without a loop where there is but one."""
-    if jax.tree.leaves(stacked)[0].shape[0] > 1:
-        return jax.lax.map(function, stacked)
-    return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda x: x[0], stacked)))
-
-
-def _pairs_by_metric(config: Config, metrics: tuple[str, ...], tokens: int):
-    """From an image's members to the pairs of its graphs, as large as all tokens' would be."""
-    capacities = instance_capacities(tokens)
-
-    def at(capacity: int):
-        def solve(members, present, background):
-            inside = {metric: features[:capacity] for metric, features in members.items()}
-            graphs = collapsed_graphs(inside, present[:capacity], background)
-            # In the order asked for: JAX sorts the keys of a dict on its way.
-            graphs = [graphs[metric] for metric in metrics]
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *graphs)
-            values, vectors = _one_by_one(
-                lambda graph: solve_instance_graph(*graph, config=config), stacked
-            )
-            # The background's node stays the last one.
-            missing = jnp.zeros((*vectors.shape[:2], tokens - capacity), vectors.dtype)
-            parts = [vectors[..., :-1], missing, vectors[..., -1:]]
-            return Eigenpairs(values, jnp.concatenate(parts, axis=-1))
-
-        return solve
-
-    def smallest(foreground_tokens):
-        return jnp.sum(foreground_tokens > jnp.asarray(capacities[:-1], jnp.int32))
-
-    @jax.custom_batching.custom_vmap
-    def choose(members, present, background):
-        branch = smallest(jnp.sum(present))
-        return jax.lax.switch(branch, [at(c) for c in capacities], members, present, background)
-
-    @choose.def_vmap
-    def choose_for_all(size, batched, *arguments):
-        # A mapped `switch` would run every branch for every image.
-        leaves, structure = jax.tree.flatten(arguments)
-        leaves = [
-            leaf if is_batched else jnp.broadcast_to(leaf, (size, *leaf.shape))
-            for leaf, is_batched in zip(leaves, jax.tree.leaves(batched), strict=True)
-        ]
-        arguments = jax.tree.unflatten(structure, leaves)
-        branch = smallest(jnp.max(jnp.sum(arguments[1], axis=1)))
-        branches = [jax.vmap(at(c)) for c in capacities]
-        return jax.lax.switch(branch, branches, *arguments), Eigenpairs(True, True)
-
-    return choose
+    return one_by_one(label, pairs)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "capacity"))
@@ -390,26 +315,3 @@ def score_foreground(
 ) -> Float[Array, ""]:
     """Jitted `specjax.evaluation.f_score` of a mask against instance numbers."""
     return f_score(prediction, truth > 0, counted=counted)
-
-
-def padded_tokens(tokens: int) -> int:
-    """Length to pad an image's tokens to: a multiple of 256 up to 2,048.
-
-    Beyond, a multiple of a sixteenth of the largest power of two below `tokens`, which is less
-    than a sixteenth more than asked for.
-    """
-    # Small sizes cost little to compute and much to compile, so they share few programs.
-    step = 256 if tokens <= 2048 else (1 << (tokens - 1).bit_length() - 1) // 16
-    return max(-(-tokens // step), 1) * step
-
-
-def instance_capacities(tokens: int) -> tuple[int, ...]:
-    """Sizes that an instance graph may have, ascending, for an image padded to so many tokens.
-
-    Three eighths, a half and all of it; small images, whose graphs cost little to solve and as
-    much as others to compile, go without the first. The sign rule makes more than half rare: only
-    post-processing can.
-    """
-    parts = (4,) if tokens <= 1024 else (3, 4)
-    sizes = {-(-tokens * eighths // 8) for eighths in parts}
-    return (*sorted(size for size in sizes if size >= 256), tokens)

@@ -13,8 +13,10 @@ from experiments.harness.backbone import Features
 from experiments.harness.batches import Batch, open_lanes
 from experiments.harness.stream import Example, Group, Stopwatch
 from experiments.harness.truth import on_grid
+from specjax.config import Config
 from specjax.errors import UserError
-from specjax.pipeline import Config, segment_foreground
+from specjax.pipeline import segment_foreground
+from tests.run_binary import quick_compilation
 
 
 def line(f_score, ious=()):
@@ -53,6 +55,12 @@ def test_every_image_has_a_key_of_its_own():
     assert all(a != b for a, b in itertools.combinations(keys.values(), 2))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
+
+
 class CountingWatch(Stopwatch):
     """Counts how often each stage is entered."""
 
@@ -81,8 +89,8 @@ def scene():
     return Group([example], batch, batch.stack([features.array]), grids)
 
 
-ABLATION = ablation.make_plans(Config(M=6, N=3), 12)
-SWEEP, _ = sweep.make_plans(Config(), [12, 6, 3], [2, 3, 4])
+ABLATION = ablation.make_plans(Config(M=6, N=3, solver="eigh"), 12)
+SWEEP, _ = sweep.make_plans(Config(solver="eigh"), [12, 6, 3], [2, 3, 4])
 
 
 @pytest.mark.parametrize(("plans", "foregrounds"), [(ABLATION, 2), (SWEEP, 3)])

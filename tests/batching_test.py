@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from specjax import batching, pipeline
+from specjax.config import Config
 from specjax.errors import UserError
-from specjax.pipeline import Config
 from tests.run_binary import ROOT
 
 CONFIG = Config(M=12, N=6, metric="braycurtis")
@@ -72,19 +72,19 @@ def alone():
 
 @pytest.mark.parametrize("vectorize", [False, True])
 def test_a_batch_gives_what_each_image_gives(alone, vectorize):
-    for order, slots in (([0, 1, 2, 3, 4], 5), ([3, 0, 4], 4)):
-        for number, found in zip(order, batched(order, slots, vectorize=vectorize), strict=True):
-            split, instances = found
-            np.testing.assert_array_equal(split.mask, alone[number][0].mask)
-            np.testing.assert_array_equal(instances.labels, alone[number][1].labels)
-            np.testing.assert_allclose(
-                instances.eigenvalues, alone[number][1].eigenvalues, rtol=0, atol=2e-6
-            )
+    order = [3, 1, 0, 4, 2]
+    for number, found in zip(order, batched(order, 6, vectorize=vectorize), strict=True):
+        split, instances = found
+        np.testing.assert_array_equal(split.mask, alone[number][0].mask)
+        np.testing.assert_array_equal(instances.labels, alone[number][1].labels)
+        np.testing.assert_allclose(
+            instances.eigenvalues, alone[number][1].eigenvalues, rtol=0, atol=2e-6
+        )
     assert {int(one[1].labels.max()) for one in alone} >= {2, 3, 4}
 
 
 def test_a_loop_gives_the_same_bits_whatever_is_beside_an_image():
-    first, second = batched([0, 1, 2], 4), batched([2, 0], 4)
+    first, second = batched([0, 1, 2], 6), batched([2, 0], 6)
     for found, expected in ((second[0], first[2]), (second[1], first[0])):
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -113,19 +113,18 @@ def results_on_this_process_s_devices():
     ]
 
 
-@pytest.mark.parametrize("devices", [3, 4])
-def test_several_devices_give_the_same(alone, devices):
+def test_several_devices_give_the_same(alone):
     code = (
         "import json, jax; from tests import batching_test as t;"
         "print(json.dumps([jax.local_device_count(), t.results_on_this_process_s_devices()]))"
     )
-    xla = f"--xla_force_host_platform_device_count={devices}"
+    xla = "--xla_force_host_platform_device_count=3"
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "XLA_FLAGS": xla},
         stdout=subprocess.PIPE, check=True, timeout=120,
     ).stdout  # fmt: skip
     count, found = json.loads(out)
-    assert count == devices
+    assert count == 3
     for (mask, labels), expected in zip(found, reversed(alone), strict=True):
         assert mask == expected[0].mask.tolist()
         assert labels == expected[1].labels.tolist()

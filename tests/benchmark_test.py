@@ -17,7 +17,7 @@ from experiments.benchmarking.machine import Machine
 from experiments.benchmarking.stages import backbone_flops
 from specjax import affinity, channels, pipeline, protocol
 from specjax.models.vit import VIT_S16
-from tests.run_binary import ROOT
+from tests.run_binary import ROOT, quick_environment
 
 GRID = (12, 15)
 CONFIG = pipeline.Config(M=16, N=9, protocol=protocol.PAPER)
@@ -100,7 +100,7 @@ def test_the_binary(tmp_path):
     small = ["--batches_of=96x80", "--batch_sizes=1,3", f"--photographs={photographs}"]
     finished = subprocess.run(
         [*command, "--sizes=192x160, 100x120", "--repeats=1", "--baseline_tokens=100", *small],
-        cwd=ROOT, env=os.environ, capture_output=True, text=True,
+        cwd=ROOT, env={**os.environ, **quick_environment()}, capture_output=True, text=True,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     result = json.loads((tmp_path / "benchmark.json").read_text())

@@ -10,7 +10,8 @@ import pytest
 
 from experiments.figure_data import channel_deviation, channel_oracle, channel_order
 from specjax.clustering import kmeans
-from specjax.pipeline import Config, reduce_for_instances
+from specjax.config import Config
+from specjax.pipeline import reduce_for_instances
 from specjax.protocol import REFERENCE
 from tests import oracles
 

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Each may import those before it, and nothing of specjax after it.
 OPERATIONS = (
     "specjax.errors",
+    "specjax.sizes",
     "specjax.grid",
     "specjax.numerics",
     "specjax.channels",
@@ -23,6 +24,7 @@ OPERATIONS = (
     "specjax.instances",
     "specjax.evaluation",
     "specjax.protocol",
+    "specjax.config",
 )
 NUMERICAL = {"jax", "numpy", "jaxtyping"}
 # Of the standard library: nothing that touches files, processes or the network.

@@ -10,11 +10,11 @@ import pytest
 import sklearn.preprocessing
 from flax import nnx
 
-from specjax import pipeline
+from specjax import pipeline, sizes
 from specjax.affinity import METRICS
+from specjax.config import Config
 from specjax.errors import UserError
 from specjax.models.vit import ViT, ViTConfig
-from specjax.pipeline import Config
 from specjax.protocol import PAPER, REFERENCE
 from tests import oracles
 
@@ -208,13 +208,13 @@ def test_configurations_that_do_not_fit():
 
 def test_sizes_are_few_and_close_above():
     counts = range(1, 5000)
-    lengths = [pipeline.padded_tokens(count) for count in counts]
+    lengths = [sizes.padded_tokens(count) for count in counts]
     assert all(size >= count for size, count in zip(lengths, counts, strict=True))
     assert lengths == sorted(lengths) and len(set(lengths)) < 30
     assert all(lengths[n - 1] < 1.0625 * n for n in counts if n > 2048)
-    assert pipeline.instance_capacities(60) == (60,)
-    assert pipeline.instance_capacities(768) == (384, 768)
-    assert pipeline.instance_capacities(3840) == (1440, 1920, 3840)
+    assert sizes.instance_capacities(60) == (60,)
+    assert sizes.instance_capacities(768) == (384, 768)
+    assert sizes.instance_capacities(3840) == (1440, 1920, 3840)
 
 
 GROUPS = 5
@@ -258,14 +258,17 @@ def test_the_graph_is_as_large_as_the_foreground_needs():
 @pytest.mark.parametrize("metrics", [tuple(METRICS), ("l2", "boc", "dot")])
 def test_metrics_together_are_as_each_alone(metrics):
     features, mask = crowded(300, 200, 0)
-    rest = (jnp.asarray(features), jnp.asarray(mask), grid((15, 20)), GROUPS, jax.random.key(0))
-    config = Config(M=8, N=8)
-    together = pipeline.segment_instances_by_metric(
-        *rest, config=config, metrics=metrics, max_instances=8
-    )
+    features, mask, shape = jnp.asarray(features), jnp.asarray(mask), grid((15, 20))
+    config = Config(M=8, N=8, solver="eigh")  # which compiles sooner
+    static = {"config": config, "max_instances": 8}
+    rest = (mask, shape, GROUPS, jax.random.key(0))
+    together = pipeline.segment_instances_by_metric(features, *rest, **static, metrics=metrics)
     for i, metric in enumerate(metrics):
-        one = dataclasses.replace(config, metric=metric)
-        alone = pipeline.segment_instances(*rest, config=one, max_instances=8)
+        pairs = pipeline.instance_eigenpairs(
+            features, mask, shape, config=config, metrics=(metric,)
+        )
+        pairs = jax.tree.map(lambda leaf: leaf[0], pairs)
+        alone = pipeline.label_instances(pairs, *rest, **static)
         if metric in ("boc", "chebyshev", "mahalanobis"):
             # These hold what differs in one channel for alike: here, their vectors are noise.
             np.testing.assert_allclose(together.eigenvalues[i], alone.eigenvalues, atol=2e-6)

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.harness import published
 from specjax.affinity import METRICS
-from specjax.pipeline import Config
+from specjax.config import Config
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 

@@ -10,11 +10,10 @@ import runpy
 import sys
 from unittest import mock
 
-from absl import flags
 from PIL import Image
 
 from experiments import report
-from tests.run_binary import ROOT
+from tests.run_binary import ROOT, forget_flags
 
 VOID_TAGS = {"meta", "img", "br"}
 
@@ -68,7 +67,7 @@ Finished = collections.namedtuple("Finished", "status stdout stderr")
 
 def run_report(*arguments):
     """Runs the binary's own `__main__` in this process."""
-    _forget_flags()
+    forget_flags()
     out, err = io.StringIO(), io.StringIO()
     try:
         with (
@@ -82,14 +81,7 @@ def run_report(*arguments):
     except SystemExit as ended:
         return Finished(ended.code, out.getvalue(), err.getvalue())
     finally:
-        _forget_flags()
-
-
-def _forget_flags():
-    """This binary's, and those of others that have the same names."""
-    for module in ("report", "experiments.harness.options"):
-        for flag in flags.FLAGS.get_flags_for_module(module):
-            delattr(flags.FLAGS, flag.name)
+        forget_flags()
 
 
 class Page(html.parser.HTMLParser):

@@ -80,8 +80,7 @@ def run(binary, folder, *arguments, terminal=False):
 
     Standard error passes for a terminal where `terminal` is true.
     """
-    for flag in flags.FLAGS.get_flags_for_module("experiments.harness.options"):
-        delattr(flags.FLAGS, flag.name)
+    forget_flags()
     argv = [binary, f"--output_dir={folder}", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
     err.isatty = lambda: terminal
@@ -91,7 +90,7 @@ def run(binary, folder, *arguments, terminal=False):
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         _logging_to(err),
-        _quick_compilation(),
+        quick_compilation(),
     ):
         try:
             runpy.run_path(str(ROOT / "experiments" / f"{binary}.py"), run_name="__main__")
@@ -99,6 +98,13 @@ def run(binary, folder, *arguments, terminal=False):
         except SystemExit as ended:
             status = ended.code
     return Finished(status or 0, out.getvalue(), err.getvalue(), pathlib.Path(folder))
+
+
+def forget_flags():
+    """Undefines what binaries that ran in this process have defined."""
+    for module, defined in list(flags.FLAGS.flags_by_module_dict().items()):
+        for flag in [] if module.startswith("absl.") else list(defined):
+            delattr(flags.FLAGS, flag.name)
 
 
 class World:
@@ -128,7 +134,7 @@ def start(binary, folder, *arguments, **environment):
     return subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **_quick_environment(), **environment},
+        env={**os.environ, **quick_environment(), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -165,7 +171,7 @@ def _programs():
 
 
 @contextlib.contextmanager
-def _quick_compilation():
+def quick_compilation():
     """Compiles without most optimisations, once for all runs: compiling is most of the time."""
     wanted = {
         "jax_compilation_cache_dir": _programs(),
@@ -187,7 +193,7 @@ def _configure(values):
     compilation_cache.reset_cache()
 
 
-def _quick_environment():
+def quick_environment():
     return {
         "JAX_COMPILATION_CACHE_DIR": _programs(),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",

@@ -16,8 +16,8 @@ from experiments.harness.backbone import Transformer
 from experiments.harness.batches import Batch, Lanes, open_lanes
 from experiments.harness.stream import Example, Group, Outcomes, Stopwatch
 from specjax.affinity import METRICS
+from specjax.config import Config
 from specjax.models.weights import Checkpoint
-from specjax.pipeline import Config
 
 _OBJECTS = 3
 

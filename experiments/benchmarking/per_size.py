@@ -16,9 +16,9 @@ import jax.numpy as jnp
 
 from experiments.datasets import open_dataset
 from specjax import images, pipeline
+from specjax.config import Config
 from specjax.models.config import VIT_S16
 from specjax.models.weights import random_checkpoint
-from specjax.pipeline import Config
 
 
 @functools.partial(jax.jit, static_argnames=("grid",))

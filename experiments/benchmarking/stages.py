@@ -16,10 +16,11 @@ from experiments.benchmarking.machine import Machine
 from experiments.datasets.scenes import SAMPLES_STREAM, draw_scene
 from experiments.harness.backbone import pad_tokens
 from specjax import images, pipeline
+from specjax.config import Config
 from specjax.models.config import ViTConfig
 from specjax.models.vit import ViT
 from specjax.models.weights import Checkpoint
-from specjax.pipeline import Config
+from specjax.sizes import instance_capacities
 
 _OBJECTS = 3
 _FLOAT = 4
@@ -76,7 +77,7 @@ def stages_of(
     mask = pipeline.segment_foreground(features, grid, config=config).mask
     members = int(mask.sum())
     # What the pipeline chooses inside its program.
-    capacities = pipeline.instance_capacities(features.shape[0])
+    capacities = instance_capacities(features.shape[0])
     capacity = next(size for size in capacities if size >= members)
     masked = pipeline.reduce_for_instances(features, mask, grid, config=config)
 

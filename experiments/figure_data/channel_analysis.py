@@ -13,7 +13,8 @@ from experiments.harness import gallery
 from experiments.harness.analysis import Plan, foreground_of, instance_analysis
 from experiments.harness.options import MAX_INSTANCES, Options
 from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
-from specjax.pipeline import Config, instance_capacities
+from specjax.config import Config
+from specjax.sizes import instance_capacities
 
 
 def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Analyse:

@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int
 
 from experiments.harness.tables import mean
 from specjax.channels import channel_deviation
+from specjax.config import Config
 from specjax.grid import Grid, valid_tokens
-from specjax.pipeline import Config, reduce_for_instances
+from specjax.pipeline import reduce_for_instances
 
 
 class ByRank(NamedTuple):

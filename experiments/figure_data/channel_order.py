@@ -10,8 +10,8 @@ import jax
 from jaxtyping import Array, Float, Int
 
 from specjax.channels import channel_deviation, channel_entropy, normalize_tokens
+from specjax.config import Config, check_config
 from specjax.grid import Grid, valid_tokens
-from specjax.pipeline import Config, check_config
 
 
 class ChannelOrder(NamedTuple):

@@ -13,8 +13,9 @@ from experiments.figure_data.similarity_variance import (
 )
 from experiments.harness.options import Options
 from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
+from specjax.config import Config
 from specjax.grid import valid_tokens
-from specjax.pipeline import Config, reduce_for_instances
+from specjax.pipeline import reduce_for_instances
 
 
 def variance_analysis(

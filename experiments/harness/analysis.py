@@ -12,8 +12,8 @@ from experiments.harness import strata
 from experiments.harness.options import MAX_INSTANCES, Options
 from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
 from experiments.harness.tables import mean
+from specjax.config import Config
 from specjax.pipeline import (
-    Config,
     ForegroundResult,
     instance_eigenpairs,
     label_instances_by_metric,

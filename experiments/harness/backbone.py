@@ -22,7 +22,8 @@ from specjax.batching import replicated
 from specjax.errors import UserError
 from specjax.models.vit import VIT_S16
 from specjax.models.weights import BUILT_IN, Checkpoint, load_checkpoint, random_checkpoint
-from specjax.pipeline import extract_features, padded_tokens
+from specjax.pipeline import extract_features
+from specjax.sizes import padded_tokens
 
 _RANDOM_SEED = 0
 # It was trained on scenes like the samples, and on nothing else: not a default for photographs.

@@ -9,6 +9,9 @@ from typing import IO, Any
 
 from specjax.errors import UserError
 
+# Of files that are being written.
+_PREFIX = ".writing-"
+
 
 class OutputError(UserError):
     """Results cannot be written: no image that follows would fare better."""
@@ -22,7 +25,7 @@ def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> 
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -37,6 +40,15 @@ def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> 
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_remains(folder: pathlib.Path) -> None:
+    """Delete what a process that was killed while it wrote left in a folder and those below.
+
+    To be called where no process is writing there.
+    """
+    for path in folder.rglob(f"{_PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> None:

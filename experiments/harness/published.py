@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from experiments.harness.backbone import Backbone
 from experiments.harness.options import Options
-from specjax.pipeline import Config
+from specjax.config import Config
 
 INSTANCES_MEASURED_ON = (
     "YouTube-VIS 2019 (10,285 frames), DINO ViT-S/16, M = 128, N = 60, number of instances known"

@@ -25,8 +25,8 @@ from experiments.harness.parts import Report, Share
 from experiments.harness.store import Store
 from experiments.harness.stream import Analyse, Progress, Stopwatch, process
 from experiments.harness.writers import Writers
+from specjax.config import Config, check_config
 from specjax.errors import UserError
-from specjax.pipeline import Config, check_config
 
 _PACKAGES = ("specjax", "jax", "jaxlib", "flax", "numpy", "scipy", "optax", "pillow")
 

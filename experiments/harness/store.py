@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.harness import locks, parts
-from experiments.harness.files import write_atomically, write_json
+from experiments.harness.files import remove_remains, write_atomically, write_json
 from experiments.harness.journal import Journal, encoded
 from experiments.harness.parts import WHOLE, Part
 from specjax.errors import UserError
@@ -113,7 +113,11 @@ class Store:
         return False
 
     def merge(self, images: Sequence[str]) -> None:
-        """Write the lines of all parts as those of the whole, in the order of `images`."""
+        """Write the lines of all parts as those of the whole, in the order of `images`.
+
+        Nobody else works on the run, so that files left half-written can go.
+        """
+        remove_remains(self.folder)
         for name in (_LINES, _SEGMENTS):
             journal = self._journal(name)
             content = encoded(journal.ordered(images))

@@ -18,8 +18,9 @@ from experiments.harness.store import Store
 from experiments.harness.stream import Example, Outcome
 from experiments.harness.writers import at_image_resolution
 from experiments.plotting import channel_deviation, channel_oracle, channel_sheet
+from specjax.config import Config
 from specjax.foreground import as_grid
-from specjax.pipeline import Config, reduce_for_instances
+from specjax.pipeline import reduce_for_instances
 
 
 class ChannelFigures(FigureWriters):

@@ -11,6 +11,7 @@ from experiments.datasets.scenes import VALIDATION_STREAM, Scene, draw_scene
 from experiments.harness import truth
 from specjax import images, pipeline
 from specjax.models.vit import ViT
+from specjax.sizes import padded_tokens
 
 _SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
 
@@ -34,7 +35,7 @@ def spectral_scores(
         image = images.crop_to_patches(scene.image, patch_size)
         shape = (image.shape[0] // patch_size, image.shape[1] // patch_size)
         patches = images.patchify(images.normalize(image, *colours), patch_size)
-        tokens = pipeline.padded_tokens(len(patches))
+        tokens = padded_tokens(len(patches))
         patches = jnp.asarray(np.pad(patches, ((0, tokens - len(patches)), (0, 0))))
         grid = jnp.asarray(shape, jnp.int32)
         sampled = truth.on_grid(scene.instances, shape, tokens)
