@@ -13,11 +13,17 @@ import pytest
 from specjax import batching, pipeline
 from specjax.config import Config
 from specjax.errors import UserError
-from tests.run_binary import ROOT
+from tests.run_binary import ROOT, quick_compilation, quick_environment
 
 CONFIG = Config(M=12, N=6, metric="braycurtis")
 TOKENS = 320
 SHAPES = [(12, 20), (16, 16), (20, 16), (9, 30), (17, 18)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
 
 
 def scene(shape, seed):
@@ -118,9 +124,9 @@ def test_several_devices_give_the_same(alone):
         "import json, jax; from tests import batching_test as t;"
         "print(json.dumps([jax.local_device_count(), t.results_on_this_process_s_devices()]))"
     )
-    xla = "--xla_force_host_platform_device_count=3"
+    xla = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     out = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "XLA_FLAGS": xla},
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **quick_environment(), **xla},
         stdout=subprocess.PIPE, check=True, timeout=120,
     ).stdout  # fmt: skip
     count, found = json.loads(out)

@@ -17,6 +17,7 @@ from specjax.errors import UserError
 from specjax.models.vit import ViT, ViTConfig
 from specjax.protocol import PAPER, REFERENCE
 from tests import oracles
+from tests.run_binary import quick_compilation
 
 GRID = (12, 14)
 TOKENS, PADDED, CHANNELS = 168, 180, 24
@@ -26,6 +27,12 @@ CONFIGS = {
     "reference": Config(M=12, N=6, protocol=REFERENCE, solver="lobpcg"),
 }
 MOST = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
 
 
 def scene(seed=0):
