@@ -25,7 +25,6 @@ import tqdm
 from absl import flags
 
 from experiments.benchmarking import batches, clock, machine, markdown, whole_runs
-from experiments.benchmarking.machine import Machine
 from experiments.benchmarking.markdown import AFTER
 from experiments.benchmarking.stages import Stage, stages_of
 from experiments.harness import runner
@@ -69,13 +68,12 @@ def main(arguments: Sequence[str]) -> int:
     batches_of = _size(values.batches_of) if values.batches_of else None
     batch_sizes = [_number(text) for text in values.batch_sizes]
     compilations = clock.Compilations()
-    rates = machine.measure(repeats=values.repeats)
     trained, backbone = load_checkpoint("specjax-mini"), random_checkpoint(VIT_S16, seed=0)
     rows = []
     for width, height in tqdm.tqdm(sizes, unit=" sizes", disable=None):
         before = compilations.count
         stages, tokens = stages_of(
-            width, height, rates, features_from=trained, backbone=backbone, config=Config(),
+            width, height, features_from=trained, backbone=backbone, config=Config(),
             dtype=values.dtype,
         )  # fmt: skip
         row = {
@@ -101,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
         throughput = {"size": values.batches_of, "dtype": values.dtype, "rows": speeds}
     whole_run = whole_runs.compare(values.photographs) if values.photographs else None
     result = {
-        "machine": _description(rates),
+        "machine": _description(),
         "versions": runner.versions(),
         "repeats": values.repeats,
         "dtype": values.dtype,
@@ -124,11 +122,14 @@ def _time(stages: Mapping[str, Stage], repeats: int, *, baseline: bool) -> dict[
     ours = {name: stage.ours for name, stage in stages.items()}
     compared = [name for name, stage in stages.items() if baseline and stage.theirs is not None]
     theirs = {f"baseline {name}": stages[name].theirs for name in compared}
-    seconds = clock.medians({**ours, **theirs}, repeats=repeats)
+    seconds = clock.medians({**machine.calls(), **ours, **theirs}, repeats=repeats)
+    rates = machine.of(seconds)
     found = {
+        "matrix_product_flops": rates.flops,
+        "copy_bytes_per_second": rates.bytes,
         "seconds": {name: seconds[name] for name in ours},
         "baseline_seconds": {name: seconds[f"baseline {name}"] for name in compared},
-        "floor_seconds": {name: stage.floor for name, stage in stages.items()},
+        "floor_seconds": {name: rates.floor(stage.work) for name, stage in stages.items()},
         "after_backbone": sum(seconds[name] for name in AFTER),
     }
     if compared:
@@ -153,13 +154,11 @@ def _time_solvers(stages: Mapping[str, Stage], repeats: int) -> dict[str, float]
     return clock.medians(calls, repeats=repeats)
 
 
-def _description(rates: Machine) -> dict[str, Any]:
+def _description() -> dict[str, str]:
     device = jax.devices()[0]
     return {
         "device": f"{device.platform}: {device.device_kind}",
         "processor": platform.processor() or platform.machine(),
-        "matrix_product_flops": rates.flops,
-        "copy_bytes_per_second": rates.bytes,
     }
 
 

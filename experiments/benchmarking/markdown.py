@@ -9,12 +9,7 @@ AFTER = ("channels", "foreground", "affinity", "eigen", "clustering")
 
 def render(result: Mapping[str, Any]) -> str:
     """All tables of a result."""
-    rates = result["machine"]
-    parts = [
-        f"Float32 matrix product {rates['matrix_product_flops'] / 1e9:.0f} GFLOP/s, copy"
-        f" {rates['copy_bytes_per_second'] / 1e9:.1f} GB/s, {rates['device']}, median of"
-        f" {result['repeats']}."
-    ]
+    parts = [f"{result['machine']['device']}, medians of {result['repeats']}."]
     parts += [_stages(row) for row in result["sizes"]]
     if result["metrics"]:
         parts.append(_metrics(result["metrics"]))
@@ -39,7 +34,9 @@ def _stages(row: Mapping[str, Any]) -> str:
     return (
         f"{row['size']}: {row['tokens']} tokens, {row['foreground_tokens']} of them foreground;"
         f" {row['programs_compiled']} programs compiled; peak memory so far"
-        f" {row['peak_memory_bytes'] / 2**30:.2f} GiB. The instance graph by solver: {solvers}."
+        f" {row['peak_memory_bytes'] / 2**30:.2f} GiB. Meanwhile a float32 matrix product ran at"
+        f" {row['matrix_product_flops'] / 1e9:.0f} GFLOP/s, a copy at"
+        f" {row['copy_bytes_per_second'] / 1e9:.0f} GB/s. The instance graph by solver: {solvers}."
         f"\n\n{_table(header, lines)}"
     )
 

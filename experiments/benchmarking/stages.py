@@ -1,4 +1,4 @@
-"""The stages of one image, each as a call to be timed, with the floor the machine gives it."""
+"""The stages of one image, each as a call to be timed, and the work in it."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.benchmarking import baseline
-from experiments.benchmarking.machine import Machine
+from experiments.benchmarking.machine import Work
 from experiments.datasets.scenes import SAMPLES_STREAM, draw_scene
 from experiments.harness.backbone import pad_tokens
 from specjax import images, pipeline
@@ -33,12 +33,12 @@ class Stage:
     Attributes:
         ours: what is timed.
         theirs: the same as the published code does it; None where there is nothing to compare.
-        floor: seconds that its operations and bytes take at least on this machine.
+        work: the operations and bytes that it cannot do without.
     """
 
     ours: Callable[[], Any]
     theirs: Callable[[], Any] | None
-    floor: float
+    work: Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,6 @@ class Sizes:
 def stages_of(
     width: int,
     height: int,
-    machine: Machine,
     *,
     features_from: Checkpoint,
     backbone: Checkpoint,
@@ -105,19 +104,19 @@ def stages_of(
         return baseline.eigenvectors(plain_graph())
 
     channels = plain.shape[1]
-    floors = {
-        "decode": machine.floor(traffic=image.size),
-        "backbone": machine.floor(flops=backbone_flops(backbone.config, tokens)),
-        "channels": machine.floor(traffic=2 * _FLOAT * tokens * channels),
-        "foreground": machine.floor(
+    works = {
+        "decode": Work(traffic=image.size),
+        "backbone": Work(flops=backbone_flops(backbone.config, tokens)),
+        "channels": Work(traffic=2 * _FLOAT * tokens * channels),
+        "foreground": Work(
             flops=2 * config.M * tokens**2, traffic=2 * _FLOAT * tokens**2
         ),
         # Three sums over channels: a subtraction, an addition, and three ways to combine.
-        "affinity": machine.floor(
+        "affinity": Work(
             flops=2 * 5 * config.N * members**2 / 2, traffic=_FLOAT * members**2
         ),
-        "eigen": machine.floor(traffic=2 * _FLOAT * members**2),
-        "clustering": machine.floor(traffic=2 * _FLOAT * 4 * tokens),
+        "eigen": Work(traffic=2 * _FLOAT * members**2),
+        "clustering": Work(traffic=2 * _FLOAT * 4 * tokens),
     }
     calls = {
         "decode": (lambda: images.decode(file.getvalue()), None),
@@ -143,7 +142,7 @@ def stages_of(
         ),
     }
     stages = {
-        name: Stage(ours, theirs, floors[name]) for name, (ours, theirs) in calls.items()
+        name: Stage(ours, theirs, works[name]) for name, (ours, theirs) in calls.items()
     }
     return stages, Sizes(tokens, members)
 
