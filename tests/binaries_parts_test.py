@@ -92,10 +92,18 @@ def test_a_killed_process_of_a_cluster_is_restarted(many, whole, tmp_path):
     folder = tmp_path / "killed"
     survivor, victim = task(0, folder, flags), task(1, folder, flags)
     lines = folder / "parts" / "2-of-2" / "per_image.jsonl"
-    while victim.poll() is None and not (lines.exists() and lines.read_bytes().count(b"\n") > 2):
+
+    def some(path):
+        return path.exists() and path.read_bytes().count(b"\n") > 2
+
+    while victim.poll() is None and not some(lines):
+        if some(folder / "parts" / "1-of-2" / "per_image.jsonl"):
+            # It must not be done before the other is killed.
+            survivor.send_signal(signal.SIGSTOP)
         time.sleep(0.001)
     victim.send_signal(signal.SIGKILL)
     assert finish(victim, folder).status == -signal.SIGKILL
+    survivor.send_signal(signal.SIGCONT)
     before = lines.read_bytes()
     done = before.count(b"\n")
     assert 2 < done < len(ids) // 2
