@@ -26,8 +26,8 @@ import tqdm
 from absl import flags
 
 from experiments import instance, segment
+from experiments.harness import memory, runner
 from experiments.harness import options as shared
-from experiments.harness import runner
 from experiments.harness.backbone import open_backbone
 from experiments.harness.batches import open_lanes
 from experiments.harness.files import write_atomically
@@ -50,6 +50,7 @@ class Segmenter:
     """
 
     def __init__(self, options: shared.Options, metrics: Sequence[str], run: str):
+        memory.keep_freed_memory()
         runner.cache_compiled_programs()
         dataset = options.open_dataset()
         self._options, self._run = options, run

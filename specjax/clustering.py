@@ -112,11 +112,11 @@ def _greedy_plus_plus(points: _Columns, mask, clusters, draws):
     def add(index, state):
         centres, nearest = state
         cumulative = jnp.cumsum(nearest)
-        # Strictly greater: a point of weight 0 (masked out, or a centre already) is never drawn
-        # unless all weights are 0, and then any masked point will do.
+        # A point of weight 0 (masked out, or a centre already) is never drawn unless all weights
+        # are 0, and then any masked point will do. Rounded sums may rise at such a point.
         targets = draws[index] * cumulative[-1]
-        drawn = jnp.argmax(cumulative[None, :] > targets[:, None], axis=1)
-        drawn = jnp.where(cumulative[-1] > 0, drawn, first)
+        beyond = (cumulative[None, :] > targets[:, None]) & (nearest > 0)[None, :]
+        drawn = jnp.where(jnp.any(beyond, axis=1), jnp.argmax(beyond, axis=1), first)
         candidates = points[:, drawn].T
         distances = jnp.where(mask[None, :], _squared_distances(points, candidates), 0.0)
         improved = jnp.minimum(nearest[None, :], distances)

@@ -81,7 +81,7 @@ def scene():
     instances[8:20, 12:28] = 2
     numbers = instances[::4, ::4].ravel()
     array = rng.normal(size=(3, 12))[numbers] + 0.3 * rng.normal(size=(48, 12))
-    features = Features(array.astype(np.float32)[None], (6, 8), 4, (24, 32), row=0)
+    features = Features(array.astype(np.float32), (6, 8), 4, (24, 32))
     image = np.zeros((24, 32, 3), np.uint8)
     example = Example("a", 0, "a.png", image, features, on_grid(instances, (6, 8), 48), instances)
     batch = Batch(open_lanes(1), 1, 48)

@@ -1,5 +1,6 @@
 """Runs in batches: the images that meet, and what does not depend on it."""
 
+import dataclasses
 import itertools
 import pathlib
 import types
@@ -38,7 +39,7 @@ def photographs(world, folder, sizes):
 def flags(world, tmp_path_factory):
     folder = photographs(world, tmp_path_factory.mktemp("photos") / "mixed", SIZES)
     return ["--dataset=folder", f"--data_dir={folder}", world.checkpoint, "--N=16",
-            "--num_instances=3", "--save=labels,coco"]  # fmt: skip
+            "--num_instances=3", "--save=labels,coco,features"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,10 @@ def whole(flags, tmp_path_factory):
 
 
 def files(folder):
+    """What must not depend on how images were batched."""
     names = ["per_image.jsonl", "segments.jsonl", "coco_results.json"]
-    names += [f"labels/{number}.png" for number in range(len(SIZES))]
+    for number in range(len(SIZES)):
+        names += [f"labels/{number}.png", f"features/{number}.npz"]
     return {name: (folder / name).read_bytes() for name in names}
 
 
@@ -98,7 +101,7 @@ def works(tokens):
     return [Work(Record(str(n), str(n), None, None), n, ("boc",)) for n in range(len(tokens))]
 
 
-def gathered(tokens, batch_size, limit=None):
+def gathered(tokens, batch_size, nbytes=1):
     """The records of each group, and of those that failed."""
     failed = []
 
@@ -106,7 +109,9 @@ def gathered(tokens, batch_size, limit=None):
         count = tokens[int(record.id)]
         if count is None:
             raise UserError("no image")
-        return types.SimpleNamespace(prepared=types.SimpleNamespace(tokens=count))
+        return types.SimpleNamespace(
+            prepared=types.SimpleNamespace(tokens=count), nbytes=nbytes
+        )
 
     groups = reading.groups(
         works(tokens), decode, open_lanes(batch_size), lambda work, error: failed.append(work)
@@ -132,14 +137,11 @@ def test_few_images_wait():
 
 
 def test_few_large_images_wait():
-    tokens = [4096 * (1 + n % 5) for n in range(60)]
-    groups, _ = gathered(tokens, 16)
-    read = [max(group) for group in groups]
-    waiting = [
-        sum(tokens[: read[i] + 1]) - sum(tokens[n] for group in groups[:i] for n in group)
-        for i in range(len(groups))
-    ]
-    assert max(waiting) <= 4 * 2**16 + max(tokens)
+    tokens = [256 * (1 + n % 20) for n in range(60)]
+    assert [len(group) for group in gathered(tokens, 16)[0]] == [3] * 20
+    # Eight fill the memory that may wait: images of a length no longer meet.
+    groups, _ = gathered(tokens, 16, nbytes=2**27)
+    assert [len(group) for group in groups] == [1] * 60
     # All of them: no image is left behind.
     assert sorted(itertools.chain(*groups)) == list(range(60))
 
@@ -147,18 +149,45 @@ def test_few_large_images_wait():
 def test_programs_are_forgotten_where_they_are_many(monkeypatch):
     function = jax.jit(lambda x: x + 1)
     function(1.0)
+    maps = 10
+    monkeypatch.setattr(batches, "_memory_maps", lambda: maps)
     programs = batches.Programs()
-    monkeypatch.setattr(batches, "_MANY_MAPS", 10**6)
     programs.make_room_for("a")
     assert function._cache_size() == 1
-    monkeypatch.setattr(batches, "_MANY_MAPS", 1)
+    maps = 10**6
     programs.make_room_for("a")  # known: nothing new is compiled
     assert function._cache_size() == 1
     programs.make_room_for("b")
     assert function._cache_size() == 0
+    # Where forgetting gives few maps back, it is not tried at once again.
+    function(1.0)
+    programs.make_room_for("c")
+    assert function._cache_size() == 1
 
 
 def test_large_images_are_fewer():
     lanes = open_lanes(16)
     assert [lanes.room_for(tokens) for tokens in (256, 4096, 8192, 20480)] == [16, 16, 8, 3]
     assert open_lanes(1).room_for(2**18) == 1
+    # Where all are in work at once, so are their graphs.
+    at_once = dataclasses.replace(lanes, vectorize=True)
+    assert [at_once.room_for(tokens) for tokens in (256, 3712, 8192, 20480)] == [16, 12, 2, 1]
+    for each in (lanes, at_once):
+        assert each.graphs_for(256) > 9 and each.graphs_for(20480) == 1
+
+
+def test_few_images_take_few_slots_where_empty_ones_cost():
+    lanes = open_lanes(16)
+    assert batches.Batch(lanes, 3, 256).slots == 16
+    at_once = dataclasses.replace(lanes, vectorize=True)
+    assert [batches.Batch(at_once, n, 256).slots for n in (1, 2, 3, 9, 16)] == [1, 2, 4, 16, 16]
+
+
+def test_metrics_that_are_too_many_at_once_are_split(flags, whole, tmp_path, monkeypatch):
+    both = run("instance", tmp_path / "both", *flags, "--metric=boc,l2")
+    monkeypatch.setattr(batches.Lanes, "graphs_for", lambda self, tokens: 1)
+    split = run("instance", tmp_path / "split", *flags, "--metric=boc,l2")
+    for key, line in both.lines.items():
+        other = split.lines[key]
+        np.testing.assert_allclose(line["eigenvalues"], other["eigenvalues"], atol=2e-6)
+        assert line["num_foreground"] == other["num_foreground"]

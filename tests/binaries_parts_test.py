@@ -42,7 +42,9 @@ def contents(folder):
     return {
         name: path.read_bytes()
         for name, path in names.items()
-        if not name.startswith(("parts/", ".lock")) and name != "summary.json"
+        if not name.startswith(("parts/", ".lock"))
+        # What a killed process left, which goes once it is old.
+        and "/.writing-" not in name and name != "summary.json"
     }
 
 

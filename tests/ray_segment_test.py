@@ -32,7 +32,7 @@ def contents(folder):
     return {
         name: path.read_bytes()
         for name, path in names.items()
-        if not name.startswith(".lock") and name != "summary.json"
+        if not name.startswith(".lock") and "/.writing-" not in name and name != "summary.json"
     }
 
 

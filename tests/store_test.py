@@ -184,3 +184,17 @@ def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(tmp_path, damage)
         # Without the lines nobody knows of "dot".
         unknown = {"a.png", "coco_dot.json", "gallery_dot.png"}
         assert set(left) == (unknown if damage == "per_image.jsonl" else set())
+
+
+def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path):
+    with Store(tmp_path, {}, ["boc"], overwrite=False) as store:
+        (tmp_path / "labels").mkdir()
+        old, new, kept = (
+            tmp_path / "labels" / name for name in (".writing-a", ".writing-b", "c.png")
+        )
+        for path in (old, new, kept):
+            path.write_bytes(b"x")
+        for path in (old, kept):
+            os.utime(path, (1e9, 1e9))
+        store.merge([])
+        assert [path.exists() for path in (old, new, kept)] == [False, True, True]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -69,7 +69,7 @@ def instance_analysis(
         per_image = [batch.stack(values) for values in (np.int32(clusters), names)]
 
         foregrounds, found = {}, {}
-        for plan, alike in _alike(plans, settings).items():
+        for plan, alike in _alike(plans, settings, batch.graphs):
             if plan.foreground not in foregrounds:
                 result = foreground_of(group, plan.foreground, watch)
                 with watch("score"):
@@ -100,8 +100,10 @@ def instance_analysis(
     return analyse
 
 
-def _alike(plans: Mapping[str, Plan], settings: Sequence[str]) -> dict[Plan, list[str]]:
-    """Settings that differ in the metric alone, together, under a plan whose metric says nothing.
+def _alike(
+    plans: Mapping[str, Plan], settings: Sequence[str], most: int
+) -> Iterator[tuple[Plan, Sequence[str]]]:
+    """Settings that differ in the metric alone, up to `most` together, and what they share.
 
     Channels do not depend on the metric, and metrics share passes over the pairs.
     """
@@ -109,7 +111,9 @@ def _alike(plans: Mapping[str, Plan], settings: Sequence[str]) -> dict[Plan, lis
     for setting in settings:
         instances = dataclasses.replace(plans[setting].instances, metric="dot")
         alike.setdefault(Plan(plans[setting].foreground, instances), []).append(setting)
-    return alike
+    for plan, together in alike.items():
+        for first in range(0, len(together), most):
+            yield plan, together[first : first + most]
 
 
 def _eigenpairs(features, mask, grid, *, config, metrics):

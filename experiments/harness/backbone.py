@@ -57,7 +57,14 @@ class Features:
     @property
     def array(self) -> jax.Array | np.ndarray:
         """[tokens, C] of this image alone."""
-        return self.source if self.row is None else self.source[self.row]
+        if self.row is None:
+            return self.source
+        # Of the device that holds it: the whole array's rows would take all devices to get one.
+        for shard in self.source.addressable_shards:
+            first = shard.index[0].start or 0
+            if first <= self.row < first + shard.data.shape[0]:
+                return shard.data[self.row - first]
+        raise IndexError(f"no row {self.row} on this process's devices")
 
     @property
     def tokens(self) -> int:
@@ -121,7 +128,7 @@ class Transformer:
     ):
         self.kind = kind
         colours = [list(checkpoint.mean), list(checkpoint.std)]
-        self.identity = {"checkpoint": checkpoint.digest, "colours": colours}
+        self.identity = {"checkpoint": checkpoint.digest, "colours": colours, "dtype": dtype}
         self.channels = checkpoint.config.hidden_size
         self._checkpoint = checkpoint
         self._options = {"interpolation": interpolation, "dtype": dtype}

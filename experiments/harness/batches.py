@@ -13,10 +13,13 @@ from specjax.batching import image_mesh, over_images, shared_out, slots_of
 
 # Slots per device: an accelerator works best on many images at once, a CPU on one after another.
 _SLOTS_ON_CPU, _SLOTS_ON_ACCELERATORS = 4, 16
-# Fewer of large images: this many tokens in all on a device.
-_TOKENS = 2**16
-# Memory maps from which on compiled programs are forgotten.
-_MANY_MAPS = 30_000
+# Fewer of large images: this many tokens in all on a device and, where it works on all at once,
+# this many bytes in their graphs.
+_TOKENS, _GRAPH_BYTES = 2**16, 2**32
+# Floats per pair of tokens that a program needs at most for one graph, and for each one more.
+_FIRST_GRAPH, _NEXT_GRAPH = 6, 2
+# Memory maps from which on compiled programs are forgotten, and how many more until they are again.
+_MANY_MAPS, _MORE_MAPS = 30_000, 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +40,21 @@ class Lanes:
 
     def slots_for(self, tokens: int) -> int:
         """Slots per device for images of so many tokens."""
-        return max(1, min(self.slots, _TOKENS // tokens))
+        slots = min(self.slots, _TOKENS // tokens)
+        if self.vectorize:
+            slots = min(slots, _GRAPH_BYTES // (4 * _FIRST_GRAPH * tokens**2))
+        return max(1, slots)
+
+    def graphs_for(self, tokens: int) -> int:
+        """Graphs that are solved together for each image of so many tokens."""
+        at_once = self.slots_for(tokens) if self.vectorize else 1
+        more = _GRAPH_BYTES // (4 * at_once * tokens**2) - _FIRST_GRAPH
+        return max(1, 1 + more // _NEXT_GRAPH)
 
     @property
-    def largest(self) -> tuple[int, int]:
-        """Images, and tokens in all of them, that the largest batch takes."""
-        return self.mesh.size * self.slots, self.mesh.size * _TOKENS
+    def most(self) -> int:
+        """Images that the largest batch takes."""
+        return self.mesh.size * self.slots
 
     def room_for(self, tokens: int) -> int:
         """Images of so many tokens that a batch takes."""
@@ -67,11 +79,17 @@ class Batch:
 
     Attributes:
         slots: of one device.
+        graphs: that are solved together for each image.
     """
 
     def __init__(self, lanes: Lanes, images: int, tokens: int):
         self._lanes = lanes
         self.slots = lanes.slots_for(tokens)
+        self.graphs = lanes.graphs_for(tokens)
+        if lanes.vectorize:
+            # Empty slots cost as much as others there, and each number of slots a program.
+            needed = -(-images // lanes.mesh.size)
+            self.slots = min(self.slots, 1 << (needed - 1).bit_length())
         self.rows, counts = slots_of(images, devices=lanes.mesh.size, slots=self.slots)
         self._counts = shared_out(lanes.mesh, counts)
 
@@ -120,14 +138,16 @@ class Programs:
 
     def __init__(self):
         self._known: set[Any] = set()
+        self._many = _MANY_MAPS
 
     def make_room_for(self, program: Any) -> None:
         """To be told of every program before it runs, by anything that names it."""
         if program in self._known:
             return
-        if _memory_maps() > _MANY_MAPS:
+        if _memory_maps() > self._many:
             jax.clear_caches()
             self._known.clear()
+            self._many = max(_MANY_MAPS, _memory_maps() + _MORE_MAPS)
         self._known.add(program)
 
 

@@ -16,8 +16,8 @@ from specjax.errors import UserError
 
 # Images decoded ahead of those that a batch is made of.
 _AHEAD = 8
-# What waits for a batch of its length to fill: so many of the largest batches.
-_WAITING_BATCHES = 4
+# What waits at most for a batch of its length to fill: so many of the largest batches, and bytes.
+_WAITING_BATCHES, _WAITING_BYTES = 4, 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,12 @@ class Decoded:
     prepared: Features
     truth: truth.Truth | None
     instances: np.ndarray | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        arrays = (self.image, self.prepared.source, self.instances)
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,10 +83,8 @@ def groups(
 
 
 def _too_many(pending: dict[tuple, Pairs], lanes: Lanes) -> bool:
-    images = sum(len(pairs) for pairs in pending.values())
-    tokens = sum(len(pairs) * length for (length, _), pairs in pending.items())
-    most_images, most_tokens = lanes.largest
-    return images >= _WAITING_BATCHES * most_images or tokens >= _WAITING_BATCHES * most_tokens
+    waiting = [decoded.nbytes for pairs in pending.values() for _, decoded in pairs]
+    return len(waiting) >= _WAITING_BATCHES * lanes.most or sum(waiting) >= _WAITING_BYTES
 
 
 def _ahead(

@@ -245,7 +245,6 @@ def _identity(
         "image_size": options.image_size,
         "pos_interpolation": options.pos_interpolation,
         "solver": options.solver,
-        "dtype": options.dtype,
         "seed": options.seed,
         **job.identity,
     }

@@ -113,10 +113,7 @@ class Store:
         return False
 
     def merge(self, images: Sequence[str]) -> None:
-        """Write the lines of all parts as those of the whole, in the order of `images`.
-
-        Nobody else works on the run, so that files left half-written can go.
-        """
+        """Write the lines of all parts as those of the whole, in the order of `images`."""
         remove_remains(self.folder)
         for name in (_LINES, _SEGMENTS):
             journal = self._journal(name)
