@@ -25,8 +25,7 @@ import tqdm
 from absl import flags
 
 from experiments.benchmarking import batches, clock, machine, markdown, whole_runs
-from experiments.benchmarking.markdown import AFTER
-from experiments.benchmarking.stages import Stage, stages_of
+from experiments.benchmarking.stages import AFTER, Stage, stages_of
 from experiments.harness import runner
 from experiments.harness.files import write_atomically, write_json
 from specjax.config import Config

@@ -69,7 +69,7 @@ from specjax.pipeline import (
     segment_instances_by_metric,
 )
 from specjax.protocol import PAPER, PROTOCOLS, REFERENCE, Protocol
-from specjax.sizes import instance_capacities, padded_tokens
+from specjax.sizes import capacity_for, instance_capacities, padded_instances, padded_tokens
 from specjax.spectral import (
     Eigenpairs,
     collapsed_graph,
@@ -149,6 +149,8 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "check_config",
     "padded_tokens",
     "instance_capacities",
+    "capacity_for",
+    "padded_instances",
     "extract_features",
     "reduce_for_foreground",
     "reduce_for_instances",

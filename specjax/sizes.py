@@ -35,6 +35,16 @@ def instance_capacities(tokens: int) -> tuple[int, ...]:
     return (*sorted(size for size in sizes if size >= 256), tokens)
 
 
+def capacity_for(foreground_tokens: int, tokens: int) -> int:
+    """The smallest of `instance_capacities` that holds so many foreground tokens."""
+    return next(size for size in instance_capacities(tokens) if size >= foreground_tokens)
+
+
+def padded_instances(count: int) -> int:
+    """A bound of the number of instances: a power of two from 8 on, so that programs are few."""
+    return max(8, 1 << (count - 1).bit_length())
+
+
 def at_smallest_size(
     at: Callable[[int], Callable[..., Any]], sizes: Sequence[int]
 ) -> Callable[..., Any]:

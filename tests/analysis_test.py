@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import itertools
 import types
 
@@ -8,7 +9,14 @@ import numpy as np
 import pytest
 
 from experiments import ablation, sweep
-from experiments.harness.analysis import _key, _number_of, aggregate, instance_analysis
+from experiments.harness.analysis import (
+    Plan,
+    _alike,
+    _key,
+    _number_of,
+    aggregate,
+    instance_analysis,
+)
 from experiments.harness.backbone import Features
 from experiments.harness.batches import Batch, open_lanes
 from experiments.harness.stream import Example, Group, Stopwatch
@@ -111,6 +119,20 @@ def test_each_foreground_is_found_once(plans, foregrounds):
             scene().features[0], jnp.array([6, 8]), config=plan.foreground
         )
         assert masks[setting] == alone.mask.tolist()
+
+
+def test_metrics_are_computed_together_as_far_as_they_fit():
+    given, other = Config(M=6, N=3), Config(M=6, N=2)
+    metrics = ("boc", "l1", "l2", "dot", "cosine")
+    plans = {metric: Plan(given, dataclasses.replace(given, metric=metric)) for metric in metrics}
+    plans["N=2"] = Plan(given, other)
+    found = [settings for _, settings in _alike(plans, list(plans), 2)]
+    assert found == [["boc", "l1"], ["l2", "dot"], ["cosine"], ["N=2"]]
+    (together, settings), (alone, last) = _alike(plans, list(plans), 9)
+    assert (settings, last) == (list(metrics), ["N=2"])
+    # What they share names no metric of theirs.
+    assert together == Plan(given, dataclasses.replace(given, metric="dot"))
+    assert alone == Plan(given, dataclasses.replace(other, metric="dot"))
 
 
 def test_pairs_of_a_sweep():

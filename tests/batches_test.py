@@ -150,7 +150,7 @@ def test_programs_are_forgotten_where_they_are_many(monkeypatch):
     function = jax.jit(lambda x: x + 1)
     function(1.0)
     maps = 10
-    monkeypatch.setattr(batches, "_memory_maps", lambda: maps)
+    monkeypatch.setattr(batches, "memory_maps", lambda: maps)
     programs = batches.Programs()
     programs.make_room_for("a")
     assert function._cache_size() == 1
@@ -181,13 +181,3 @@ def test_few_images_take_few_slots_where_empty_ones_cost():
     assert batches.Batch(lanes, 3, 256).slots == 16
     at_once = dataclasses.replace(lanes, vectorize=True)
     assert [batches.Batch(at_once, n, 256).slots for n in (1, 2, 3, 9, 16)] == [1, 2, 4, 16, 16]
-
-
-def test_metrics_that_are_too_many_at_once_are_split(flags, whole, tmp_path, monkeypatch):
-    both = run("instance", tmp_path / "both", *flags, "--metric=boc,l2")
-    monkeypatch.setattr(batches.Lanes, "graphs_for", lambda self, tokens: 1)
-    split = run("instance", tmp_path / "split", *flags, "--metric=boc,l2")
-    for key, line in both.lines.items():
-        other = split.lines[key]
-        np.testing.assert_allclose(line["eigenvalues"], other["eigenvalues"], atol=2e-6)
-        assert line["num_foreground"] == other["num_foreground"]

@@ -13,6 +13,8 @@ install_import_hook("specjax", "beartype.beartype")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from experiments.harness.memory import memory_maps  # noqa: E402
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -29,12 +31,7 @@ _MANY_MAPS = 20_000
 def _few_programs():
     """Forget compiled programs where they are many: a process that runs out of maps crashes."""
     yield
-    try:
-        with open("/proc/self/maps") as maps:
-            many = sum(1 for _ in maps) > _MANY_MAPS
-    except OSError:  # only Linux tells
-        many = False
-    if many:
+    if memory_maps() > _MANY_MAPS:
         jax.clear_caches()
 
 

@@ -3,6 +3,7 @@
 From decoded images to labels on the host; reading and writing files is not in it.
 """
 
+import dataclasses
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -77,7 +78,7 @@ def metrics_beside_one(
 def _analysis(configs: Mapping[str, Config]):
     options = types.SimpleNamespace(num_instances=_OBJECTS, seed=0)
     plans = {
-        metric: Plan(config, Config(M=config.M, N=config.N, metric=metric))
+        metric: Plan(config, dataclasses.replace(config, metric=metric))
         for metric, config in configs.items()
     }
     return instance_analysis(options, plans, Stopwatch(), label=lambda _: {})

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Stages after the backbone.
-AFTER = ("channels", "foreground", "affinity", "eigen", "clustering")
+from experiments.benchmarking.stages import AFTER
 
 
 def render(result: Mapping[str, Any]) -> str:

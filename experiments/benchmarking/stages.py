@@ -20,8 +20,10 @@ from specjax.config import Config
 from specjax.models.config import ViTConfig
 from specjax.models.vit import ViT
 from specjax.models.weights import Checkpoint
-from specjax.sizes import instance_capacities
+from specjax.sizes import capacity_for
 
+# Stages after the backbone.
+AFTER = ("channels", "foreground", "affinity", "eigen", "clustering")
 _OBJECTS = 3
 _FLOAT = 4
 
@@ -76,8 +78,7 @@ def stages_of(
     mask = pipeline.segment_foreground(features, grid, config=config).mask
     members = int(mask.sum())
     # What the pipeline chooses inside its program.
-    capacities = instance_capacities(features.shape[0])
-    capacity = next(size for size in capacities if size >= members)
+    capacity = capacity_for(members, features.shape[0])
     masked = pipeline.reduce_for_instances(features, mask, grid, config=config)
 
     normal = pipeline.reduce_for_foreground(features, grid, config=config)

@@ -14,7 +14,7 @@ from experiments.harness.analysis import Plan, foreground_of, instance_analysis
 from experiments.harness.options import MAX_INSTANCES, Options
 from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
 from specjax.config import Config
-from specjax.sizes import instance_capacities
+from specjax.sizes import capacity_for, padded_instances
 
 
 def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Analyse:
@@ -38,7 +38,6 @@ def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Anal
         if truth.count < 2:
             scores = {"best_channel": None, "best_channel_miou": None, "method_miou": None}
             return _outcome(example, scores)
-        sizes = instance_capacities(example.features.tokens)
         with watch("oracle"):
             mious = channel_mious(
                 example.features.array,
@@ -47,8 +46,8 @@ def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Anal
                 jnp.asarray(truth.counted),
                 min(truth.count, MAX_INSTANCES),
                 jax.random.key(options.seed),
-                max_instances=_bound(truth.count),
-                capacity=next(size for size in sizes if size >= found.line["num_foreground"]),
+                max_instances=padded_instances(truth.count),
+                capacity=capacity_for(found.line["num_foreground"], example.features.tokens),
                 restarts=config.restarts,
             )
             mious = np.asarray(mious)
@@ -74,7 +73,7 @@ def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Anal
                 jnp.asarray(example.features.grid, jnp.int32),
                 jnp.asarray(example.truth.instances),
                 config=config,
-                max_instances=_bound(example.truth.count),
+                max_instances=padded_instances(example.truth.count),
             )
             return _outcome(
                 example, {name: _rounded(values) for name, values in curves._asdict().items()}
@@ -102,8 +101,3 @@ def _outcome(
 def _rounded(values: jax.Array) -> list[float]:
     """As many digits as float32 holds: lines stay short."""
     return [float(f"{value:.7g}") for value in np.asarray(values)]
-
-
-def _bound(count: int) -> int:
-    """A power of two, so that few programs are compiled."""
-    return max(8, 1 << (count - 1).bit_length())

@@ -16,6 +16,7 @@ from experiments.harness.stream import Analyse, Example, Group, Outcome, Outcome
 from specjax.config import Config
 from specjax.grid import valid_tokens
 from specjax.pipeline import reduce_for_instances
+from specjax.sizes import padded_instances
 
 
 def variance_analysis(
@@ -34,7 +35,7 @@ def variance_analysis(
         lines = {metric: {**described, "tokens": 0, "intra": None, "inter": None}
                  for metric in metrics}  # fmt: skip
         if truth.count >= 2:
-            most = max(8, 1 << (truth.count - 1).bit_length())
+            most = padded_instances(truth.count)
             generator = generator_of(options.seed, example.id)
             places, owners = sample_tokens(truth.instances, generator, max_instances=most)
             grid = jnp.asarray(example.features.grid, jnp.int32)

@@ -22,6 +22,7 @@ from specjax.pipeline import (
     score_instances,
     segment_foreground,
 )
+from specjax.sizes import padded_instances
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def instance_analysis(
                 )  # fmt: skip
                 result = batch.run(
                     _labels, pairs, mask, group.grids, *per_image, shared=(seed,),
-                    config=plan.instances, max_instances=_bucket(max(clusters)),
+                    config=plan.instances, max_instances=padded_instances(max(clusters)),
                 )  # fmt: skip
                 jax.block_until_ready(result)
             with watch("score"):
@@ -205,7 +206,7 @@ class _Scoring:
         ]
         self._truth = [self._batch.stack(arrays) for arrays in zip(*truths, strict=True)]
         counts = [0 if one.truth is None else one.truth.count for one in group.examples]
-        self._most = _bucket(max(clusters, *counts))
+        self._most = padded_instances(max(clusters, *counts))
 
     def of_foreground(self, result: ForegroundResult) -> jax.Array:
         """F-scores with and without post-processing."""
@@ -274,11 +275,6 @@ def _number_of_clusters(example: Example, options: Options) -> int:
     if options.num_instances is not None:
         return options.num_instances
     return min(max(example.truth.count, 1), MAX_INSTANCES)
-
-
-def _bucket(count: int) -> int:
-    """A power of two, so that few programs are compiled."""
-    return max(8, 1 << (count - 1).bit_length())
 
 
 def _number_of(image_id: str) -> np.uint32:

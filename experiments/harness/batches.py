@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from experiments.harness.memory import memory_maps
 from specjax.batching import image_mesh, over_images, shared_out, slots_of
 
 # Slots per device: an accelerator works best on many images at once, a CPU on one after another.
@@ -144,20 +145,11 @@ class Programs:
         """To be told of every program before it runs, by anything that names it."""
         if program in self._known:
             return
-        if _memory_maps() > self._many:
+        if memory_maps() > self._many:
             jax.clear_caches()
             self._known.clear()
-            self._many = max(_MANY_MAPS, _memory_maps() + _MORE_MAPS)
+            self._many = max(_MANY_MAPS, memory_maps() + _MORE_MAPS)
         self._known.add(program)
-
-
-def _memory_maps() -> int:
-    """Of this process; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/maps", "rb") as maps:
-            return sum(1 for _ in maps)
-    except OSError:
-        return 0
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -117,8 +117,3 @@ def decode(record: Record, backbone: Backbone, image_size: int | None) -> Decode
     if instances is not None:
         sampled = truth.on_grid(instances, prepared.grid, prepared.tokens)
     return Decoded(image, prepared, sampled, instances)
-
-
-def by_work(pairs: Pairs) -> tuple[Sequence[Work], Sequence[Decoded]]:
-    """The records, and what was read of them."""
-    return [work for work, _ in pairs], [decoded for _, decoded in pairs]

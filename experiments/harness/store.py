@@ -126,10 +126,6 @@ class Store:
         self.segments.close()
         self.lines, self.segments = self._journal(_LINES), self._journal(_SEGMENTS)
 
-    def has_parts(self) -> bool:
-        """Whether parts of the run were made apart from the whole."""
-        return (self.folder / parts.FOLDER).exists()
-
     def _hold(self, path: pathlib.Path, *, shared: bool = False):
         try:
             return locks.hold(path, shared=shared)

@@ -224,7 +224,7 @@ def _extracted(
 ) -> tuple[Sequence[Work], Group | None]:
     """The images with their features; one whose features are not finite fails."""
     while pairs:
-        works, found = reading.by_work(pairs)
+        works, found = zip(*pairs, strict=True)
         with watch("backbone"):
             prepared = [one.prepared for one in found]
             batch = Batch(lanes, len(pairs), prepared[0].tokens)
