@@ -14,12 +14,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.harness import options as shared
-from experiments.harness import published, runner
-from experiments.harness.analysis import Plan, aggregate, instance_analysis
-from experiments.harness.tables import render
+from experiments.analyses.segmentation import Plan, aggregate, instance_analysis
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from experiments.results import published
+from experiments.results.tables import render
 from specjax.config import Config
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 # (NCR, DCR, BoC), in the instance stage.
 _SETTINGS = {
@@ -133,15 +134,15 @@ def both_tables(results: Sequence[dict]) -> tuple[list[dict], list[dict]]:
 
 
 def check(options, dataset) -> None:
-    """Raises UserError where there is nothing to score."""
+    """Raises SpecjaxError where there is nothing to score."""
     if not dataset.annotated:
-        raise UserError(f"dataset {dataset.name!r} has no annotation: there is nothing to compare")
+        raise SpecjaxError(f"dataset {dataset.name!r} has no annotation: there is nothing to compare")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     return runner.run(shared.read(flags.FLAGS), make_job, check)
 
 

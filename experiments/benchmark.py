@@ -26,12 +26,12 @@ from absl import flags
 
 from experiments.benchmarking import batches, clock, machine, markdown, whole_runs
 from experiments.benchmarking.stages import AFTER, Stage, stages_of
-from experiments.harness import runner
-from experiments.harness.files import write_atomically, write_json
+from experiments.loop import runner
+from specjax._folder import write_atomically, write_json
 from specjax.config import Config
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
+from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoint
 from specjax.models.config import VIT_S16
-from specjax.models.weights import load_checkpoint, random_checkpoint
 from specjax.pipeline import solve_instance_graph
 
 # The dense solver takes minutes beyond.
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     """Read the flags, time, write."""
     values = flags.FLAGS
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}")
     sizes = [_size(text) for text in values.sizes]
     batches_of = _size(values.batches_of) if values.batches_of else None
     batch_sizes = [_number(text) for text in values.batch_sizes]
@@ -164,13 +164,13 @@ def _description() -> dict[str, str]:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d{2,5})x(\d{2,5})\s*", text)
     if not match:
-        raise UserError(f"{text!r} is no size: give width x height, such as 1280x720")
+        raise SpecjaxError(f"{text!r} is no size: give width x height, such as 1280x720")
     return int(match[1]), int(match[2])
 
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"\s*[1-9]\d{0,3}\s*", text):
-        raise UserError(f"--batch_sizes: {text!r} is no number from 1 to 9999")
+        raise SpecjaxError(f"--batch_sizes: {text!r} is no number from 1 to 9999")
     return int(text)
 
 

@@ -6,25 +6,25 @@ runs on the built-in samples; on a dataset, with the flags of `experiments.insta
 `figures/` in its folder,
 
 - oracle (Fig. 2): the mIoU of each image's best single channel beside the method's, by number of
-  instances (`experiments.figure_data.channel_oracle` says exactly how);
+  instances (`experiments.plots.channel_oracle_numbers` says exactly how);
 - gallery (Fig. 1, 4): for each of the first 24 images a sheet of all channels by entropy, and of
   the selected ones times the foreground;
 - deviation (Fig. 5): standard deviation by rank beside the mean difference between instances
-  (`experiments.figure_data.channel_deviation`).
+  (`experiments.plots.channel_deviation_numbers`).
 """
 
 from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.figure_data.channel_analysis import channel_analysis
-from experiments.figure_data.channel_oracle import by_number_of_instances
-from experiments.harness import options as shared
-from experiments.harness import runner
-from experiments.harness.figures import check_save
-from experiments.harness.tables import mean
-from experiments.plotting.channel_figures import ChannelFigures
-from specjax.errors import UserError
+from experiments.analyses.channels import channel_analysis
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from experiments.plots.channel_figures import ChannelFigures
+from experiments.plots.channel_oracle_numbers import by_number_of_instances
+from experiments.results.tables import mean
+from experiments.runs.figures import check_save
+from specjax.errors import SpecjaxError
 
 FIGURES = {
     "oracle": "mIoU of the best single channel, by number of instances (Fig. 2)",
@@ -78,16 +78,16 @@ def make_job(options, dataset, backbone, watch, figures: Sequence[str]) -> runne
 
 
 def check(options, dataset, figures: Sequence[str]) -> None:
-    """Raises UserError where the dataset or the flags do not suit the figures."""
+    """Raises SpecjaxError where the dataset or the flags do not suit the figures."""
     check_save(options.save)
     for figure in figures:
         if figure in _ANNOTATED and not dataset.annotated:
-            raise UserError(
+            raise SpecjaxError(
                 f"--figure={figure} needs annotated instances, and dataset {dataset.name!r} has no"
                 " annotation; --figure=gallery needs none"
             )
     if "oracle" in figures and options.num_instances is not None:
-        raise UserError(
+        raise SpecjaxError(
             f"--num_instances={options.num_instances}: --figure=oracle splits each image into as"
             " many instances as are annotated; leave the flag out"
         )
@@ -96,7 +96,7 @@ def check(options, dataset, figures: Sequence[str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     options = shared.read(flags.FLAGS)
     figures = shared.figure_names(flags.FLAGS.figure, FIGURES)
     return runner.run(

@@ -15,10 +15,10 @@ import numpy as np
 from absl import flags
 
 from experiments.datasets import samples
-from experiments.harness import runner
+from experiments.loop import runner
 from specjax import images
-from specjax.errors import UserError
-from specjax.models.weights import BUILT_IN, Checkpoint, load_checkpoint
+from specjax.errors import SpecjaxError
+from specjax.models.checkpoints.loading import BUILT_IN, Checkpoint, load_checkpoint
 from specjax.pipeline import extract_features
 
 _SCENES = 3
@@ -34,12 +34,12 @@ def define() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Compare; the exit status is 1 where a difference is too large."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}")
     try:
         import torch
         import transformers
     except ImportError as error:
-        raise UserError(f"{error.name} is not installed: pip install torch transformers") from None
+        raise SpecjaxError(f"{error.name} is not installed: pip install torch transformers") from None
     source = flags.FLAGS.checkpoint
     checkpoint = load_checkpoint(source)
     theirs = transformers.ViTModel.from_pretrained(
@@ -85,7 +85,7 @@ def _their_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
         model(batch, interpolate_pos_encoding=True)
     hook.remove()
     if len(kept) != 1:
-        raise UserError(f"transformers ran {name} {len(kept)} times")
+        raise SpecjaxError(f"transformers ran {name} {len(kept)} times")
     return kept[0][0, 1:].numpy()
 
 

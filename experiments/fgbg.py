@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.harness import options as shared
-from experiments.harness import published, runner, tables
-from experiments.harness.analysis import aggregate, foreground_analysis
-from experiments.plotting import foreground_curve
-from specjax.errors import UserError
+from experiments.analyses.segmentation import aggregate, foreground_analysis
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from experiments.plots import foreground_curve
+from experiments.results import published, tables
+from specjax.errors import SpecjaxError
 
 COLUMNS = {
     "M": "M",
@@ -88,7 +89,7 @@ def make_job(options, dataset, backbone, watch) -> runner.Job:
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     return runner.run(shared.read(flags.FLAGS, several_M=True), make_job)
 
 

@@ -19,11 +19,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.harness import options as shared
-from experiments.harness import published, runner, strata, tables
-from experiments.harness.analysis import Plan, aggregate, instance_analysis
-from experiments.plotting import strata_plot
-from specjax.errors import UserError
+from experiments.analyses.segmentation import Plan, aggregate, instance_analysis
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from experiments.plots import strata_plot
+from experiments.results import published, strata, tables
+from specjax.errors import SpecjaxError
 
 COLUMNS = {
     "metric": "metric",
@@ -51,9 +52,9 @@ UNSCORED_COLUMNS = {
 
 
 def check(options, dataset) -> None:
-    """Raises UserError where the number of instances is neither given nor annotated."""
+    """Raises SpecjaxError where the number of instances is neither given nor annotated."""
     if options.num_instances is None and not dataset.annotated:
-        raise UserError(
+        raise SpecjaxError(
             f"dataset {dataset.name!r} has no annotation to count instances in: give"
             " --num_instances=3, or another number"
         )
@@ -112,7 +113,7 @@ def make_job(options, dataset, backbone, watch, metrics: Sequence[str], name: st
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     options = shared.read(flags.FLAGS)
     metrics = shared.metric_names(flags.FLAGS.metric)
     return runner.run(options, lambda *parts: make_job(*parts, metrics, "instance"), check)

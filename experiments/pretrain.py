@@ -22,18 +22,18 @@ from absl import flags
 from flax import nnx
 
 from experiments import datasets
-from experiments.harness import runner
+from experiments.loop import runner
 from experiments.pretraining import loop
 from experiments.pretraining.crops import CropBatches
 from experiments.pretraining.dino_objective import DinoObjective
 from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
 from experiments.pretraining.scene_objective import SceneObjective
 from experiments.pretraining.training import Trainer
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 from specjax.images import IMAGENET_MEAN, IMAGENET_STD
+from specjax.models.checkpoints.loading import load_checkpoint
 from specjax.models.config import ViTConfig
 from specjax.models.vit import ViT
-from specjax.models.weights import load_checkpoint
 
 _HEADS = 6
 # What makes it this training, for each objective; the rest only says how it is watched.
@@ -86,9 +86,9 @@ def main(arguments: Sequence[str]) -> int:
     """Read the flags and train."""
     values = flags.FLAGS
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; images go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; images go to --data_dir")
     if (values.objective == "dino") != (values.data_dir is not None):
-        raise UserError("--data_dir and --objective=dino go together: one was given alone")
+        raise SpecjaxError("--data_dir and --objective=dino go together: one was given alone")
     settings = {name: getattr(values, name) for name in _COMMON}
     if values.init is None:
         model, colours = _new_model(values), (IMAGENET_MEAN, IMAGENET_STD)
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _new_model(values: flags.FlagValues) -> ViT:
     if values.hidden_size % _HEADS:
-        raise UserError(f"--hidden_size={values.hidden_size} must be a multiple of {_HEADS}")
+        raise SpecjaxError(f"--hidden_size={values.hidden_size} must be a multiple of {_HEADS}")
     config = ViTConfig(
         hidden_size=values.hidden_size,
         num_layers=values.layers,
@@ -146,17 +146,17 @@ def _new_model(values: flags.FlagValues) -> ViT:
 def _check_scene_model(config: ViTConfig, colours) -> None:
     """Scenes are cut into patches, and their colours normalised, in one way only."""
     if config.patch_size != PATCH_SIZE or config.num_layers < 2:
-        raise UserError(
+        raise SpecjaxError(
             f"--objective=scenes trains models of patch {PATCH_SIZE} and at least two blocks"
         )
     if colours != (IMAGENET_MEAN, IMAGENET_STD):
-        raise UserError("--objective=scenes takes ImageNet's mean and deviation of colours only")
+        raise SpecjaxError("--objective=scenes takes ImageNet's mean and deviation of colours only")
 
 
 def _crops(values: flags.FlagValues, patch_size: int, colours) -> CropBatches:
     for name in ("large_side", "small_side"):
         if getattr(values, name) % patch_size:
-            raise UserError(
+            raise SpecjaxError(
                 f"--{name}={getattr(values, name)} must be a multiple of the patch, {patch_size}"
             )
     mean, deviation = colours

@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from experiments import ablation, channels, fgbg, instance, similarity, sweep
-from experiments.harness import runner
-from experiments.harness.files import write_atomically
-from experiments.reporting import page, statistics
+from experiments.loop import runner
+from experiments.reporting import page
 from experiments.reporting.parts import Table
 from experiments.reporting.pictures import Album
 from experiments.reporting.results import Layout
 from experiments.reporting.runs import read_run
 from experiments.reporting.sections import OVERVIEW_HEADINGS, overview_row, section_of
-from specjax.errors import UserError
+from experiments.results import statistics
+from specjax._folder import write_atomically
+from specjax.errors import SpecjaxError
 
 
 def both_tables(results: Sequence[dict]) -> Mapping[str, Sequence[dict]]:
@@ -63,7 +64,7 @@ def write(
     """Write the page of these runs and its plots; returns the paths.
 
     Raises:
-        UserError: a run cannot be read, or the page cannot be written.
+        SpecjaxError: a run cannot be read, or the page cannot be written.
     """
     runs = [read_run(folder) for folder in folders]
     album, sections, written = Album(), [], []
@@ -101,12 +102,12 @@ def main(arguments: Sequence[str]) -> int:
     values = flags.FLAGS
     folders = list(dict.fromkeys(map(pathlib.Path, arguments[1:])))
     if not folders:
-        raise UserError("no runs given: name the folders of finished runs (their --output_dir)")
+        raise SpecjaxError("no runs given: name the folders of finished runs (their --output_dir)")
     output = pathlib.Path(values.output)
     if output.suffix != ".html":
-        raise UserError(f"--output={values.output}: give a name that ends in .html")
+        raise SpecjaxError(f"--output={values.output}: give a name that ends in .html")
     if output.is_dir():
-        raise UserError(f"--output={values.output} is a folder: give the name of a file")
+        raise SpecjaxError(f"--output={values.output} is a folder: give the name of a file")
     print(*write(folders, output, seed=values.seed, resamples=values.resamples), sep="\n")
     return 0
 

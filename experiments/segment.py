@@ -12,25 +12,25 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import instance
-from experiments.harness import options as shared
-from experiments.harness import runner
-from specjax.errors import UserError
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from specjax.errors import SpecjaxError
 
 
 def with_images(options: shared.Options, paths: Sequence[str]) -> shared.Options:
     """The options with the images that are named as arguments, if any are.
 
     Raises:
-        UserError: images are named in two ways, or in none.
+        SpecjaxError: images are named in two ways, or in none.
     """
     if paths and options.dataset != "folder":
-        raise UserError(f"images as arguments and --dataset={options.dataset} exclude each other")
+        raise SpecjaxError(f"images as arguments and --dataset={options.dataset} exclude each other")
     if paths and options.data_dir:
-        raise UserError("give images as arguments or by --data_dir, not both")
+        raise SpecjaxError("give images as arguments or by --data_dir, not both")
     if paths:
         return dataclasses.replace(options, data_dir=paths)
     if options.dataset == "folder" and not options.data_dir:
-        raise UserError("no images given: name a folder, an image, a glob or a text list of paths")
+        raise SpecjaxError("no images given: name a folder, an image, a glob or a text list of paths")
     return options
 
 

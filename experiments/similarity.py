@@ -8,7 +8,7 @@ runs on the built-in samples; on a dataset, with the flags of `experiments.insta
 - toy (Fig. 6, 7): three made-up pixels of one instance with irregular values in some channels, and
   their similarities under the dot product, Bray-Curtis and BoC; no dataset is opened for it;
 - variance (Fig. 13): mR, the variance of similarities within instances over that between them, for
-  each of the nine metrics (`experiments.figure_data.similarity_variance` says exactly how).
+  each of the nine metrics (`experiments.plots.similarity_variance_numbers` says exactly how).
 """
 
 import pathlib
@@ -16,16 +16,16 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.figure_data import toy_pixels
-from experiments.figure_data.similarity_analysis import variance_analysis
-from experiments.figure_data.similarity_variance import ratio_over_images
-from experiments.harness import options as shared
-from experiments.harness import runner
-from experiments.harness.figures import FigureWriters, check_save
-from experiments.plotting import similarity_variance as variance_plot
-from experiments.plotting import toy_pixels as toy_plot
+from experiments.analyses.similarity import variance_analysis
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from experiments.plots import similarity_variance as variance_plot
+from experiments.plots import toy_pixels as toy_plot
+from experiments.plots import toy_pixels_numbers as toy_pixels
+from experiments.plots.similarity_variance_numbers import ratio_over_images
+from experiments.runs.figures import FigureWriters, check_save
 from specjax.affinity import METRICS
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 FIGURES = {
     "toy": "three made-up pixels and their similarities (Fig. 6, 7), without a dataset",
@@ -76,9 +76,9 @@ def make_job(options, dataset, backbone, watch, figures: Sequence[str]) -> runne
 
 
 def check(options, dataset) -> None:
-    """Raises UserError where the dataset or the flags do not suit the figure of variances."""
+    """Raises SpecjaxError where the dataset or the flags do not suit the figure of variances."""
     if not dataset.annotated:
-        raise UserError(
+        raise SpecjaxError(
             f"--figure=variance needs annotated instances, and dataset {dataset.name!r} has no"
             " annotation; --figure=toy needs none"
         )
@@ -87,7 +87,7 @@ def check(options, dataset) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     options = shared.read(flags.FLAGS)
     check_save(options.save)
     figures = shared.figure_names(flags.FLAGS.figure, FIGURES)

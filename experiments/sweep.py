@@ -18,12 +18,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.harness import options as shared
-from experiments.harness import published, runner, tables
-from experiments.harness.analysis import Plan, aggregate, instance_analysis
-from experiments.plotting import heat_map
+from experiments.analyses.segmentation import Plan, aggregate, instance_analysis
+from experiments.loop import flags as shared
+from experiments.loop import runner
+from experiments.plots import heat_map
+from experiments.results import published, tables
 from specjax.config import Config
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 COLUMNS = {
     "M": "M",
@@ -45,7 +46,7 @@ def make_plans(
     """How each pair is computed, and what to say of those that are left out.
 
     Raises:
-        UserError: none is left.
+        SpecjaxError: none is left.
     """
     plans, warnings = {}, []
     for M in dict.fromkeys(Ms):
@@ -58,7 +59,7 @@ def make_plans(
         if skipped:
             warnings.append(f"N={skipped} left out at M={M}: more than there are")
     if not plans:
-        raise UserError(
+        raise SpecjaxError(
             f"every N ({min(Ns)} and above) is more than every M ({max(Ms)} and below); give"
             " smaller --N or larger --M"
         )
@@ -111,9 +112,9 @@ def make_job(options, dataset, backbone, watch, metric: str, Ns: Sequence[int]) 
 
 
 def check(options, dataset) -> None:
-    """Raises UserError where there is nothing to score."""
+    """Raises SpecjaxError where there is nothing to score."""
     if not dataset.annotated:
-        raise UserError(f"dataset {dataset.name!r} has no annotation: there is nothing to compare")
+        raise SpecjaxError(f"dataset {dataset.name!r} has no annotation: there is nothing to compare")
 
 
 def _setting(M: int, N: int) -> str:
@@ -128,11 +129,11 @@ def _pair(setting: str) -> tuple[int, int]:
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and run."""
     if len(arguments) > 1:
-        raise UserError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
+        raise SpecjaxError(f"unexpected argument {arguments[1]!r}; datasets go to --data_dir")
     options = shared.read(flags.FLAGS, several_M=True)
     metrics = shared.metric_names(flags.FLAGS.metric)
     if len(metrics) > 1:
-        raise UserError(f"--metric={','.join(metrics)}: this binary takes one")
+        raise SpecjaxError(f"--metric={','.join(metrics)}: this binary takes one")
     Ns = shared.deviation_counts(flags.FLAGS.N)
     return runner.run(options, lambda *parts: make_job(*parts, metrics[0], Ns), check)
 

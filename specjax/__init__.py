@@ -1,9 +1,11 @@
 """Unsupervised instance segmentation with deep spectral methods, in JAX.
 
 Pure functions on the arrays of one image; batch with `jax.vmap`, compile with `jax.jit`. Arrays
-over tokens are flat, row-major over the token grid, and may be padded (`specjax.grid`).
+over tokens are flat, row-major over the token grid, and may be padded (`specjax.tokens`).
 """
 
+from specjax._batching import image_mesh, over_images, replicated, shared_out, slots_of
+from specjax._sizes import capacity_for, instance_capacities, padded_instances, padded_tokens
 from specjax.affinity import (
     METRICS,
     affinity_matrix,
@@ -11,7 +13,6 @@ from specjax.affinity import (
     pairwise_similarity,
     prepare_features,
 )
-from specjax.batching import image_mesh, over_images, replicated, shared_out, slots_of
 from specjax.channels import (
     EntropyRule,
     channel_deviation,
@@ -23,7 +24,7 @@ from specjax.channels import (
 )
 from specjax.clustering import KMeans, kmeans
 from specjax.config import Config, check_config
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 from specjax.evaluation import (
     InstanceScores,
     SimilarityVariances,
@@ -40,7 +41,6 @@ from specjax.foreground import (
     invert_if_background,
     postprocess,
 )
-from specjax.grid import Grid, valid_tokens
 from specjax.images import crop_to_patches, decode, normalize, patchify, resize_short_side
 from specjax.instances import (
     Eigensegments,
@@ -49,8 +49,8 @@ from specjax.instances import (
     foreground_features,
     instance_graph,
 )
+from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint, random_checkpoint
 from specjax.models.vit import VIT_S16, BlockOutputs, ViT, ViTConfig
-from specjax.models.weights import Checkpoint, load_checkpoint, random_checkpoint
 from specjax.morphology import (
     connected_components,
     drop_small_regions,
@@ -69,7 +69,6 @@ from specjax.pipeline import (
     segment_instances_by_metric,
 )
 from specjax.protocol import PAPER, PROTOCOLS, REFERENCE, Protocol
-from specjax.sizes import capacity_for, instance_capacities, padded_instances, padded_tokens
 from specjax.spectral import (
     Eigenpairs,
     collapsed_graph,
@@ -80,6 +79,7 @@ from specjax.spectral import (
     orient,
     smallest_eigenpairs,
 )
+from specjax.tokens import Grid, valid_tokens
 
 __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     # Images to patches
@@ -172,5 +172,5 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "instance_scores",
     "SimilarityVariances",
     "similarity_variance_ratio",
-    "UserError",
+    "SpecjaxError",
 ]

@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from specjax._numerics import masked_mean, safe_divide, safe_sqrt
 from specjax.channels import normalize_tokens
-from specjax.errors import UserError
-from specjax.numerics import masked_mean, safe_divide, safe_sqrt
+from specjax.errors import SpecjaxError
 
 _Features = Float[Array, "tokens channels"]
 _Valid = Bool[Array, " tokens"]
@@ -73,12 +73,12 @@ def metric_named(name: str) -> Metric:
     """The metric of that name.
 
     Raises:
-        UserError: there is none.
+        SpecjaxError: there is none.
     """
     try:
         return METRICS[name]
     except KeyError:
-        raise UserError(f"unknown metric {name!r}: choose one of {', '.join(METRICS)}") from None
+        raise SpecjaxError(f"unknown metric {name!r}: choose one of {', '.join(METRICS)}") from None
 
 
 def affinity_matrix(
@@ -90,7 +90,7 @@ def affinity_matrix(
     columns of padding are 0.
 
     Raises:
-        UserError: an unknown metric.
+        SpecjaxError: an unknown metric.
     """
     rule = metric_named(metric)
     if valid is None:

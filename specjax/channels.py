@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from specjax.numerics import masked_mean, safe_divide, safe_norm, safe_sqrt, safe_x_log2_x
+from specjax._numerics import masked_mean, safe_divide, safe_norm, safe_sqrt, safe_x_log2_x
 
 # Tokens whose histogram is counted in bytes before it is added up: at most 255.
 _COUNTED_TOKENS = 128

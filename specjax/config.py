@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 from specjax.protocol import PAPER, Protocol
 
 
@@ -33,13 +33,13 @@ def check_config(config: Config, channels: int) -> Config:
     """The configuration for features of so many channels, N clamped to M.
 
     Raises:
-        UserError: M is out of range.
+        SpecjaxError: M is out of range.
     """
     if not 1 <= config.M <= channels:
-        raise UserError(
+        raise SpecjaxError(
             f"M={config.M} does not lie in 1..C, and these features have C={channels} channels;"
             " use --M=C/3 for a third of them"
         )
     if config.N < 1:
-        raise UserError(f"N={config.N} must be at least 1")
+        raise SpecjaxError(f"N={config.N} must be at least 1")
     return dataclasses.replace(config, N=min(config.N, config.M))

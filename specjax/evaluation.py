@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from specjax.numerics import safe_divide
+from specjax._numerics import safe_divide
 
 _Labels = Int[Array, " tokens"]
 _Mask = Bool[Array, " tokens"]

@@ -1,6 +1,6 @@
 """Foreground segmentation: the Fiedler bipartition and its post-processing.
 
-Features are `[tokens, channels]`; masks are flat, row-major over `grid` (see `specjax.grid`).
+Features are `[tokens, channels]`; masks are flat, row-major over `grid` (see `specjax.tokens`).
 """
 
 from typing import NamedTuple
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from specjax.grid import Grid, rows_and_columns, valid_tokens
+from specjax._numerics import safe_divide, safe_sqrt
 from specjax.morphology import RegionArea, drop_small_regions, fill_holes, median_filter_mask
-from specjax.numerics import safe_divide, safe_sqrt
 from specjax.spectral import orient, smallest_eigenpairs
+from specjax.tokens import Grid, rows_and_columns, valid_tokens
 
 # A border strip is this many tokens wide; where enough strips are almost all foreground, the
 # bipartition took the background for the foreground.

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,32 +55,32 @@ def opened(
     For `decode` and for readers that need the stored values, as of a palette image.
 
     Raises:
-      UserError: no such file, not an image, truncated, or more than `max_pixels` pixels by its
+      SpecjaxError: no such file, not an image, truncated, or more than `max_pixels` pixels by its
         header. (Pillow itself refuses more than twice `MAX_PIXELS`, whatever `max_pixels` is.)
     """
     name = "the image data" if isinstance(source, bytes) else repr(os.fspath(source))
     if not isinstance(source, bytes) and not os.path.isfile(source):
-        raise UserError(f"{name}: no such file")
+        raise SpecjaxError(f"{name}: no such file")
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     too_large = f"more than the limit of {max_pixels} pixels: scale the image down first"
     try:
         with _no_warnings():  # Pillow warns of large images; the limit below is an error anyway
             image = Image.open(stream)
     except Image.DecompressionBombError:
-        raise UserError(f"{name} has {too_large}") from None
+        raise SpecjaxError(f"{name} has {too_large}") from None
     except Image.UnidentifiedImageError:
-        raise UserError(f"{name} is not an image in a format that Pillow reads") from None
+        raise SpecjaxError(f"{name} is not an image in a format that Pillow reads") from None
     except Exception as error:  # the format plug-ins raise errors of all kinds on bad files
-        raise UserError(_unreadable(name, error)) from None
+        raise SpecjaxError(_unreadable(name, error)) from None
     with image:
         if image.width * image.height > max_pixels:
-            raise UserError(f"{name} is {image.width} x {image.height}, {too_large}")
+            raise SpecjaxError(f"{name} is {image.width} x {image.height}, {too_large}")
         if image.width < 1 or image.height < 1:
-            raise UserError(f"{name} is {image.width} x {image.height}: it has no pixels")
+            raise SpecjaxError(f"{name} is {image.width} x {image.height}: it has no pixels")
         try:
             image.load()
         except Exception as error:
-            raise UserError(_unreadable(name, error)) from None
+            raise SpecjaxError(_unreadable(name, error)) from None
         yield image
 
 
@@ -100,7 +100,7 @@ def decode(
       max_pixels: larger images are refused before they are decoded.
 
     Raises:
-      UserError: missing, unreadable, truncated or oversized file, no image, or values of unknown
+      SpecjaxError: missing, unreadable, truncated or oversized file, no image, or values of unknown
         range (floating point; integers beyond 16 bits).
     """
     name = "the image data" if isinstance(source, bytes) else repr(os.fspath(source))
@@ -109,7 +109,7 @@ def decode(
         try:
             pixels = _rgb(image, name)
         except (ValueError, OSError) as error:
-            raise UserError(_unreadable(name, error)) from None
+            raise SpecjaxError(_unreadable(name, error)) from None
     if orientation in _TRANSPOSE_OF_ORIENTATION:
         upright = Image.fromarray(pixels).transpose(_TRANSPOSE_OF_ORIENTATION[orientation])
         pixels = np.asarray(upright)
@@ -122,11 +122,11 @@ def crop_to_patches(
     """Crops bottom and right to whole patches; `name` names the image in the error.
 
     Raises:
-      UserError: the image is smaller than a patch.
+      SpecjaxError: the image is smaller than a patch.
     """
     height, width, _ = image.shape
     if height < patch_size or width < patch_size:
-        raise UserError(
+        raise SpecjaxError(
             f"{name} is {width} x {height} pixels, smaller than one patch of "
             f"{patch_size} x {patch_size}: leave it out or enlarge it (--image_size)"
         )
@@ -139,15 +139,15 @@ def resize_short_side(
     """Resizes so that the shorter side is `short_side`, aspect ratio kept (Pillow's bicubic).
 
     Raises:
-      UserError: a side below 1, or a result of more than `MAX_PIXELS` pixels (a thin image).
+      SpecjaxError: a side below 1, or a result of more than `MAX_PIXELS` pixels (a thin image).
     """
     if short_side < 1:
-        raise UserError(f"image size {short_side}: the shorter side must be at least 1 pixel")
+        raise SpecjaxError(f"image size {short_side}: the shorter side must be at least 1 pixel")
     height, width, _ = image.shape
     scale = short_side / min(height, width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     if new_height * new_width > MAX_PIXELS:
-        raise UserError(
+        raise SpecjaxError(
             f"{name} ({width} x {height}) would be {new_width} x {new_height} at a short side of "
             f"{short_side}, more than {MAX_PIXELS} pixels: choose a smaller --image_size"
         )
@@ -165,10 +165,10 @@ def normalize(
     """`(image / 255 - mean) / std`, by channel.
 
     Raises:
-      UserError: not three means and three deviations, or a deviation that is not above 0.
+      SpecjaxError: not three means and three deviations, or a deviation that is not above 0.
     """
     if len(mean) != 3 or len(std) != 3 or not all(deviation > 0 for deviation in std):
-        raise UserError(
+        raise SpecjaxError(
             f"mean {tuple(mean)} and std {tuple(std)}: three numbers each are needed, those of "
             "std above 0"
         )
@@ -194,11 +194,11 @@ def patchify(
 
 def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F":
-        raise UserError(f"{name} holds floating-point values of unknown range: save it as 8 bits")
+        raise SpecjaxError(f"{name} holds floating-point values of unknown range: save it as 8 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise UserError(f"{name} holds values beyond 16 bits: save it with 8 or 16 bits")
+            raise SpecjaxError(f"{name} holds values beyond 16 bits: save it with 8 or 16 bits")
         grey = ((values + 128) // 257).astype(np.uint8)  # rounds: the remainder is never half
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("La", "LA", "PA", "RGBa", "RGBA") or "transparency" in image.info:

@@ -12,9 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from specjax.affinity import prepare_features
 from specjax.channels import deviation_channel_reduction
 from specjax.clustering import kmeans
-from specjax.grid import Grid, valid_tokens
 from specjax.morphology import median_filter
 from specjax.spectral import Eigenpairs, collapsed_graph, orient, smallest_eigenpairs
+from specjax.tokens import Grid, valid_tokens
 
 # Eigenvectors after the constant one (the paper's four eigensegments).
 SEGMENTS = 4

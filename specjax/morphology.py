@@ -1,6 +1,6 @@
 """Median filter, connected components, holes and small regions, on the token grid.
 
-Masks and maps are flat, row-major over `grid`, possibly padded (see `specjax.grid`). Padding is
+Masks and maps are flat, row-major over `grid`, possibly padded (see `specjax.tokens`). Padding is
 False in every mask returned, 0 in every map. All functions take one image and can be vmapped.
 """
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from specjax.grid import Grid, neighbours, rows_and_columns, valid_tokens
+from specjax.tokens import Grid, neighbours, rows_and_columns, valid_tokens
 
 _Mask = Bool[Array, " tokens"]
 _STRAIGHT = ((-1, 0), (1, 0), (0, -1), (0, 1))

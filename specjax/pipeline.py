@@ -4,7 +4,7 @@ Arrays are flat over tokens, possibly padded; `grid` is `[height, width]` as an 
 compiled program serves every image of up to that many tokens. `Config` is static: a new value
 compiles a new program.
 
-The foreground mask decides how large the instance graph is, inside the program (`specjax.sizes`).
+The foreground mask decides how large the instance graph is, inside the program (`specjax._sizes`).
 """
 
 import functools
@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from specjax._sizes import at_smallest_size, instance_capacities, one_by_one
 from specjax.channels import noise_channel_reduction, normalize_tokens
 from specjax.config import Config, check_config
 from specjax.evaluation import InstanceScores, f_score, instance_scores
 from specjax.foreground import bipartition, postprocess
-from specjax.grid import Grid, valid_tokens
 from specjax.instances import (
     SEGMENTS,
     cluster_eigensegments,
@@ -28,8 +28,8 @@ from specjax.instances import (
     spread_over_grid,
 )
 from specjax.models.vit import ViT
-from specjax.sizes import at_smallest_size, instance_capacities, one_by_one
 from specjax.spectral import Eigenpairs, collapsed_graphs, smallest_eigenpairs
+from specjax.tokens import Grid, valid_tokens
 
 
 class ForegroundResult(NamedTuple):

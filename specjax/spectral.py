@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from specjax._eigensolvers import SOLVERS, Problem, fits_iteration
+from specjax._numerics import safe_divide
 from specjax.affinity import pairwise_similarities
-from specjax.eigensolvers import SOLVERS, Problem, fits_iteration
-from specjax.errors import UserError
-from specjax.numerics import safe_divide
+from specjax.errors import SpecjaxError
 
 _Graph = Float[Array, "nodes nodes"]
 _Valid = Bool[Array, " nodes"]
@@ -193,7 +193,7 @@ def _largest_eigenpairs(problem: Problem, count: int, solver: str):
     if solver == "auto":
         solver = "eigh" if nodes < _ITERATIVE_NODES else "krylov"
     elif solver not in SOLVERS:
-        raise UserError(f"unknown solver {solver!r}: choose auto or one of {', '.join(SOLVERS)}")
+        raise SpecjaxError(f"unknown solver {solver!r}: choose auto or one of {', '.join(SOLVERS)}")
     if not fits_iteration(nodes, pairs):
         solver = "eigh"
     mu, z = SOLVERS[solver](problem, pairs)

@@ -13,7 +13,7 @@ install_import_hook("specjax", "beartype.beartype")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-from experiments.harness.memory import memory_maps  # noqa: E402
+from specjax._memory import memory_maps  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -11,12 +11,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Each may import those before it, and nothing of specjax after it.
 OPERATIONS = (
     "specjax.errors",
-    "specjax.sizes",
-    "specjax.grid",
-    "specjax.numerics",
+    "specjax._sizes",
+    "specjax.tokens",
+    "specjax._numerics",
     "specjax.channels",
     "specjax.affinity",
-    "specjax.eigensolvers",
+    "specjax._eigensolvers",
     "specjax.spectral",
     "specjax.morphology",
     "specjax.foreground",
@@ -74,7 +74,7 @@ def inside(source, package="specjax"):
 
 def test_this_test_sees_imports():
     source = "import os.path\ndef f():\n    from specjax import grid\n    from specjax.x import y"
-    assert imports(source) == {"os.path", "specjax.grid", "specjax.x"}
+    assert imports(source) == {"os.path", "specjax.tokens", "specjax.x"}
     assert outside(source) == {"os"}
     assert flags_read("from absl import flags\nflags.FLAGS.metric") == 1
     assert flags_read("from absl.flags import FLAGS as F\nprint(FLAGS)") == 2
@@ -83,7 +83,7 @@ def test_this_test_sees_imports():
 
 def test_every_module_has_a_place():
     """A new module of specjax is an operation, or belongs to models; or this list is wrong."""
-    others = {"specjax", "specjax.batching", "specjax.images", "specjax.pipeline"}
+    others = {"specjax", "specjax._batching", "specjax.images", "specjax.pipeline"}
     placed = {*OPERATIONS, *others}
     assert {name for name in SPECJAX if not name.startswith("specjax.models")} == placed
 
@@ -106,7 +106,7 @@ def test_pipeline_imports_models_and_operations():
 
 
 def test_batching_knows_nothing_of_the_method():
-    source = SPECJAX["specjax.batching"]
+    source = SPECJAX["specjax._batching"]
     assert inside(source) <= {"specjax.errors"}
     assert outside(source) <= NUMERICAL | PLAIN
 
@@ -120,7 +120,7 @@ def test_images_stand_alone():
 @pytest.mark.parametrize("name", MODEL)
 def test_the_model_knows_no_files(name):
     source = SPECJAX[name]
-    assert inside(source) <= {"specjax.errors", "specjax.grid", *MODEL}
+    assert inside(source) <= {"specjax.errors", "specjax.tokens", *MODEL}
     assert outside(source) <= NUMERICAL | PLAIN | {"flax"}
 
 
@@ -128,7 +128,7 @@ def test_only_the_checkpoint_code_imports_checkpoint_libraries():
     """The hub in weights.py alone; tensors' files there and in what stands by it."""
     for name, source in {**SPECJAX, **EXPERIMENTS}.items():
         used = outside(source) & CHECKPOINT_LIBRARIES
-        if name == "specjax.models.weights":
+        if name == "specjax.models.checkpoints.loading":
             continue
         if name == "experiments.check_transformers":  # compares with it
             used -= {"transformers"}
@@ -136,7 +136,7 @@ def test_only_the_checkpoint_code_imports_checkpoint_libraries():
         assert used <= ({"safetensors"} if by_it else set()), name
         if not name.startswith("specjax.models"):
             # Its helpers are its own: others import weights, export, or the model.
-            public = {"specjax.models.weights", "specjax.models.export", *MODEL}
+            public = {"specjax.models.checkpoints.loading", "specjax.models.checkpoints.export", *MODEL}
             used = {i for i in inside(source) if i.startswith("specjax.models")}
             assert used <= public, name
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from experiments.datasets import NAMES
-from tests.tiny_checkpoint import write_checkpoint
+from tests.support.tiny_checkpoint import write_checkpoint
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
 

@@ -12,7 +12,7 @@ import pytest
 
 import specjax
 from specjax import PAPER, REFERENCE
-from tests import oracles
+from tests.support import oracles
 
 FILES = ["tiny_voc_2011000003", "voc_2011000006", "coco_000000142238"]
 # Our name, and the prefix of what the file holds.

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from experiments.analyses.segmentation import Plan, instance_analysis
 from experiments.benchmarking import clock
-from experiments.datasets.scenes import SAMPLES_STREAM, draw_scene
-from experiments.harness.analysis import Plan, instance_analysis
-from experiments.harness.backbone import Transformer
-from experiments.harness.batches import Batch, Lanes, open_lanes
-from experiments.harness.stream import Example, Group, Outcomes, Stopwatch
+from experiments.datasets.scenes.drawing import SAMPLES_STREAM, draw_scene
+from experiments.loop.backbone import Transformer
+from experiments.loop.batches import Batch, Lanes, open_lanes
+from experiments.loop.stream import Example, Group, Outcomes, Stopwatch
 from specjax.affinity import METRICS
 from specjax.config import Config
-from specjax.models.weights import Checkpoint
+from specjax.models.checkpoints.loading import Checkpoint
 
 _OBJECTS = 3
 

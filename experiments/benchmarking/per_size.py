@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from experiments.datasets import open_dataset
-from experiments.harness import memory
+from specjax import _memory as memory
 from specjax import images, pipeline
 from specjax.config import Config
+from specjax.models.checkpoints.loading import random_checkpoint
 from specjax.models.config import VIT_S16
-from specjax.models.weights import random_checkpoint
 
 
 @functools.partial(jax.jit, static_argnames=("grid",))

@@ -13,14 +13,14 @@ from PIL import Image
 
 from experiments.benchmarking import baseline
 from experiments.benchmarking.machine import Work
-from experiments.datasets.scenes import SAMPLES_STREAM, draw_scene
-from experiments.harness.backbone import pad_tokens
+from experiments.datasets.scenes.drawing import SAMPLES_STREAM, draw_scene
+from experiments.loop.backbone import pad_tokens
 from specjax import images, pipeline
+from specjax._sizes import capacity_for
 from specjax.config import Config
+from specjax.models.checkpoints.loading import Checkpoint
 from specjax.models.config import ViTConfig
 from specjax.models.vit import ViT
-from specjax.models.weights import Checkpoint
-from specjax.sizes import capacity_for
 
 # Stages after the backbone.
 AFTER = ("channels", "foreground", "affinity", "eigen", "clustering")

@@ -9,7 +9,7 @@ import tempfile
 import time
 from typing import Any
 
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Work on a device, or waiting for it; what is left of a run is the host's alone.
@@ -23,7 +23,7 @@ def compare(photographs: str) -> dict[str, Any]:
     `host_share` is the part of our run that is not work on the device.
 
     Raises:
-        UserError: a command failed.
+        SpecjaxError: a command failed.
     """
     photographs = os.path.abspath(photographs)
     # Programs are compiled in the first run and kept for the second; the loop keeps none.
@@ -63,5 +63,5 @@ def _timed(module_and_flags: list[str], environment: dict[str, str]) -> tuple[fl
     seconds = time.perf_counter() - start
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{module_and_flags[0]} failed: {last}")
+        raise SpecjaxError(f"{module_and_flags[0]} failed: {last}")
     return seconds, finished.stdout.strip().splitlines()[-1]

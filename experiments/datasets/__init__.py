@@ -11,7 +11,7 @@ from experiments.datasets.frames import apply_paper_rule, select_frames, take
 from experiments.datasets.records import Dataset, check_ids
 from experiments.datasets.voc import open_voc
 from experiments.datasets.ytvis import open_ytvis
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 NAMES = ("samples", "voc", "coco", "ytvis", "folder")
 
@@ -44,11 +44,11 @@ def open_dataset(
       limit: keep the first so many.
 
     Raises:
-      UserError: an unknown name, an option that the format does not have, anything missing or
+      SpecjaxError: an unknown name, an option that the format does not have, anything missing or
         malformed, two records with one id.
     """
     if name not in NAMES:
-        raise UserError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
+        raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
     _refuse_unused(name, data_dir=data_dir, annotations=annotations, split=split)
     if name == "samples":
         dataset = _samples()
@@ -89,7 +89,7 @@ def _refuse_unused(name: str, **options: object) -> None:
     }.get(name, tuple(options))
     for option, value in options.items():
         if value is not None and option not in taken:
-            raise UserError(
+            raise SpecjaxError(
                 f"--{option} means nothing to dataset {name!r}: leave it out or choose another "
                 "--dataset"
             )
@@ -97,12 +97,12 @@ def _refuse_unused(name: str, **options: object) -> None:
 
 def _folder(name: str, data_dir: Path | Sequence[Path] | None) -> pathlib.Path:
     if data_dir is None:
-        raise UserError(f"dataset {name!r} needs the folder it lies in: give --data_dir")
+        raise SpecjaxError(f"dataset {name!r} needs the folder it lies in: give --data_dir")
     if not isinstance(data_dir, str | os.PathLike):
-        raise UserError(f"dataset {name!r} lies in one folder: give a single --data_dir")
+        raise SpecjaxError(f"dataset {name!r} lies in one folder: give a single --data_dir")
     folder = _path(data_dir)
     if not folder.is_dir():
-        raise UserError(f"--data_dir {str(folder)!r}: no such folder")
+        raise SpecjaxError(f"--data_dir {str(folder)!r}: no such folder")
     return folder
 
 

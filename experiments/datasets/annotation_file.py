@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from experiments.datasets.records import check_relative_path
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 from specjax.images import MAX_PIXELS
 
 
@@ -24,43 +24,43 @@ class AnnotationFile:
         """The list of objects under `key`, each with the required fields of the given types.
 
         Raises:
-          UserError: names the file, the row and the field.
+          SpecjaxError: names the file, the row and the field.
         """
         rows = self.content.get(key)
         if not isinstance(rows, list):
-            raise UserError(f"{str(self.path)!r} has no list {key!r}: is it of this format?")
+            raise SpecjaxError(f"{str(self.path)!r} has no list {key!r}: is it of this format?")
         for index, row in enumerate(rows):
             if not isinstance(row, dict):
-                raise UserError(f"{str(self.path)!r}: {key}[{index}] is not an object")
+                raise SpecjaxError(f"{str(self.path)!r}: {key}[{index}] is not an object")
             for field, kind in required.items():
                 value = row.get(field)
                 if not isinstance(value, kind) or isinstance(value, bool):
                     label = f" (id {str(row['id'])[:40]})" if "id" in row else ""
-                    raise UserError(
+                    raise SpecjaxError(
                         f"{str(self.path)!r}: {key}[{index}]{label} has no valid {field!r}"
                         f"{'' if field not in row else f': {str(value)[:40]!r}'}"
                     )
         return rows
 
     def check_image(self, row: dict, what: str) -> None:
-        """Raises UserError unless height and width of an image or a video are plausible."""
+        """Raises SpecjaxError unless height and width of an image or a video are plausible."""
         height, width = row["height"], row["width"]
         if height < 1 or width < 1 or height * width > MAX_PIXELS:
-            raise UserError(
+            raise SpecjaxError(
                 f"{str(self.path)!r}: {what} {row['id']} is {str(width)[:20]} x "
                 f"{str(height)[:20]}: at least 1 and at most {MAX_PIXELS} pixels are read"
             )
 
     def check_unique(self, rows: Sequence[dict], key: str) -> None:
-        """Raises UserError where two rows have one id."""
+        """Raises SpecjaxError where two rows have one id."""
         seen = set()
         for row in rows:
             if row["id"] in seen:
-                raise UserError(f"{str(self.path)!r}: two {key} have the id {row['id']}")
+                raise SpecjaxError(f"{str(self.path)!r}: two {key} have the id {row['id']}")
             seen.add(row["id"])
 
     def check_file_name(self, file_name: str, what: str) -> None:
-        """Raises UserError where a file name leaves its folder."""
+        """Raises SpecjaxError where a file name leaves its folder."""
         check_relative_path(file_name, f"{str(self.path)!r}: {what}: the file name")
 
 
@@ -68,19 +68,19 @@ def read(path: pathlib.Path) -> AnnotationFile:
     """Reads and parses a JSON file.
 
     Raises:
-      UserError: missing, unreadable, malformed, or not an object.
+      SpecjaxError: missing, unreadable, malformed, or not an object.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from None
+        raise SpecjaxError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from None
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"annotations {str(path)!r} are not valid JSON: {reason}") from None
+        raise SpecjaxError(f"annotations {str(path)!r} are not valid JSON: {reason}") from None
     if not isinstance(content, dict):
-        raise UserError(f"annotations {str(path)!r} hold no JSON object: is it of this format?")
+        raise SpecjaxError(f"annotations {str(path)!r} hold no JSON object: is it of this format?")
     return AnnotationFile(path, content, hashlib.sha256(data).hexdigest())
 
 
@@ -98,11 +98,11 @@ def find(
     `patterns` (below `data_dir`, `{split}` filled in) that exists.
 
     Raises:
-      UserError: nothing found; says what was looked for and which splits exist.
+      SpecjaxError: nothing found; says what was looked for and which splits exist.
     """
     if annotations is not None:
         if not annotations.is_file():
-            raise UserError(f"annotations {str(annotations)!r}: no such file")
+            raise SpecjaxError(f"annotations {str(annotations)!r}: no such file")
         return annotations, split or _split_of(annotations, patterns) or default_split
     if split is None and (data_dir / "instances.json").is_file():
         return data_dir / "instances.json", default_split
@@ -121,7 +121,7 @@ def find(
     looked = ", ".join(
         ([] if split else ["instances.json"]) + [p.format(split=wanted) for p in patterns]
     )
-    raise UserError(
+    raise SpecjaxError(
         f"no annotations of split {wanted!r} in {str(data_dir)!r} (looked for {looked}; splits "
         f"there: {', '.join(there) or 'none'}): give --split or --annotations"
     )
@@ -131,13 +131,13 @@ def find_images(folders: Sequence[pathlib.Path], file_names: Sequence[str]) -> p
     """The first folder that holds one of the files, the earliest file deciding.
 
     Raises:
-      UserError: none of the files is in any of the folders.
+      SpecjaxError: none of the files is in any of the folders.
     """
     for file_name in file_names:
         for folder in folders:
             if (folder / file_name).is_file():
                 return folder
-    raise UserError(
+    raise SpecjaxError(
         f"none of the annotated images was found (the first is {file_names[0]!r}; looked in "
         f"{', '.join(repr(str(folder)) for folder in folders)}): check --data_dir"
     )

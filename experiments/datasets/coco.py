@@ -16,7 +16,7 @@ import numpy as np
 from experiments.datasets import annotation_file, masks
 from experiments.datasets.records import Dataset, Record
 from specjax import images
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 _PATTERNS = ("annotations/instances_{split}.json", "instances_{split}.json", "{split}.json")
 _DEFAULT_SPLIT = "val2017"
@@ -28,7 +28,7 @@ def open_coco(
     """Opens a COCO dataset; the JSON file is parsed once, here.
 
     Raises:
-      UserError: no such files, or a JSON file that is not of this format.
+      SpecjaxError: no such files, or a JSON file that is not of this format.
     """
     path, split = annotation_file.find(
         data_dir, annotations, split, patterns=_PATTERNS, default_split=_DEFAULT_SPLIT
@@ -36,7 +36,7 @@ def open_coco(
     file = annotation_file.read(path)
     rows = file.rows("images", {"id": int, "file_name": str, "height": int, "width": int})
     if not rows:
-        raise UserError(f"{str(path)!r} lists no images")
+        raise SpecjaxError(f"{str(path)!r} lists no images")
     file.check_unique(rows, "images")
     for row in rows:
         file.check_image(row, "image")

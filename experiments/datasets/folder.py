@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from experiments.datasets.records import Dataset, Record
 from specjax import images
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 LIST_SUFFIXES = (".txt", ".lst")
@@ -28,10 +28,10 @@ def open_folder(paths: Sequence[pathlib.Path]) -> Dataset:
     give under one id is read once.
 
     Raises:
-      UserError: nothing given, no such path, or no image in it.
+      SpecjaxError: nothing given, no such path, or no image in it.
     """
     if not paths:
-        raise UserError("no images given: name a folder, image files, a glob or a text list")
+        raise SpecjaxError("no images given: name a folder, image files, a glob or a text list")
     found: dict[tuple[str, str], None] = {}
     identity = {"name": "folder", "data_dir": "\n".join(os.path.abspath(path) for path in paths)}
     for path in paths:
@@ -57,7 +57,7 @@ def _expand(path: pathlib.Path) -> list[tuple[str, str]]:
     if path.is_dir():
         files = _walk(path)
         if not files:
-            raise UserError(f"no images in {str(path)!r} (looked for {', '.join(SUFFIXES)})")
+            raise SpecjaxError(f"no images in {str(path)!r} (looked for {', '.join(SUFFIXES)})")
         return _relative(files, path)
     if path.is_file():
         if path.suffix.lower() in LIST_SUFFIXES:
@@ -68,16 +68,16 @@ def _expand(path: pathlib.Path) -> list[tuple[str, str]]:
         matches = sorted(pathlib.Path(match) for match in glob.glob(str(path), recursive=True))
         files = [match for match in matches if _is_image(match)]
         if not files:
-            raise UserError(f"no images match {str(path)!r} (looked for {', '.join(SUFFIXES)})")
+            raise SpecjaxError(f"no images match {str(path)!r} (looked for {', '.join(SUFFIXES)})")
         parts = path.parts
         fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         return _relative(files, pathlib.Path(*parts[:fixed]))
-    raise UserError(f"{str(path)!r}: no such file or folder")
+    raise SpecjaxError(f"{str(path)!r}: no such file or folder")
 
 
 def _walk(folder: pathlib.Path) -> list[pathlib.Path]:
     def refuse(error: OSError) -> None:
-        raise UserError(f"folder {error.filename!r} cannot be read: {error.strerror}")
+        raise SpecjaxError(f"folder {error.filename!r} cannot be read: {error.strerror}")
 
     files = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
@@ -90,7 +90,7 @@ def _read_list(listing: pathlib.Path) -> list[tuple[str, str]]:
     try:
         text = listing.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
-        raise UserError(f"{str(listing)!r} cannot be read as a text list of paths") from None
+        raise SpecjaxError(f"{str(listing)!r} cannot be read as a text list of paths") from None
     base = pathlib.Path(os.path.abspath(listing)).parent
     files = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -98,13 +98,13 @@ def _read_list(listing: pathlib.Path) -> list[tuple[str, str]]:
             continue
         file = pathlib.Path(os.path.normpath(base / pathlib.Path(line.strip()).expanduser()))
         if not file.is_file():
-            raise UserError(
+            raise SpecjaxError(
                 f"{str(listing)!r}, line {number}: no file {str(file)!r} (paths are relative to "
                 "the folder of the list)"
             )
         files.append(file)
     if not files:
-        raise UserError(f"{str(listing)!r} lists no images")
+        raise SpecjaxError(f"{str(listing)!r} lists no images")
     if not all(file.is_relative_to(base) for file in files):
         base = pathlib.Path(os.path.commonpath([file.parent for file in files]))
     return _relative(files, base)

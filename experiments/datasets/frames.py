@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 from experiments.datasets.records import Dataset, Record, passes_paper_rule
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
@@ -25,24 +25,24 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
       frames: the text file.
 
     Raises:
-      UserError: no such file, an empty one, a name that fits several records, or no match at all.
+      SpecjaxError: no such file, an empty one, a name that fits several records, or no match at all.
     """
     try:
         data = frames.read_bytes()
         lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
     except OSError as error:
-        raise UserError(f"--frames {str(frames)!r} cannot be read: {error.strerror}") from None
+        raise SpecjaxError(f"--frames {str(frames)!r} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"--frames {str(frames)!r} is no text file") from None
+        raise SpecjaxError(f"--frames {str(frames)!r} is no text file") from None
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
-        raise UserError(f"--frames {str(frames)!r} lists no frames")
+        raise SpecjaxError(f"--frames {str(frames)!r} lists no frames")
     find = _matcher(ids)
     selected, unmatched = set(), []
     for name in names:
         matches = find(name)
         if len(matches) > 1:
-            raise UserError(
+            raise SpecjaxError(
                 f"--frames {str(frames)!r}: {name!r} fits {len(matches)} records "
                 f"({matches[0]!r}, {matches[1]!r}, ...): write the leading folders too"
             )
@@ -50,7 +50,7 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
             unmatched.append(name)
         selected.update(matches)
     if not selected:
-        raise UserError(
+        raise SpecjaxError(
             f"--frames {str(frames)!r}: none of its {len(names)} names is in the dataset "
             f"(the first is {names[0]!r}; an id of the dataset is {ids[0]!r})"
         )
@@ -76,10 +76,10 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
     A record whose annotation cannot be read stays, so that its reader records the failure.
 
     Raises:
-      UserError: the dataset has no annotations.
+      SpecjaxError: the dataset has no annotations.
     """
     if not dataset.annotated:
-        raise UserError(
+        raise SpecjaxError(
             f"--paper_filter needs annotations, and dataset {dataset.name!r} has none here: "
             "leave the flag out"
         )
@@ -88,7 +88,7 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
         assert record.read_instances is not None
         try:
             return passes_paper_rule(record.read_instances())
-        except UserError:
+        except SpecjaxError:
             return True
 
     identity = {**dataset.identity, "paper_filter": "true"}
@@ -104,10 +104,10 @@ def take(dataset: Dataset, limit: int) -> Dataset:
     """Keeps the first `limit` records. Not part of the identity: a run may be extended.
 
     Raises:
-      UserError: a limit below 1.
+      SpecjaxError: a limit below 1.
     """
     if limit < 1:
-        raise UserError(f"--limit={limit}: give 1 or more, or leave it out")
+        raise SpecjaxError(f"--limit={limit}: give 1 or more, or leave it out")
     return dataclasses.replace(
         dataset,
         records=lambda: itertools.islice(dataset.records(), limit),

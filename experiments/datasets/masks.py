@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from experiments.datasets.records import VOID
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 # Points of an outline that pycocotools may lay, at 5 a pixel and 16 bytes a point: 160 MB.
 _MAX_OUTLINE_PIXELS = 2_000_000
@@ -26,19 +26,19 @@ def run_lengths(segmentation: object, height: int, width: int, where: str) -> li
     `where` names the annotation and its file in error messages.
 
     Raises:
-      UserError: a segmentation that is malformed or does not fit the image.
+      SpecjaxError: a segmentation that is malformed or does not fit the image.
     """
     if isinstance(segmentation, list):
         polygons = _checked_polygons(segmentation, height, width, where)
         drawn = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
         return expand_counts(drawn["counts"].decode("ascii"), where)
     if not isinstance(segmentation, dict):
-        raise UserError(
+        raise SpecjaxError(
             f"{where}: a segmentation must be a list of polygons or run lengths with 'size' and "
             f"'counts', not {type(segmentation).__name__}"
         )
     if segmentation.get("size") != [height, width]:
-        raise UserError(
+        raise SpecjaxError(
             f"{where}: the run lengths have size {str(segmentation.get('size'))[:40]}, the image "
             f"[{height}, {width}] (height, width)"
         )
@@ -46,9 +46,9 @@ def run_lengths(segmentation: object, height: int, width: int, where: str) -> li
     if isinstance(counts, str):
         counts = expand_counts(counts, where)
     if not isinstance(counts, list) or not all(type(run) is int and run >= 0 for run in counts):
-        raise UserError(f"{where}: 'counts' must be a string or a list of integers from 0")
+        raise SpecjaxError(f"{where}: 'counts' must be a string or a list of integers from 0")
     if sum(counts) != height * width:
-        raise UserError(
+        raise SpecjaxError(
             f"{where}: the run lengths cover {sum(counts)} pixels, the image has {height * width}"
         )
     return counts
@@ -58,14 +58,14 @@ def expand_counts(text: str, where: str) -> list[int]:
     """The run lengths in COCO's compressed string: 5-bit digits, differences from the fourth on.
 
     Raises:
-      UserError: a letter outside the alphabet, or a number that is cut off or too long.
+      SpecjaxError: a letter outside the alphabet, or a number that is cut off or too long.
     """
     counts: list[int] = []
     value = digits = 0
     for letter in text:
         digit = ord(letter) - 48
         if not 0 <= digit < 64 or digits == _MAX_DIGITS:
-            raise UserError(f"{where}: 'counts' is no compressed run length string")
+            raise SpecjaxError(f"{where}: 'counts' is no compressed run length string")
         value |= (digit & 31) << (5 * digits)
         digits += 1
         if digit & 32:
@@ -76,7 +76,7 @@ def expand_counts(text: str, where: str) -> list[int]:
         counts.append(value + counts[-2] if len(counts) > 2 else value)
         value = digits = 0
     if digits:
-        raise UserError(f"{where}: 'counts' ends within a number")
+        raise SpecjaxError(f"{where}: 'counts' ends within a number")
     return counts
 
 
@@ -107,7 +107,7 @@ def paint(
 
 def _checked_polygons(polygons: list, height: int, width: int, where: str) -> list[list[float]]:
     if not polygons:
-        raise UserError(f"{where}: the segmentation is empty (masks are needed, not only boxes)")
+        raise SpecjaxError(f"{where}: the segmentation is empty (masks are needed, not only boxes)")
     for polygon in polygons:
         if (
             not isinstance(polygon, list)
@@ -115,11 +115,11 @@ def _checked_polygons(polygons: list, height: int, width: int, where: str) -> li
             or len(polygon) % 2
             or not all(type(number) in (int, float) for number in polygon)
         ):
-            raise UserError(f"{where}: a polygon must be an even number of at least 6 numbers")
+            raise SpecjaxError(f"{where}: a polygon must be an even number of at least 6 numbers")
         # Written so that NaN fails too. Outlines that leave the image a little are common.
         reach = height + width
         if not all(-reach <= number <= 2 * reach for number in polygon):
-            raise UserError(
+            raise SpecjaxError(
                 f"{where}: a polygon has coordinates far outside the {width} x {height} image"
             )
         xs, ys = polygon[::2], polygon[1::2]
@@ -127,7 +127,7 @@ def _checked_polygons(polygons: list, height: int, width: int, where: str) -> li
             max(abs(xs[i] - xs[i - 1]), abs(ys[i] - ys[i - 1])) for i in range(len(xs))
         )
         if math.ceil(outline) + len(polygon) > _MAX_OUTLINE_PIXELS:
-            raise UserError(
+            raise SpecjaxError(
                 f"{where}: the outline of a polygon is longer than {_MAX_OUTLINE_PIXELS} pixels"
             )
     return polygons

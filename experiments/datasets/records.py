@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 VOID = -1
 
@@ -26,8 +26,8 @@ class Record:
     Attributes:
       id: relative path without extension; a `/` becomes a sub-folder in what is written.
       source: the image file, for error messages.
-      read_image: gives the image, uint8 `[H, W, 3]`; raises UserError.
-      read_instances: gives the instance map, int32 `[H, W]`; raises UserError. None where the
+      read_image: gives the image, uint8 `[H, W, 3]`; raises SpecjaxError.
+      read_instances: gives the instance map, int32 `[H, W]`; raises SpecjaxError. None where the
         dataset has no annotation.
     """
 
@@ -82,17 +82,17 @@ def compact_ids(instances: np.ndarray) -> np.ndarray:
 
 
 def check_relative_path(path: str, what: str) -> None:
-    """Raises UserError unless `path` stays below the folder it is joined to.
+    """Raises SpecjaxError unless `path` stays below the folder it is joined to.
 
     `what` names the thing that the path belongs to, for the message.
     """
     if "\\" in path or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path):
-        raise UserError(
+        raise SpecjaxError(
             f"{what} {path!r} holds a backslash, a control character or undecodable bytes: "
             "rename the file"
         )
     if any(part in ("", ".", "..") for part in path.split("/")):
-        raise UserError(
+        raise SpecjaxError(
             f"{what} {path!r} is not a plain relative path (no leading '/', no '..'): rename it"
         )
 
@@ -101,13 +101,13 @@ def check_ids(records: Iterable[Record]) -> list[str]:
     """The ids of all records, in order.
 
     Raises:
-      UserError: an id that is no safe relative path, or that two records share.
+      SpecjaxError: an id that is no safe relative path, or that two records share.
     """
     sources: dict[str, str] = {}
     for record in records:
         check_relative_path(record.id, f"{record.source!r}: the id")
         if record.id in sources:
-            raise UserError(
+            raise SpecjaxError(
                 f"two images have the id {record.id!r}: {sources[record.id]!r} and "
                 f"{record.source!r}: rename one, or give the folder that holds both"
             )

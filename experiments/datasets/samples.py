@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments.datasets.records import Record, passes_paper_rule
-from experiments.datasets.scenes import SAMPLES_STREAM, Scene, draw_scene
+from experiments.datasets.scenes.drawing import SAMPLES_STREAM, Scene, draw_scene
 
 COUNT = 48
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.datasets.records import VOID, Dataset, Record, check_relative_path
 from specjax import images
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 _VOID_INDEX = 255
 # Grey levels above this come from a converted palette, where two instances may share a level.
@@ -25,7 +25,7 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     """Opens a split of a VOC dataset ("val" unless given).
 
     Raises:
-      UserError: no such folder or split, or an empty one.
+      SpecjaxError: no such folder or split, or an empty one.
     """
     split = split or "val"
     root = _find_root(data_dir)
@@ -33,7 +33,7 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     listing = sets / f"{split}.txt"
     if not listing.is_file():
         there = ", ".join(sorted(path.stem for path in sets.glob("*.txt"))) or "none"
-        raise UserError(f"no split {split!r}: {str(listing)!r} is missing (splits there: {there})")
+        raise SpecjaxError(f"no split {split!r}: {str(listing)!r} is missing (splits there: {there})")
     data = listing.read_bytes()
     names = _names(data, listing)
     annotated = (root / "SegmentationObject").is_dir()
@@ -62,19 +62,19 @@ def read_palette(path: pathlib.Path) -> np.ndarray:
     """The instance map of an indexed PNG, int32 `[H, W]`; index 255 becomes void.
 
     Raises:
-      UserError: missing or unreadable, or an image of colours rather than of indices.
+      SpecjaxError: missing or unreadable, or an image of colours rather than of indices.
     """
     with images.opened(path) as image:
         mode = image.mode
         indices = np.asarray(image).astype(np.int32) if mode in ("P", "L") else None
     if indices is None:
-        raise UserError(
+        raise SpecjaxError(
             f"{str(path)!r} has mode {mode}, not P: instances must be palette indices "
             "(a PNG of colours was re-saved; take the original SegmentationObject file)"
         )
     is_void = indices == _VOID_INDEX
     if mode == "L" and indices[~is_void].max(initial=0) > _MAX_GREY_INDEX:
-        raise UserError(
+        raise SpecjaxError(
             f"{str(path)!r} has mode L with grey levels above {_MAX_GREY_INDEX}: a palette image "
             "was converted to grey, which merges instances; take the original (mode P)"
         )
@@ -86,7 +86,7 @@ def _find_root(data_dir: pathlib.Path) -> pathlib.Path:
     for root in (data_dir, data_dir / "VOC2012", data_dir / "VOCdevkit" / "VOC2012"):
         if (root / "JPEGImages").is_dir():
             return root
-    raise UserError(
+    raise SpecjaxError(
         f"no folder JPEGImages in {str(data_dir)!r}, nor in VOC2012 or VOCdevkit/VOC2012 below: "
         "give the VOC folder as --data_dir"
     )
@@ -96,10 +96,10 @@ def _names(data: bytes, listing: pathlib.Path) -> list[str]:
     try:
         names = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError:
-        raise UserError(f"{str(listing)!r} is no text file") from None
+        raise SpecjaxError(f"{str(listing)!r} is no text file") from None
     names = [name for name in names if name]
     if not names:
-        raise UserError(f"{str(listing)!r} lists no images")
+        raise SpecjaxError(f"{str(listing)!r} lists no images")
     for name in names:
         check_relative_path(name, f"{str(listing)!r}: the id")
     return names

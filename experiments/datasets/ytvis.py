@@ -17,7 +17,7 @@ import numpy as np
 from experiments.datasets import annotation_file, masks
 from experiments.datasets.records import Dataset, Record
 from specjax import images
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 _PATTERNS = (
     "{split}.json",
@@ -34,7 +34,7 @@ def open_ytvis(
     """Opens a YouTube-VIS dataset; the JSON file is parsed once, here.
 
     Raises:
-      UserError: no such files, or a JSON file that is not of this format.
+      SpecjaxError: no such files, or a JSON file that is not of this format.
     """
     path, split = annotation_file.find(
         data_dir, annotations, split, patterns=_PATTERNS, default_split=_DEFAULT_SPLIT
@@ -79,12 +79,12 @@ def _checked_videos(file: annotation_file.AnnotationFile) -> list[dict]:
         file.check_image(video, "video")
         for name in video["file_names"]:
             if not isinstance(name, str):
-                raise UserError(
+                raise SpecjaxError(
                     f"{str(file.path)!r}: video {video['id']} has a file name that is no text"
                 )
             file.check_file_name(name, f"video {video['id']}")
     if not any(video["file_names"] for video in videos):
-        raise UserError(f"{str(file.path)!r} lists no frames")
+        raise SpecjaxError(f"{str(file.path)!r} lists no frames")
     return videos
 
 
@@ -97,9 +97,9 @@ def _by_video(
         where = f"{str(file.path)!r}: annotation {annotation['id']}"
         video = videos.get(annotation["video_id"])
         if video is None:
-            raise UserError(f"{where} is of video {annotation['video_id']}, which is not listed")
+            raise SpecjaxError(f"{where} is of video {annotation['video_id']}, which is not listed")
         if len(annotation["segmentations"]) != len(video["file_names"]):
-            raise UserError(
+            raise SpecjaxError(
                 f"{where} has {len(annotation['segmentations'])} segmentations, its video "
                 f"{len(video['file_names'])} frames"
             )

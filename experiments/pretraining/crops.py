@@ -16,7 +16,7 @@ from experiments.datasets.records import Record
 from experiments.pretraining.dino_objective import CropShapes
 from experiments.pretraining.training import Batch
 from specjax import images
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 LARGE_CROPS = 2
 # Shares of the image's area that a crop may take.
@@ -103,12 +103,12 @@ class CropBatches:
             record = self.records[number]
             try:
                 return Image.fromarray(record.read_image())
-            except UserError as error:
+            except SpecjaxError as error:
                 if record.id not in self._told:
                     self._told.add(record.id)
                     # One write: two threads may tell at once, and `print` writes the end apart.
                     sys.stderr.write(f"skipped {record.id}: {error}\n")
-        raise UserError("none of the images can be read")
+        raise SpecjaxError("none of the images can be read")
 
     def _crop(self, rng, image, side, shares, blur, solarize) -> np.ndarray:
         crop = image.resize(

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 import tqdm
 
-from experiments.harness.files import write_json
 from experiments.pretraining.training import Batch, Trainer
 from experiments.pretraining.validation import spectral_scores
-from specjax.errors import UserError
-from specjax.models.export import save_checkpoint
+from specjax._folder import write_json
+from specjax.errors import SpecjaxError
+from specjax.models.checkpoints.export import save_checkpoint
 
 _STATE, _LOG, _SETTINGS = "state.npz", "log.jsonl", "training.json"
 
@@ -97,14 +97,14 @@ def _resume(
     try:
         found = json.loads(path.read_text())
     except ValueError:
-        raise UserError(f"{path} is damaged; use --overwrite to start anew") from None
+        raise SpecjaxError(f"{path} is damaged; use --overwrite to start anew") from None
     differing = [
         f"--{name} was {found.get(name)}"
         for name in dict.fromkeys([*found, *settings])
         if found.get(name) != settings.get(name)
     ]
     if differing:
-        raise UserError(
+        raise SpecjaxError(
             f"{folder} holds another training ({', '.join(differing)}); choose another"
             " --output_dir, or --overwrite to start anew"
         )

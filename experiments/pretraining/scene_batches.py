@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.datasets import scenes
 from experiments.datasets.records import passes_paper_rule
+from experiments.datasets.scenes import drawing as scenes
 from experiments.pretraining.training import Batch
 from specjax import images
 

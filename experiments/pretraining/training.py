@@ -12,8 +12,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from experiments.harness.files import write_atomically
-from specjax.errors import UserError
+from specjax._folder import write_atomically
+from specjax.errors import SpecjaxError
 from specjax.models.vit import ViT
 
 _WARMUP = 0.03
@@ -127,8 +127,8 @@ class Trainer:
                 stored = [content[f"leaf_{i}"] for i in range(len(leaves))]
                 self._done = int(content["step"])
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: not a training state ({error}); use --overwrite") from None
+            raise SpecjaxError(f"{path}: not a training state ({error}); use --overwrite") from None
         if [leaf.shape for leaf in stored] != [leaf.shape for leaf in leaves]:
-            raise UserError(f"{path} is the state of another model; use --overwrite")
+            raise SpecjaxError(f"{path} is the state of another model; use --overwrite")
         self.state = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in stored])
         return self._done

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.datasets.records import passes_paper_rule
-from experiments.datasets.scenes import VALIDATION_STREAM, Scene, draw_scene
-from experiments.harness import truth
+from experiments.datasets.scenes.drawing import VALIDATION_STREAM, Scene, draw_scene
+from experiments.loop import truth
 from specjax import images, pipeline
+from specjax._sizes import padded_tokens
 from specjax.models.vit import ViT
-from specjax.sizes import padded_tokens
 
 _SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
 

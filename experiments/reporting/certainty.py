@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments.harness.tables import mean
-from experiments.plotting.forest import Row
+from experiments.plots.forest import Row
 from experiments.reporting.parts import Table
 from experiments.reporting.run_files import SCORES
 from experiments.reporting.runs import Run
-from experiments.reporting.statistics import Interval, compare, interval, sample
+from experiments.results.statistics import Interval, compare, interval, sample
+from experiments.results.tables import mean
 
 NAMES = {
     "miou": "mIoU",

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from experiments.harness.gallery import COUNT
 from experiments.reporting.certainty import NAMES, main_score
 from experiments.reporting.parts import Exhibit, Gallery, Picture
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run
+from experiments.runs.gallery import COUNT
 
 # Images of a group.
 EACH = 3

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.harness import published, strata
-from experiments.harness.tables import as_text
 from experiments.reporting.parts import Table
 from experiments.reporting.runs import Run
+from experiments.results import published, strata
+from experiments.results.tables import as_text
 
 # Of the columns, those that are no scores.
 _SETTINGS = ("M", "N", "protocol")

@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.harness.strata import STRATA
-from specjax.errors import UserError
+from experiments.results.strata import STRATA
+from specjax.errors import SpecjaxError
 
 BINARIES = ("instance", "segment", "fgbg", "ablation", "sweep", "channels", "similarity")
 # Keys of a line that are means in the summary, the first of them what a run is about.
@@ -25,7 +25,7 @@ def read_summary(path: pathlib.Path) -> dict[str, Any]:
     summary = _parsed(path, _text(path))
     config = summary.get("config") if isinstance(summary, dict) else None
     if not isinstance(config, dict) or config.get("binary") not in BINARIES:
-        raise UserError(f"{path} is not of a run of any of {', '.join(BINARIES)}")
+        raise SpecjaxError(f"{path} is not of a run of any of {', '.join(BINARIES)}")
     results, settings = summary.get("results"), config.get("settings")
     sound = (
         isinstance(config.get("dataset"), dict)
@@ -155,12 +155,12 @@ def _are(kind: type, values: Any) -> bool:
     return isinstance(values, list) and all(isinstance(value, kind) for value in values)
 
 
-def _damaged(path: pathlib.Path) -> UserError:
-    return UserError(
+def _damaged(path: pathlib.Path) -> SpecjaxError:
+    return SpecjaxError(
         f"{path} is damaged, or not as this version writes it; run the command that made it again,"
         " with --overwrite"
     )
 
 
-def _unreadable(path: pathlib.Path, error: OSError) -> UserError:
-    return UserError(f"cannot read {path}: {error.strerror}")
+def _unreadable(path: pathlib.Path, error: OSError) -> SpecjaxError:
+    return SpecjaxError(f"cannot read {path}: {error.strerror}")

@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.harness.store import RUN, locate
 from experiments.reporting import run_files
-from specjax.errors import UserError
+from experiments.runs.store import RUN, locate
+from specjax.errors import SpecjaxError
 
 _LINES, _SUMMARY = "per_image.jsonl", "summary.json"
 # Frames of a video resemble each other.
@@ -71,18 +71,18 @@ def read_run(path: pathlib.Path) -> Run:
     """The run in a folder (or of a `summary.json`).
 
     Raises:
-        UserError: there is none, it is not finished, or it is damaged.
+        SpecjaxError: there is none, it is not finished, or it is damaged.
     """
     folder = path.parent if path.name == _SUMMARY and path.is_file() else path
     if not folder.is_dir():
-        raise UserError(f"{path}: no such folder; give the --output_dir of a finished run")
+        raise SpecjaxError(f"{path}: no such folder; give the --output_dir of a finished run")
     if not (folder / _SUMMARY).exists():
         if (folder / RUN).exists():
-            raise UserError(
+            raise SpecjaxError(
                 f"{folder} is a run that is not finished (it has no {_SUMMARY}): the command that"
                 " began it continues it"
             )
-        raise UserError(
+        raise SpecjaxError(
             f"{folder} is not the folder of a run (it has no {_SUMMARY}); give the --output_dir of"
             " a finished run"
         )

@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-from experiments.plotting import forest
+from experiments.plots import forest
 from experiments.reporting.certainty import (
     NAMES,
     comparison_table,
@@ -21,7 +21,7 @@ from experiments.reporting.plots import plots_of, read_table
 from experiments.reporting.results import Layout, backbone_of, tables_of
 from experiments.reporting.run_files import SCORES
 from experiments.reporting.runs import Run
-from experiments.reporting.statistics import LEVEL, RESAMPLES
+from experiments.results.statistics import LEVEL, RESAMPLES
 
 # More failures than this are counted, not listed.
 _MOST_FAILURES = 200

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from specjax.errors import UserError
+from specjax.errors import SpecjaxError
 
 # Far above any published ViT: they keep a corrupt config from asking for absurd allocations.
 _LARGEST = {
@@ -44,7 +44,7 @@ class ViTConfig:
         qkv_bias: Whether query, key and value projections have a bias.
 
     Raises:
-        UserError: A value is out of range.
+        SpecjaxError: A value is out of range.
     """
 
     hidden_size: int
@@ -60,17 +60,17 @@ class ViTConfig:
         for name, largest in _LARGEST.items():
             value = getattr(self, name)
             if not 0 < value <= largest:
-                raise UserError(f"{name} is {value}: it must be from 1 to {largest}")
+                raise SpecjaxError(f"{name} is {value}: it must be from 1 to {largest}")
         if self.hidden_size % self.num_heads:
-            raise UserError(
+            raise SpecjaxError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
             )
         if self.patch_size > self.image_size:
-            raise UserError(
+            raise SpecjaxError(
                 f"patch_size {self.patch_size} is larger than image_size {self.image_size}"
             )
         if not (math.isfinite(self.layer_norm_eps) and self.layer_norm_eps >= 0):
-            raise UserError(f"layer_norm_eps is {self.layer_norm_eps!r}: it must not be negative")
+            raise SpecjaxError(f"layer_norm_eps is {self.layer_norm_eps!r}: it must not be negative")
 
     @property
     def grid_size(self) -> int:
@@ -87,7 +87,7 @@ class ViTConfig:
         """The config that a parsed `config.json` describes; fields about other things are ignored.
 
         Raises:
-            UserError: It is no ViT, or one that this model does not compute exactly. The message
+            SpecjaxError: It is no ViT, or one that this model does not compute exactly. The message
                 starts with `source`.
         """
         required = {"model_type": "vit", "hidden_act": "gelu", "num_channels": 3}
@@ -95,7 +95,7 @@ class ViTConfig:
         for name, value in required.items():
             found = fields.get(name, assumed[name])
             if found != value:
-                raise UserError(
+                raise SpecjaxError(
                     f"{source}: {name} is {found!r:.80}, but only {value!r} is supported: "
                     "use a ViT checkpoint such as facebook/dino-vits16"
                 )
@@ -107,14 +107,14 @@ class ViTConfig:
         kinds = {**dict.fromkeys(_LARGEST, int), "layer_norm_eps": float, "qkv_bias": bool}
         for name, kind in kinds.items():
             if type(values[name]) is not kind:  # True is an int otherwise
-                raise UserError(f"{source}: {name} is {values[name]!r:.80}, not a {kind.__name__}")
+                raise SpecjaxError(f"{source}: {name} is {values[name]!r:.80}, not a {kind.__name__}")
         try:
             config = cls(**values)
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from None
+        except SpecjaxError as error:
+            raise SpecjaxError(f"{source}: {error}") from None
         head = config.hidden_size // config.num_heads
         if fields.get("head_dim", head) != head:
-            raise UserError(
+            raise SpecjaxError(
                 f"{source}: head_dim is {fields['head_dim']!r:.80}, but only "
                 f"hidden_size / num_attention_heads = {head} is supported"
             )

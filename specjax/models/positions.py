@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from specjax.errors import UserError
-from specjax.grid import Grid, rows_and_columns
+from specjax.errors import SpecjaxError
+from specjax.tokens import Grid, rows_and_columns
 
 # Added to the wanted side, as the original DINO code does to keep a rounding from losing a row.
 _OFFSETS = {"dino": 0.1, "hf": 0.0}
@@ -34,10 +34,10 @@ def interpolate_positions(
             code does; "hf" samples at `(i + 0.5) * s / n - 0.5`, as Hugging Face does.
 
     Raises:
-        UserError: An unknown interpolation.
+        SpecjaxError: An unknown interpolation.
     """
     if interpolation not in _OFFSETS:
-        raise UserError(f"interpolation is {interpolation!r}: it must be 'dino' or 'hf'")
+        raise SpecjaxError(f"interpolation is {interpolation!r}: it must be 'dino' or 'hf'")
     side = round(embeddings.shape[0] ** 0.5)
     height, width = (jnp.asarray(n, jnp.int32) for n in (grid[0], grid[1]))
     offset = jnp.where((height == side) & (width == side), 0.0, _OFFSETS[interpolation])

@@ -1,7 +1,7 @@
 """Vision transformer (ViT) in Flax NNX: patches of one image in, tokens and attention inputs out.
 
 Layout: the patches of an image are `[tokens, patch_values]` float32, flat over the token grid (see
-`specjax.grid`), each patch flattened as (row, column, channel) and already normalised. The grid
+`specjax.tokens`), each patch flattened as (row, column, channel) and already normalised. The grid
 may be traced and the array may be padded, so that images of many sizes share one compiled program.
 Everything is float32, and every matrix product asks for full float32 precision, so that a GPU
 (tf32) or TPU (bfloat16) selects the same channels as a CPU. `dtype="bfloat16"` rounds what is
@@ -9,7 +9,7 @@ multiplied to bfloat16, sums in float32, and leaves all else as it is: faster wh
 has such products, at a relative error of 0.2 to 0.4 % in
 the keys (`specjax-mini`, three drawn scenes).
 
-The module holds no files and no network: `specjax.models.weights` fills it. It is never mutated by
+The module holds no files and no network: `specjax.models.checkpoints.loading` fills it. It is never mutated by
 a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` and `jax.vmap`.
 """
 
@@ -23,10 +23,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from specjax.errors import UserError
-from specjax.grid import Grid, valid_tokens
+from specjax.errors import SpecjaxError
 from specjax.models.config import VIT_S16, ViTConfig
 from specjax.models.positions import interpolate_positions
+from specjax.tokens import Grid, valid_tokens
 
 __all__ = ["VIT_S16", "BlockOutputs", "ViT", "ViTConfig", "attention", "interpolate_positions"]
 
@@ -90,7 +90,7 @@ class ViT(nnx.Module):
             dtype: Of what is multiplied, "float32" or "bfloat16"; outputs are float32.
 
         Raises:
-            UserError: `layer`, `interpolation`, `attention_chunk` or `dtype` is not one the model
+            SpecjaxError: `layer`, `interpolation`, `attention_chunk` or `dtype` is not one the model
                 has, or the patches do not fit the model or the grid.
         """
         depth = self._check(patches, grid, layer, attention_chunk)
@@ -141,15 +141,15 @@ class ViT(nnx.Module):
         """The number of blocks to run; raises what `__call__` documents."""
         depth, (tokens, values) = self.config.num_layers, patches.shape
         if not -depth <= layer < depth:
-            raise UserError(
+            raise SpecjaxError(
                 f"layer {layer} is out of range: the model has {depth} blocks, "
                 f"0 to {depth - 1} or -{depth} to -1"
             )
         if attention_chunk < 1:
-            raise UserError(f"attention_chunk is {attention_chunk}: it must be at least 1")
+            raise SpecjaxError(f"attention_chunk is {attention_chunk}: it must be at least 1")
         if values != self.config.patch_values:
             size = self.config.patch_size
-            raise UserError(
+            raise SpecjaxError(
                 f"patches have {values} values each, but the model takes "
                 f"{size} x {size} x 3 = {self.config.patch_values}: cut them with "
                 f"patch size {size}"
@@ -157,7 +157,7 @@ class ViT(nnx.Module):
         height, width = grid[0], grid[1]
         if not (isinstance(height, jax.Array) or isinstance(width, jax.Array)):  # maybe traced
             if min(height, width) < 1 or height * width > tokens:
-                raise UserError(
+                raise SpecjaxError(
                     f"a grid of {height} x {width} does not fit {tokens} patches: "
                     "pass the grid the patches were cut on"
                 )
@@ -222,7 +222,7 @@ class _Product:
 
 def _dtype_named(name: str) -> jax.typing.DTypeLike:
     if name not in DTYPES:
-        raise UserError(f"unknown dtype {name!r}: choose {' or '.join(DTYPES)}")
+        raise SpecjaxError(f"unknown dtype {name!r}: choose {' or '.join(DTYPES)}")
     return DTYPES[name]
 
 

@@ -1,0 +1,1 @@
+"""Short programs around the public API, run as tests."""

@@ -1,0 +1,1 @@
+"""What the experiments compute of a batch of images, and what they say of it."""

@@ -1,1 +1,0 @@
-"""What the figures show, as functions from features to numbers; `experiments.plotting` draws it."""

@@ -1,0 +1,93 @@
+"""Fig. 8 and 9: F-score by number of channels, with and without post-processing."""
+
+import pathlib
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
+from experiments.results import published
+
+HEADER = ("source", "share_of_channels", "M", "f_score_percent", "f_score_raw_percent")
+_OURS = "this run"
+_PUBLISHED = {"ytvis": "YouTube-VIS (paper)", "voc": "PASCAL VOC (paper)"}
+# Of DINO ViT-S/16, whose channels the paper counts.
+_PAPERS_CHANNELS = 384
+
+
+def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
+    """One row of `HEADER` per source and number of channels, most channels first.
+
+    Ours come first; one that was not scored is left out. Shares are of all C channels, so that
+    backbones of other widths can be compared; one that was rounded down to M is given as it was.
+    """
+    found = []
+    for result in sorted(results, key=lambda result: -result["M"]):
+        if result["f_score"] is not None:
+            share = published.share_of(result["M"], channels) or result["M"] / channels
+            scores = (result["f_score"], result["f_score_raw"])
+            found.append((_OURS, float(share), result["M"], *_percent(scores)))
+    for dataset, name in _PUBLISHED.items():
+        for share, scores in sorted(published.f_scores(dataset).items(), reverse=True):
+            M = int(share * _PAPERS_CHANNELS)
+            found.append((name, float(share), M, *_percent(scores)))
+    return found
+
+
+def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
+    """A colour for each source, ours solid and the paper's dashed; without processing hollow."""
+    figure = new_figure(7.5, 5.0)
+    axes = new_axes(figure)
+    for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
+        own = [row for row in table if row[0] == source]
+        for column, filled, kind in ((3, True, "with"), (4, False, "without")):
+            axes.plot(
+                [row[1] for row in own],
+                [row[column] for row in own],
+                color=COLOURS[index],
+                marker=MARKERS[index],
+                markerfacecolor=COLOURS[index] if filled else "white",
+                linestyle="-" if source == _OURS else "--",
+                label=f"{source}, {kind}",
+            )
+    axes.set_xscale("log")
+    shares = sorted({row[1] for row in table})
+    axes.set_xticks(shares, [tick(share, channels) for share in shares], rotation=60)
+    axes.set_xticks([], minor=True)
+    axes.invert_xaxis()
+    axes.set_xlabel("channels kept, M (of C; logarithmic)")
+    axes.set_ylabel("F-score (%)")
+    title = "with and without post-processing"
+    figure.legend(
+        loc="outside upper center", ncols=3, frameon=False, title=title, fontsize="small"
+    )
+    return figure
+
+
+def tick(share: float, channels: int) -> str:
+    """A share as the paper writes it, as in 3C/4; as M where it is none of the paper's."""
+    for known in published.f_scores("ytvis"):
+        if float(known) == share:
+            return _text(known)
+    return f"M={round(share * channels)}"
+
+
+def write(folder: pathlib.Path, results: Sequence[dict], channels: int) -> list[pathlib.Path]:
+    """The figure as `foreground_curve.*`, where two or more were scored; returns the paths."""
+    table = rows(results, channels)
+    if sum(row[0] == _OURS for row in table) < 2:
+        return []
+    return save_figure(
+        draw(table, channels), folder / "foreground_curve", header=HEADER, rows=table
+    )
+
+
+def _percent(scores: Sequence[float]) -> list[float]:
+    return [round(100 * score, 4) for score in scores]
+
+
+def _text(share: Fraction) -> str:
+    numerator = "" if share.numerator == 1 else str(share.numerator)
+    return f"{numerator}C" if share.denominator == 1 else f"{numerator}C/{share.denominator}"

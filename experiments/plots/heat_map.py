@@ -1,0 +1,76 @@
+"""MIoU over M, the channels kept by entropy, and N, those of them kept by deviation."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.plots.style import new_figure, save_figure
+
+HEADER = ("M", "N", "images", "miou_percent")
+
+
+def rows(results: Sequence[dict]) -> list[tuple[Any, ...]]:
+    """One row of `HEADER` per result, by M and N; None where nothing was scored."""
+    return sorted(
+        (
+            result["M"],
+            result["N"],
+            result["images"],
+            None if result["miou"] is None else round(100 * result["miou"], 4),
+        )
+        for result in results
+    )
+
+
+def grid(table: Sequence[tuple[Any, ...]]) -> tuple[list[int], list[int], np.ndarray]:
+    """M and N in ascending order, and mIoU in percent, [M, N]; NaN where there is none."""
+    Ms, Ns = (sorted({row[index] for row in table}) for index in (0, 1))
+    values = np.full((len(Ms), len(Ns)), np.nan)
+    for M, N, _, miou in table:
+        if miou is not None:
+            values[Ms.index(M), Ns.index(N)] = miou
+    return Ms, Ns, values
+
+
+def draw(table: Sequence[tuple[Any, ...]]) -> Figure:
+    """The map with its numbers written in; the highest is framed, missing ones are crossed."""
+    Ms, Ns, values = grid(table)
+    figure = new_figure(max(4.5, 1.8 + 0.8 * len(Ns)), max(3.2, 1.4 + 0.55 * len(Ms)))
+    axes = figure.add_subplot()
+    axes.grid(False)
+    # Readable in grey and by the colour-blind.
+    picture = axes.imshow(values, cmap="cividis", origin="lower", aspect="auto")
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    best = np.unravel_index(np.nanargmax(values), values.shape)
+    for (row, column), value in np.ndenumerate(values):
+        missing = np.isnan(value)
+        axes.text(
+            column,
+            row,
+            "\N{MULTIPLICATION SIGN}" if missing else f"{value:.2f}",
+            ha="center",
+            va="center",
+            color="black" if missing or value > middle else "white",
+            fontweight="bold" if (row, column) == best else "normal",
+        )
+    row, column = (int(index) for index in best)
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * 0.46
+    axes.plot(column + corners[:, 0], row + corners[:, 1], color="#D55E00", linewidth=2)
+    axes.set_xticks(range(len(Ns)), Ns)
+    axes.set_yticks(range(len(Ms)), Ms)
+    remark = "; \N{MULTIPLICATION SIGN}: no result" if np.isnan(values).any() else ""
+    axes.set_xlabel(f"N (channels kept by deviation){remark}")
+    axes.set_ylabel("M (channels kept by entropy)")
+    figure.colorbar(picture, label="mIoU (%)")
+    return figure
+
+
+def write(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
+    """The figure as `heat_map.*`, where anything was scored; returns the paths."""
+    table = rows(results)
+    if all(row[3] is None for row in table):
+        return []
+    return save_figure(draw(table), folder / "heat_map", header=HEADER, rows=table)

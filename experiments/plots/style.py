@@ -1,0 +1,72 @@
+"""How every plot looks and is kept: PNG and SVG for people, CSV for the numbers in it.
+
+The colours are Okabe and Ito's, which the colour-blind can tell apart; lines also differ by
+marker, so that a grey print is legible. No window system and no state of pyplot's is involved.
+"""
+
+import csv
+import io
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from specjax._folder import write_atomically
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_STYLE = {
+    "font.size": 10,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    # The same numbers give the same file.
+    "svg.hashsalt": "specjax",
+}
+_DOTS_PER_INCH = 200
+
+
+def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
+    """An empty figure of this size in inches, its layout kept free of overlaps."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+    return figure
+
+
+def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
+    """`figure.add_subplot` in this style, which axes take on when they are made."""
+    with matplotlib.rc_context(_STYLE):
+        return figure.add_subplot(*position, **options)
+
+
+def save_figure(
+    figure: Figure, stem: pathlib.Path, *, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> list[pathlib.Path]:
+    """Write `<stem>.png`, `<stem>.svg` and `<stem>.csv` (header and rows); returns the paths."""
+    written = []
+    for ending, options in (
+        ("png", {"dpi": _DOTS_PER_INCH, "metadata": {"Software": None}}),
+        ("svg", {"metadata": {"Date": None}}),
+    ):
+        content = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            figure.savefig(content, format=ending, **options)
+        written.append(_write(stem.with_name(f"{stem.name}.{ending}"), content.getvalue()))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(rows)
+    written.append(_write(stem.with_name(f"{stem.name}.csv"), text.getvalue().encode()))
+    return written
+
+
+def _write(path: pathlib.Path, data: bytes) -> pathlib.Path:
+    write_atomically(path, lambda stream: stream.write(data))
+    return path

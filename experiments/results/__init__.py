@@ -1,0 +1,1 @@
+"""From the lines of a run to tables, strata, intervals and tests."""

@@ -1,0 +1,164 @@
+"""The paper's numbers, as fractions, and what they were measured on.
+
+All are for DINO ViT-S/16. The F-scores are of whole parts of two datasets, the mIoUs of a test
+split of frames that is not public as a list.
+"""
+
+from fractions import Fraction
+
+from experiments.loop.backbone import Backbone
+from experiments.loop.flags import Options
+from specjax.config import Config
+
+INSTANCES_MEASURED_ON = (
+    "YouTube-VIS 2019 (10,285 frames), DINO ViT-S/16, M = 128, N = 60, number of instances known"
+)
+FOREGROUND_MEASURED_ON = {
+    "ytvis": "YouTube-VIS 2019 train (61,845 frames), DINO ViT-S/16",
+    "voc": "PASCAL VOC 2012 train+val segmentation (2,913 images), DINO ViT-S/16",
+}
+
+# Table II: mIoU by metric.
+_MIOU = {
+    "mahalanobis": 0.2527,
+    "l1": 0.3153,
+    "dot": 0.3271,
+    "l2": 0.3277,
+    "chebyshev": 0.3309,
+    "cosine": 0.3356,
+    "correlation": 0.3408,
+    "braycurtis": 0.3414,
+    "boc": 0.3441,
+}
+# Tables III and IV: the same by stratum (`strata.STRATA` has their bounds).
+_BY_STRATUM = {
+    "mbor": {
+        "mahalanobis": (0.2446, 0.2720, 0.2686),
+        "l1": (0.3192, 0.3418, 0.3025),
+        "dot": (0.3350, 0.3525, 0.3069),
+        "l2": (0.3342, 0.3526, 0.3099),
+        "chebyshev": (0.3365, 0.3591, 0.3131),
+        "cosine": (0.3403, 0.3626, 0.3138),
+        "correlation": (0.3476, 0.3667, 0.3164),
+        "braycurtis": (0.3467, 0.3706, 0.3188),
+        "boc": (0.3494, 0.3738, 0.3233),
+    },
+    "size_ratio": {
+        "mahalanobis": (0.2657, 0.2398),
+        "l1": (0.3210, 0.3097),
+        "dot": (0.3423, 0.3120),
+        "l2": (0.3354, 0.3199),
+        "chebyshev": (0.3408, 0.3210),
+        "cosine": (0.3423, 0.3290),
+        "correlation": (0.3498, 0.3318),
+        "braycurtis": (0.3491, 0.3338),
+        "boc": (0.3510, 0.3371),
+    },
+}
+# Table V: mIoU by what is on.
+_ABLATION = {
+    "none": 0.3175,
+    "NCR": 0.3292,
+    "NCR+DCR": 0.3270,
+    "BoC": 0.3050,
+    "NCR+BoC": 0.3362,
+    "NCR+DCR+BoC": 0.3441,
+}
+# Table I: F-score with and without post-processing by M, as a share of all C channels. No numbers
+# of VOC at C/11 are at hand.
+_F_SCORES = {
+    "ytvis": {
+        Fraction(1): (0.5390, 0.5068),
+        Fraction(3, 4): (0.5389, 0.5074),
+        Fraction(1, 2): (0.5579, 0.5285),
+        Fraction(1, 3): (0.5684, 0.5413),
+        Fraction(1, 5): (0.5669, 0.5391),
+        Fraction(1, 7): (0.5593, 0.5291),
+        Fraction(1, 9): (0.5523, 0.5200),
+        Fraction(1, 11): (0.5433, 0.5092),
+    },
+    "voc": {
+        Fraction(1): (0.5866, 0.5768),
+        Fraction(3, 4): (0.5859, 0.5762),
+        Fraction(1, 2): (0.5832, 0.5737),
+        Fraction(1, 3): (0.5856, 0.5776),
+        Fraction(1, 5): (0.5969, 0.5881),
+        Fraction(1, 7): (0.5901, 0.5822),
+        Fraction(1, 9): (0.5877, 0.5770),
+    },
+}
+
+
+def is_papers_setting(config: Config, num_instances: int | None) -> bool:
+    """Whether the published mIoUs are of this configuration; None is the oracle's number."""
+    return (config.M, config.N, config.bins, num_instances) == (128, 60, 30, None)
+
+
+def miou(metric: str) -> float:
+    """Table II."""
+    return _MIOU[metric]
+
+
+def by_stratum(metric: str, measure: str) -> tuple[float, ...]:
+    """Table III ("mbor") or IV ("size_ratio"), from the lowest stratum to the highest."""
+    return _BY_STRATUM[measure][metric]
+
+
+def ablation(setting: str) -> float:
+    """Table V: "none", or what is on, as in "NCR+DCR"."""
+    return _ABLATION[setting]
+
+
+def f_scores(dataset: str) -> dict[Fraction, tuple[float, float]]:
+    """Table I, Fig. 8 and 9: F-score with and without post-processing by share of the channels.
+
+    Of "ytvis" or "voc".
+    """
+    return dict(_F_SCORES[dataset])
+
+
+def share_of(M: int, channels: int) -> Fraction | None:
+    """Which share in Table I gives M of so many channels; None where not exactly one does."""
+    found = [share for share in _F_SCORES["ytvis"] if int(share * channels) == M]
+    return found[0] if len(found) == 1 else None
+
+
+def f_score(dataset: str, M: int, channels: int) -> tuple[float | None, float | None]:
+    """Table I's two F-scores at M of so many channels; None where it has none."""
+    return _F_SCORES[dataset].get(share_of(M, channels), (None, None))
+
+
+def closest(dataset: str) -> str:
+    """Which part of Table I to show beside a dataset: its own, or else that of YouTube-VIS."""
+    return dataset if dataset in _F_SCORES else "ytvis"
+
+
+def compared(ours: float | None, theirs: float | None) -> dict[str, float | None]:
+    """`published`, and `difference`, ours less theirs, where there are both."""
+    both = ours is not None and theirs is not None
+    return {"published": theirs, "difference": ours - theirs if both else None}
+
+
+def remark(measured_on: str, options: Options, backbone: Backbone, here: str = "") -> str:
+    """One line to go under a table: what the published numbers are of, and what ours are of."""
+    parts = [f"dataset {options.dataset}", f"backbone {_name(options, backbone)}"]
+    if options.image_size is not None:
+        parts.append(f"short side {options.image_size} pixels")
+    if here:
+        parts.append(here)
+    return f"published: {measured_on}; here: {', '.join(parts)}"
+
+
+def instance_setting(config: Config, num_instances: int | None) -> str:
+    """The instance stage's configuration, for `remark`."""
+    number = "number of instances known" if num_instances is None else f"{num_instances} instances"
+    return f"M = {config.M}, N = {config.N}, {number}"
+
+
+def _name(options: Options, backbone: Backbone) -> str:
+    if backbone.kind == "features":
+        return f"unknown (features of {options.features_dir})"
+    if backbone.kind != "checkpoint":
+        return backbone.kind
+    # What `auto` is, where it is not built in.
+    return "facebook/dino-vits16" if options.checkpoint == "auto" else options.checkpoint

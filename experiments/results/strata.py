@@ -1,0 +1,148 @@
+"""How much the instances of an image overlap and differ in size, and mIoU by it (Tables III, IV).
+
+Instance maps are int32 `[H, W]` at image resolution: 0 is background, 1 and above are instances,
+`VOID` is neither. Strata are half-open: they hold their lower bound and not their upper one.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.ndimage
+
+from experiments.datasets.records import compact_ids
+from experiments.results import published, tables
+from experiments.results.tables import mean
+
+
+class Stratum(NamedTuple):
+    """A range of a measure, `low <= value < high`; no upper bound where `high` is None."""
+
+    low: float
+    high: float | None
+
+    def __contains__(self, value: object) -> bool:
+        return self.low <= value and (self.high is None or value < self.high)
+
+    def __str__(self) -> str:
+        return f">={self.low:.2f}" if self.high is None else f"{self.low:.2f}-{self.high:.2f}"
+
+
+# The paper's strata, by the key of the measure in `per_image.jsonl`.
+STRATA = {
+    "mbor": (Stratum(0.01, 0.14), Stratum(0.14, 0.34), Stratum(0.34, None)),
+    "size_ratio": (Stratum(1.26, 1.64), Stratum(1.64, None)),
+}
+NAMES = {"mbor": "MBOR", "size_ratio": "size ratio"}
+_COLUMNS = {
+    "metric": "metric",
+    "images": "images",
+    "miou": "mIoU %",
+    "published": "published",
+    "difference": "difference",
+}
+
+
+def mbor(instances: np.ndarray) -> float | None:
+    """Area in two or more of the instances' bounding boxes over the area in any, in [0, 1].
+
+    That is the union of the boxes' pairwise intersections over the union of the boxes. None where
+    there is no instance.
+    """
+    boxes = scipy.ndimage.find_objects(np.maximum(compact_ids(instances), 0))
+    held = np.zeros(instances.shape, np.int32)
+    for box in boxes:
+        held[box] += 1
+    return int(np.count_nonzero(held > 1)) / int(np.count_nonzero(held)) if boxes else None
+
+
+def size_ratio(instances: np.ndarray) -> float | None:
+    """Sum of the instances' areas over the largest of them, at least 1; None where there is none.
+
+    Equal sizes give the number of instances.
+    """
+    _, areas = np.unique(instances[instances > 0], return_counts=True)
+    return int(areas.sum()) / int(areas.max()) if areas.size else None
+
+
+def measures(instances: np.ndarray | None) -> dict[str, float | None]:
+    """Both measures under their keys; None without annotation."""
+    if instances is None:
+        return dict.fromkeys(STRATA)
+    return {"mbor": mbor(instances), "size_ratio": size_ratio(instances)}
+
+
+def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
+    """MIoU by stratum of each measure, over the images that have an mIoU.
+
+    Returns:
+        `by_mbor` and `by_size_ratio`: `low`, `high`, `images`, `miou` (None without an image) and
+        `published` of each stratum (None but for the paper's setting). `strata_left_out`: for each
+        measure the images `below` its lowest stratum, and those `not_recorded`, whose lines an
+        older version wrote.
+    """
+    scored = [line for line in lines if line.get("miou") is not None]
+    result, left_out = {}, {}
+    for measure, strata in STRATA.items():
+        known = [line for line in scored if line.get(measure) is not None]
+        theirs = published.by_stratum(metric, measure) if papers_setting else [None] * len(strata)
+        result[f"by_{measure}"] = [
+            _score(known, measure, stratum, value)
+            for stratum, value in zip(strata, theirs, strict=True)
+        ]
+        left_out[measure] = {
+            "below": sum(line[measure] < strata[0].low for line in known),
+            "not_recorded": len(scored) - len(known),
+        }
+    return {**result, "strata_left_out": left_out}
+
+
+def _score(lines, measure, stratum, theirs) -> dict:
+    mious = [line["miou"] for line in lines if line[measure] in stratum]
+    return {
+        "low": stratum.low,
+        "high": stratum.high,
+        "images": len(mious),
+        "miou": mean(mious),
+        "published": theirs,
+    }
+
+
+def report(results: Sequence[dict]) -> list[str]:
+    """A table by each measure, metrics one under the other in each stratum, and what it lacks."""
+    texts = []
+    for measure, strata in STRATA.items():
+        rows = [
+            _row(str(stratum), result["metric"], result[f"by_{measure}"][index])
+            for index, stratum in enumerate(strata)
+            for result in results
+        ]
+        table = tables.render(rows, {"stratum": NAMES[measure], **_COLUMNS})
+        texts.append("\n".join([table, *remarks_by(results, measure)]))
+    return texts
+
+
+def _row(stratum: str, metric: str, entry: dict) -> dict:
+    return {
+        "stratum": stratum,
+        "metric": metric,
+        "images": entry["images"],
+        "miou": entry["miou"] if entry["images"] else "no image",
+        **published.compared(entry["miou"], entry["published"]),
+    }
+
+
+def remarks_by(results: Sequence[dict], measure: str) -> Iterable[str]:
+    """What the strata of a measure hold, and what they lack."""
+    lowest = STRATA[measure][0].low
+    yield "a stratum holds its lower bound and not its upper one"
+    counts = [result["strata_left_out"][measure] for result in results]
+    below = max(count["below"] for count in counts)
+    if below:
+        yield f"images below {lowest}, in no stratum: {below}"
+    missing = max(count["not_recorded"] for count in counts)
+    if missing:
+        yield (
+            f"images whose {NAMES[measure]} an earlier version of this program did not record, in"
+            f" no stratum: {missing}; --overwrite, or another --output_dir, records it"
+        )

@@ -1,0 +1,187 @@
+"""A run in parts: each process takes every so many-th record, and the last to finish merges.
+
+Results of two images do not depend on each other, so that processes need not talk while they
+compute. What they must know of each other stands in the folder of the run, which all of them see:
+
+    run.json                         what the run is, as ever
+    labels/, overlays/, ...          files of one image, as ever
+    parts/1-of-2/per_image.jsonl     lines of the first of two parts (segments.jsonl likewise)
+    parts/1-of-2/report.json         there once the part is finished
+    per_image.jsonl, summary.json    of all parts, once all are finished
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import itertools
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from specjax._folder import write_json
+from specjax.errors import SpecjaxError
+
+FOLDER = "parts"
+_REPORT = "report.json"
+_MOST = 9999
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The records whose place in the stream leaves the remainder `index` when divided by `count`.
+
+    Attributes:
+        index: from 0.
+        count: of parts.
+    """
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.count}"
+
+    @property
+    def name(self) -> str:
+        """The part as the name of a folder."""
+        return f"{self.index + 1}-of-{self.count}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all there is."""
+        return self.count == 1
+
+    def size(self, total: int) -> int:
+        """How many of so many records belong to the part."""
+        return len(range(self.index, total, self.count))
+
+    def siblings(self) -> list["Part"]:
+        """All parts, this one among them."""
+        return [Part(index, self.count) for index in range(self.count)]
+
+
+WHOLE = Part(0, 1)
+
+
+def part_of(text: str) -> Part:
+    """`1/2` as the first of two parts.
+
+    Raises:
+        SpecjaxError: any other text, or a part that does not exist.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
+    if match:
+        number, count = int(match[1]), int(match[2])
+        if 1 <= number <= count <= _MOST:
+            return Part(number - 1, count)
+    raise SpecjaxError(
+        f"--part={text}: give which part of how many, from 1/2 and 2/2 for two to {_MOST} parts"
+    )
+
+
+class Share:
+    """The part of a stream that is to be done; what is passed over is counted all the same.
+
+    Attributes:
+        seen: how many records the whole stream has had so far.
+    """
+
+    def __init__(self, records: Iterable[Any], part: Part):
+        self.seen = 0
+        self._records = records
+        self._part = part
+        self._ids = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Any]:
+        for record in self._records:
+            place, self.seen = self.seen, self.seen + 1
+            self._ids.update(record.id.encode() + b"\0")
+            if place % self._part.count == self._part.index:
+                yield record
+
+    def digest(self) -> str:
+        """Of the ids of all records so far: equal where two processes saw the same stream."""
+        return self._ids.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a finished part leaves behind.
+
+    Attributes:
+        work: what was asked of it, as JSON; parts merge where it is the same.
+        visited: ids of its images, in the order of the stream.
+        failures: `{"id": ..., "error": ...}` of those that failed.
+        seconds: per stage.
+        device: what computed it.
+        finished: when, to the microsecond.
+    """
+
+    work: Mapping[str, Any]
+    visited: Sequence[str]
+    failures: Sequence[Mapping[str, str]]
+    seconds: Mapping[str, float]
+    device: str
+    finished: str = dataclasses.field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat()
+    )
+
+    def summary(self, part: Part) -> dict[str, Any]:
+        """The part's entry in `summary.json`."""
+        return {
+            "part": str(part),
+            "images": len(self.visited),
+            "finished": self.finished,
+            "device": self.device,
+            "seconds": dict(self.seconds),
+        }
+
+
+def home(folder: pathlib.Path, part: Part) -> pathlib.Path:
+    """Where the files of a part alone lie."""
+    return folder if part.whole else folder / FOLDER / part.name
+
+
+def write_report(folder: pathlib.Path, part: Part, report: Report) -> None:
+    """Say that a part is finished."""
+    write_json(home(folder, part) / _REPORT, dataclasses.asdict(report))
+
+
+def withdraw_report(folder: pathlib.Path, part: Part) -> None:
+    """Say that a part is in work again."""
+    (home(folder, part) / _REPORT).unlink(missing_ok=True)
+
+
+def read_reports(
+    folder: pathlib.Path, part: Part, work: Mapping[str, Any]
+) -> dict[Part, Report | None]:
+    """The report of each part; None for one that is not finished, or was asked for other work."""
+    reports = {}
+    for sibling in part.siblings():
+        try:
+            content = json.loads((home(folder, sibling) / _REPORT).read_text())
+            report = Report(**content)
+            fits = report.work == work and len(report.visited) == sibling.size(
+                work["images"]
+            )
+        except (OSError, ValueError, TypeError):  # missing or damaged
+            fits = False
+        reports[sibling] = report if fits else None
+    return reports
+
+
+def in_order(visited: Sequence[Sequence[str]]) -> list[str]:
+    """The stream of images that the parts took turns in."""
+    rounds = itertools.zip_longest(*visited)
+    return [image for images in rounds for image in images if image is not None]
+
+
+def total_seconds(reports: Iterable[Report]) -> dict[str, float]:
+    """Seconds per stage, of all parts together."""
+    totals: dict[str, float] = {}
+    for report in reports:
+        for stage, seconds in report.seconds.items():
+            totals[stage] = totals.get(stage, 0.0) + seconds
+    return totals

@@ -1,0 +1,1 @@
+"""Checkpoints: files and the Hugging Face hub to parameters, and back."""

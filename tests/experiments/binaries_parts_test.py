@@ -1,0 +1,234 @@
+"""Runs in parts, in processes of their own, beside the same run in one process."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.experiments.binaries_resume_test import repeated
+from tests.support.run_binary import World, assert_refused, finish, read_lines, run, start
+
+SLURM = {"SLURM_JOB_ID": "4711", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def many(world, tmp_path_factory):
+    """Flags of a dataset of 48 images, and their ids."""
+    folder = tmp_path_factory.mktemp("many") / "voc"
+    ids = repeated(world, folder, 16)
+    flags = [world.checkpoint, "--N=16", "--image_size=112", "--dataset=voc"]
+    return [*flags, f"--data_dir={folder}", "--save=labels,tokens,gallery,coco"], ids
+
+
+@pytest.fixture(scope="module")
+def whole(many, tmp_path_factory):
+    """The run in one process."""
+    finished = run("instance", tmp_path_factory.mktemp("whole") / "run", *many[0])
+    assert finished.status == 0 and finished.stderr == ""
+    return finished
+
+
+def contents(folder):
+    """The bytes of every file that is not of a part alone, by name; without the summary."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {
+        name: path.read_bytes()
+        for name, path in names.items()
+        if not name.startswith(("parts/", ".lock"))
+        # What a killed process left, which goes once it is old.
+        and "/.writing-" not in name and name != "summary.json"
+    }
+
+
+def assert_same(finished, whole):
+    """Number for number and byte for byte what one process gives."""
+    assert contents(finished.folder) == contents(whole.folder)
+    told, expected = finished.summary, whole.summary
+    for key in ("results", "config", "warnings", "failures", "versions"):
+        assert told[key] == expected[key]
+    assert set(told) == {*expected, "parts"}
+
+
+def part_lines(folder, name):
+    return list(read_lines(folder / "parts" / name))
+
+
+def task(number, folder, flags, **environment):
+    """A process as `srun` starts it."""
+    told = {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
+    return start("instance", folder, "--distributed", *flags, **SLURM, **told, **environment)
+
+
+def test_two_parts_at_once_equal_the_whole(many, whole, tmp_path):
+    flags, ids = many
+    folder = tmp_path / "parts"
+    started = [start("instance", folder, *flags, f"--part={part}/2") for part in (1, 2)]
+    ended = [finish(process, folder) for process in started]
+    assert [(one.status, one.stderr) for one in ended] == [(0, ""), (0, "")]
+    assert_same(ended[0], whole)
+    assert part_lines(folder, "1-of-2") == [(name, "boc") for name in ids[::2]]
+    assert part_lines(folder, "2-of-2") == [(name, "boc") for name in ids[1::2]]
+    # One of the two has merged, and has printed the table.
+    table = whole.stdout.splitlines()[:3]
+    merged = [one.stdout.splitlines()[:3] == table for one in ended]
+    assert sorted(merged) == [False, True]
+    assert ended[merged.index(False)].stdout.startswith(f"part {merged.index(False) + 1}/2 is done")
+    entries = ended[0].summary["parts"]
+    assert [(entry["part"], entry["images"]) for entry in entries] == [("1/2", 24), ("2/2", 24)]
+    seconds = ended[0].summary["seconds"]
+    for stage in ("backbone", "instances", "total"):
+        parts = sum(entry["seconds"][stage] for entry in entries)
+        assert seconds[stage] == pytest.approx(parts, abs=0.002)
+
+
+def test_a_killed_process_of_a_cluster_is_restarted(many, whole, tmp_path):
+    flags, ids = many
+    folder = tmp_path / "killed"
+    survivor, victim = task(0, folder, flags), task(1, folder, flags)
+    lines = folder / "parts" / "2-of-2" / "per_image.jsonl"
+
+    def some(path):
+        return path.exists() and path.read_bytes().count(b"\n") > 2
+
+    while victim.poll() is None and not some(lines):
+        if some(folder / "parts" / "1-of-2" / "per_image.jsonl"):
+            # It must not be done before the other is killed.
+            survivor.send_signal(signal.SIGSTOP)
+        time.sleep(0.001)
+    victim.send_signal(signal.SIGKILL)
+    assert finish(victim, folder).status == -signal.SIGKILL
+    survivor.send_signal(signal.SIGCONT)
+    before = lines.read_bytes()
+    done = before.count(b"\n")
+    assert 2 < done < len(ids) // 2
+
+    first = finish(survivor, folder)
+    assert first.status == 0 and first.stderr == ""
+    said = first.stdout.splitlines()
+    assert said[0] == "part 1/2 is done: 24 images"
+    assert said[1].startswith("part 2/2 is missing: run the same command with --part=2/2")
+    assert not (folder / "summary.json").exists() and not (folder / "per_image.jsonl").exists()
+    made = {path: path.stat().st_mtime_ns for path in (folder / "labels").rglob("*.png")}
+    assert len(made) in (24 + done, 24 + done + 1)
+    others = (folder / "parts" / "1-of-2" / "per_image.jsonl").read_bytes()
+
+    second = finish(task(1, folder, flags), folder)
+    assert second.status == 0 and second.stderr == ""
+    assert_same(second, whole)
+    # It has gone on where it was killed, and has left alone what the other part had made.
+    assert lines.read_bytes().startswith(before)
+    assert part_lines(folder, "2-of-2") == [(name, "boc") for name in ids[1::2]]
+    assert (folder / "parts" / "1-of-2" / "per_image.jsonl").read_bytes() == others
+    kept = [path for path, stamp in made.items() if path.stat().st_mtime_ns == stamp]
+    assert len(kept) >= 24 + done
+    # A third time finds all done, also what the other part says, and merges that again.
+    again = run("instance", folder, *flags, "--part=2/2")
+    assert again.status == 0 and again.stdout == second.stdout
+    assert "foreground" not in again.summary["parts"][1]["seconds"]
+    assert again.summary["parts"][0] == second.summary["parts"][0]
+    assert_same(again, whole)
+
+
+def test_failures_of_all_parts_are_told(world, many, tmp_path):
+    """The images that fail in one process fail in parts, in the order of the stream."""
+    folder = tmp_path / "voc"
+    ids = repeated(world, folder, 2)
+    for name in (ids[1], ids[2], ids[3]):
+        path = folder / "JPEGImages" / f"{name}.jpg"
+        content = path.read_bytes()
+        path.unlink()  # the others' link to it stays whole
+        path.write_bytes(content[:200])
+    flags = [*many[0], f"--data_dir={folder}"]
+    whole = run("instance", tmp_path / "whole", *flags)
+    assert [failure["id"] for failure in whole.summary["failures"]] == [ids[1], ids[2], ids[3]]
+    first = run("instance", tmp_path / "parts", *flags, "--part=2/2")
+    second = run("instance", tmp_path / "parts", *flags, "--part=1/2")
+    assert (whole.status, first.status, second.status) == (1, 1, 1)
+    assert_same(second, whole)
+    assert second.stderr.splitlines()[-1].startswith("3 of 6 images failed; see 'failures'")
+
+
+def test_other_numbers_of_parts_and_none_go_on_with_what_is_there(many, whole, tmp_path):
+    flags, ids = many
+    first = run("instance", tmp_path, *flags, "--limit=4", "--part=1/2")
+    assert first.status == 0 and part_lines(tmp_path, "1-of-2") == [
+        (ids[0], "boc"), (ids[2], "boc")]  # fmt: skip
+    run("instance", tmp_path, *flags, "--limit=6", "--part=2/3")
+    assert part_lines(tmp_path, "2-of-3") == [(ids[1], "boc"), (ids[4], "boc")]
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "labels").rglob("*.png")}
+    assert len(made) == 4
+    finished = run("instance", tmp_path, *flags)
+    assert contents(tmp_path) == contents(whole.folder)
+    assert finished.summary["results"] == whole.summary["results"]
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+def test_the_gallery_shows_the_first_images_of_the_stream(many, whole, tmp_path):
+    # Five parts have not equally many of the 24 images that are shown.
+    for part in range(5, 0, -1):
+        finished = run("instance", tmp_path, *many[0], f"--part={part}/5")
+    assert len(list((tmp_path / "gallery").iterdir())) == 24
+    assert_same(finished, whole)
+
+
+def test_more_parts_than_images(many, tmp_path):
+    flags = [*many[0], "--limit=1"]
+    whole = run("instance", tmp_path / "whole", *flags)
+    for part in ("3/3", "1/3", "2/3"):
+        finished = run("instance", tmp_path / "parts", *flags, f"--part={part}")
+        assert finished.status == 0
+    assert_same(finished, whole)
+    assert [entry["images"] for entry in finished.summary["parts"]] == [1, 0, 0]
+
+
+def test_a_metric_that_is_added_to_parts(many, tmp_path):
+    flags = [*many[0], "--limit=3"]
+    for metric in ("boc", "l2"):
+        whole = run("instance", tmp_path / "whole", *flags, f"--metric={metric}")
+        first = run("instance", tmp_path / "parts", *flags, f"--metric={metric}", "--part=1/2")
+        # What the second part left for another metric does not pass for this one's.
+        assert "part 2/2 is missing" in first.stdout
+        last = run("instance", tmp_path / "parts", *flags, f"--metric={metric}", "--part=2/2")
+        assert last.summary["results"] == whole.summary["results"]
+    assert last.lines == whole.lines
+    assert (last.folder / "coco_l2.json").read_bytes() == (
+        whole.folder / "coco_l2.json").read_bytes()  # fmt: skip
+
+
+def test_fgbg_and_one_part_that_is_all(world, tmp_path):
+    flags = world.flags("voc")
+    whole = run("fgbg", tmp_path / "whole", *flags, "--M=C,C/3", "--part=1/1", "--overwrite")
+    assert not (tmp_path / "whole" / "parts").exists() and "parts" not in whole.summary
+    for part in (1, 2):
+        finished = run("fgbg", tmp_path / "parts", *flags, "--M=C,C/3", f"--part={part}/2")
+    assert_same(finished, whole)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--part=3/2"], ["--part=3/2", "1/2 and 2/2"]),
+        (["--part="], ["--part=", "1/2 and 2/2"]),
+        (["--part=1/2", "--distributed"], ["exclude each other"]),
+        (["--part=1/2", "--overwrite"], ["--overwrite in a part would delete"]),
+        (["--distributed", "--overwrite"], ["--overwrite in a part would delete"]),
+        (["--distributed"], ["no cluster found", "--part=1/2"]),
+    ],
+)
+def test_mistakes(many, tmp_path, monkeypatch, flags, words):
+    for name in SLURM:
+        monkeypatch.delenv(name, raising=False)
+    run("instance", tmp_path / "out", *many[0], "--limit=1")
+    before = contents(tmp_path / "out")
+    assert_refused(run("instance", tmp_path / "out", *many[0], *flags), *words)
+    assert contents(tmp_path / "out") == before
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["failures"] == []
+    assert not os.path.exists(tmp_path / "out" / "parts")

@@ -1,0 +1,250 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from experiments import datasets
+from experiments.datasets import masks
+from specjax.errors import SpecjaxError
+from tests.support import tiny_datasets
+
+
+def opened(folder, **options):
+    return datasets.open_dataset("coco", data_dir=folder, **options)
+
+
+def edit(folder, change):
+    path = folder / "instances.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny_datasets.write_coco(tmp_path)
+    return tmp_path
+
+
+def test_reads_what_was_written(tmp_path):
+    maps = tiny_datasets.write_coco(tmp_path)
+    dataset = opened(tmp_path)
+    assert dataset.name == "coco" and dataset.annotated
+    read = list(dataset.records())
+    assert [record.id for record in read] == list(maps)
+    for record in read:
+        np.testing.assert_array_equal(record.read_instances(), maps[record.id])
+        assert record.read_instances().dtype == np.int32
+        assert record.read_image().shape == (*maps[record.id].shape, 3)
+    assert any((instances == -1).any() for instances in maps.values())
+    assert dataset.identity["annotations"] == str(tmp_path / "instances.json")
+    assert len(dataset.identity["annotations_sha256"]) == 64
+
+
+def test_overlaps_and_crowds():
+    big, small, crowd = np.zeros((3, 10, 10), bool)
+    big[:8, :8] = small[2:4, 2:4] = crowd[3:10, 3:10] = True
+    runs = [tiny_datasets.run_lengths(mask)["counts"] for mask in (small, big, crowd)]
+    painted = masks.paint(10, 10, [(1, runs[0]), (2, runs[1])], [runs[2]])
+    expected = np.where(small, 1, np.where(big, 2, np.where(crowd, -1, 0)))
+    np.testing.assert_array_equal(painted, expected)
+
+
+def test_an_image_without_annotations_is_all_background(folder):
+    def change(content):
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 8]
+
+    edit(folder, change)
+    first, second, third = (record.read_instances() for record in opened(folder).records())
+    assert first.any() and third.any() and not second.any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("annotations"),
+        lambda c: c.update(annotations=None),
+        lambda c: c.update(annotations=[]),
+    ],
+)
+def test_a_file_without_annotations(folder, change):
+    edit(folder, change)
+    dataset = opened(folder)
+    assert not dataset.annotated
+    assert [record.read_instances for record in dataset.records()] == [None] * 3
+    assert next(dataset.records()).read_image().shape == (64, 80, 3)
+    with pytest.raises(SpecjaxError, match="needs annotations"):
+        opened(folder, paper_filter=True)
+
+
+def test_compressed_run_lengths_agree_with_pycocotools():
+    generator = np.random.default_rng(5)
+    for index in range(60):
+        height, width = generator.integers(1, 60, 2)
+        mask = generator.random((height, width)) < generator.choice([0.0, 0.02, 0.5, 0.98, 1.0])
+        plain = tiny_datasets.run_lengths(mask)
+        compressed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        assert masks.expand_counts(compressed, "x") == plain["counts"], index
+        for counts in (compressed, plain["counts"]):
+            segmentation = {"size": [int(height), int(width)], "counts": counts}
+            runs = masks.run_lengths(segmentation, int(height), int(width), "x")
+            np.testing.assert_array_equal(masks.decode(runs, height, width), mask)
+
+
+BAD_SEGMENTATIONS = [
+    ([], "the segmentation is empty"),
+    ("text", "must be a list of polygons"),
+    (None, "must be a list of polygons"),
+    ([1, 2, 3, 4, 5, 6], "an even number of at least 6"),
+    ([[1, 2, 3, 4]], "an even number of at least 6"),
+    ([[1, 2, 3, 4, 5, 6, 7]], "an even number of at least 6"),
+    ([[1, 2, 3, 4, 5, "6"]], "an even number of at least 6"),
+    ([[1, 2, 3, 4, 5, True]], "an even number of at least 6"),
+    ([[1, 2, 3, 4, 5, math.nan]], "far outside"),
+    ([[1, 2, 3, 4, 5, math.inf]], "far outside"),
+    ([[1, 2, 3, 4, 5, 10**400]], "far outside"),
+    ([[0, 0, 30, 16] * 60_000], "longer than 2000000 pixels"),
+    ({"counts": [320]}, "size None"),
+    ({"size": [20, 16], "counts": [320]}, r"size \[20, 16\], the image \[16, 20\]"),
+    ({"size": [2**31, 2**31], "counts": [320]}, "have size"),
+    ({"size": [16, 20]}, "'counts' must be"),
+    ({"size": [16, 20], "counts": [321]}, "cover 321 pixels, the image has 320"),
+    ({"size": [16, 20], "counts": [319]}, "cover 319 pixels"),
+    ({"size": [16, 20], "counts": [400, -80]}, "'counts' must be"),
+    ({"size": [16, 20], "counts": [320.0]}, "'counts' must be"),
+    ({"size": [16, 20], "counts": [2**64, 320]}, "cover"),
+    ({"size": [16, 20], "counts": "P: "}, "no compressed run length string"),
+    ({"size": [16, 20], "counts": "o" * 100}, "no compressed run length string"),
+    ({"size": [16, 20], "counts": "o"}, "ends within a number"),
+    ({"size": [16, 20], "counts": "oooooo1"}, "cover"),
+    ({"size": [16, 20], "counts": "\u0660"}, "no compressed run length string"),
+    ({"size": [16, 20], "counts": "O"}, "'counts' must be"),  # a length of -1
+]
+
+
+@pytest.mark.parametrize(("segmentation", "reason"), BAD_SEGMENTATIONS)
+def test_bad_segmentations(segmentation, reason):
+    with pytest.raises(SpecjaxError, match=reason) as error:
+        masks.run_lengths(segmentation, 16, 20, "'a.json': annotation 3")
+    assert "'a.json': annotation 3" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_polygon_may_leave_the_image_a_little():
+    runs = masks.run_lengths([[-2, -2, 25, -2, 25, 18, -2, 18]], 16, 20, "x")
+    assert masks.decode(runs, 16, 20).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda a: a.update(segmentation=[[1, 2, 3]]), "a polygon"),
+        (lambda a: a.update(segmentation=None), "a segmentation must be"),
+        (lambda a: a.update(segmentation="text"), "a segmentation must be"),
+        (lambda a: a.update(segmentation=True), "a segmentation must be"),
+        (lambda a: a.pop("segmentation"), "a segmentation must be"),
+    ],
+)
+def test_a_bad_annotation_fails_its_record_alone(folder, change, reason):
+    edit(folder, lambda content: change(content["annotations"][0]))
+    first, second, _ = opened(folder).records()
+    with pytest.raises(SpecjaxError, match=rf"instances\.json': annotation 1: {reason}"):
+        first.read_instances()
+    assert second.read_instances().max() >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c.pop("images"), "no list 'images'"),
+        (lambda c: c.update(annotations={"id": 1}), "no list 'annotations'"),
+        (lambda c: c.update(images={}), "no list 'images'"),
+        (lambda c: c["images"].clear(), "lists no images"),
+        (lambda c: c["images"].append(3), r"images\[3\] is not an object"),
+        (lambda c: c["images"][1].pop("height"), r"images\[1\] \(id 8\) has no valid 'height'"),
+        (lambda c: c["images"][1].update(width="80"), "no valid 'width': '80'"),
+        (lambda c: c["images"][1].update(width=0), "image 8 is 0 x 64"),
+        (lambda c: c["images"][1].update(width=10**9), "at most 89478485 pixels"),
+        (lambda c: c["images"][1].update(id=7), "two images have the id 7"),
+        (lambda c: c["images"][1].update(file_name="../a.jpg"), "not a plain relative path"),
+        (lambda c: c["images"][1].update(file_name="/a.jpg"), "not a plain relative path"),
+        (lambda c: c["images"][1].update(file_name="b/000000000000.jpg"), "two images have the id"),
+        (lambda c: c["annotations"][0].pop("image_id"), r"annotations\[0\].*no valid 'image_id'"),
+        (lambda c: c["annotations"][0].update(id="1"), r"\(id 1\) has no valid 'id': '1'"),
+    ],
+)
+def test_malformed_files(folder, change, reason):
+    edit(folder, change)
+    with pytest.raises(SpecjaxError, match=reason) as error:
+        opened(folder)
+    assert "instances.json" in str(error.value) or "two images" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "not valid JSON"), ("[]", "no JSON object"), ("[" * 100_000, "not valid JSON"),
+     (b"\xff\xff", "not valid JSON")],
+)  # fmt: skip
+def test_no_json(folder, text, reason):
+    (folder / "instances.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SpecjaxError, match=reason):
+        opened(folder)
+
+
+def test_annotations_of_unlisted_images_are_left_out_with_a_warning(folder, caplog):
+    assert opened(folder).warnings == ()
+    edit(folder, lambda content: content["images"].pop())
+    dataset = opened(folder)
+    assert len(list(dataset.records())) == dataset.count == 2
+    (warning,) = dataset.warnings
+    assert "annotations of 1 images that it does not list are left out (image_id 9" in warning
+    assert "instances.json" in warning and not caplog.records
+
+
+def test_where_files_are_looked_for(folder, tmp_path):
+    (folder / "annotations").mkdir()
+    (folder / "instances.json").rename(folder / "annotations" / "instances_val2017.json")
+    (folder / "images").rename(folder / "val2017")
+    dataset = opened(folder)
+    assert dataset.identity["split"] == "val2017"
+    assert next(dataset.records()).source == str(folder / "val2017" / "000000000000.jpg")
+    with pytest.raises(SpecjaxError, match=r"split 'train2017'.*splits there: val2017\)"):
+        opened(folder, split="train2017")
+
+    elsewhere = tmp_path / "mine.json"
+    (folder / "annotations" / "instances_val2017.json").rename(elsewhere)
+    with pytest.raises(SpecjaxError, match=r"looked for instances\.json, annotations/instances_val"):
+        opened(folder)
+    with pytest.raises(SpecjaxError, match="none of the annotated images was found"):
+        opened(folder, annotations=elsewhere)
+    assert len(list(opened(folder / "val2017", annotations=elsewhere).records())) == 3
+    assert len(list(opened(folder, annotations=elsewhere, split="val2017").records())) == 3
+    with pytest.raises(SpecjaxError, match=r"nowhere\.json': no such file"):
+        opened(folder, annotations=tmp_path / "nowhere.json")
+
+
+# pycocotools' own decoding, used here as the reference, trips over numpy 2's copy keyword.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_real_photographs_agree_with_pycocotools(shared_data, capsys):
+    path = shared_data / "coco_mini" / "instances.json"
+    reference = COCO(path)
+    by_file = {image["file_name"]: image["id"] for image in reference.dataset["images"]}
+    read = list(opened(shared_data / "coco_mini").records())
+    assert len(read) == 125
+    compared = void = 0
+    for record in read:
+        instances = record.read_instances()
+        assert record.read_image().shape[:2] == instances.shape
+        annotations = reference.imgToAnns[by_file[record.id + ".jpg"]]
+        decoded = [reference.annToMask(annotation).astype(bool) for annotation in annotations]
+        crowd = np.array([annotation["iscrowd"] for annotation in annotations], bool)
+        covers = sum(map(np.asarray, decoded), np.zeros(instances.shape, int))
+        for number, mask in enumerate(decoded, start=1):
+            alone = mask & (covers == 1)
+            assert (instances[alone] == (-1 if crowd[number - 1] else number)).all()
+            compared += alone.sum() > 0
+        assert ((instances != 0) == (covers > 0)).all()
+        void += (instances == -1).any()
+    assert compared > 1000 and void > 5

@@ -1,0 +1,153 @@
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from experiments import datasets
+from specjax.errors import SpecjaxError
+from tests.support import tiny_datasets
+
+
+def opened(folder, **options):
+    return datasets.open_dataset("ytvis", data_dir=folder, **options)
+
+
+def edit(folder, change):
+    path = folder / "instances.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tiny_datasets.write_ytvis(tmp_path)
+    return tmp_path
+
+
+def test_reads_what_was_written(tmp_path):
+    maps = tiny_datasets.write_ytvis(tmp_path)
+    dataset = opened(tmp_path)
+    assert dataset.name == "ytvis" and dataset.annotated
+    read = list(dataset.records())
+    assert [record.id for record in read] == list(maps)
+    for record in read:
+        np.testing.assert_array_equal(record.read_instances(), maps[record.id])
+        assert record.read_instances().dtype == np.int32
+        assert record.read_image().shape == (*maps[record.id].shape, 3)
+    assert set(np.unique(maps["video_0/00005"])) == {0, 1}  # absent, null in the file
+
+
+def test_polygons_compressed_run_lengths_and_crowds(folder):
+    before = {record.id: record.read_instances() for record in opened(folder).records()}
+
+    def change(content):
+        first, *_, last = content["annotations"]
+        first["segmentations"] = [[[8, 8, 32, 8, 32, 40, 8, 40]]] * 2
+        for segmentation in last["segmentations"]:
+            height, width = segmentation["size"]
+            encoded = coco_mask.frPyObjects(segmentation, height, width)
+            segmentation["counts"] = encoded["counts"].decode()
+        content["annotations"][2]["iscrowd"] = 1
+
+    edit(folder, change)
+    for record in opened(folder).records():
+        expected = before[record.id]
+        if record.id.startswith("video_1"):
+            expected = np.where(expected == 1, -1, expected)
+        np.testing.assert_array_equal(record.read_instances(), expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("annotations"),
+        lambda c: c.update(annotations=None),
+        lambda c: c.update(annotations=[]),
+    ],
+)
+def test_without_annotations(folder, change):
+    edit(folder, change)
+    dataset = opened(folder)
+    assert not dataset.annotated
+    assert [record.read_instances for record in dataset.records()] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c.pop("videos"), "no list 'videos'"),
+        (lambda c: c["videos"].clear(), "lists no frames"),
+        (lambda c: c["videos"][0].pop("file_names"), r"videos\[0\] \(id 1\).*'file_names'"),
+        (lambda c: c["videos"][0].update(file_names=[3, 4]), "video 1 has a file name that is no"),
+        (lambda c: c["videos"][0].update(file_names=["a/../b.jpg", "c"]), "plain relative path"),
+        (lambda c: c["videos"][0].update(height=-1), "video 1 is 80 x -1"),
+        (lambda c: c["videos"][1].update(id=1), "two videos have the id 1"),
+        (lambda c: c["annotations"][0].pop("segmentations"), "no valid 'segmentations'"),
+        (lambda c: c["annotations"][0]["segmentations"].pop(), "1 segmentations, its video 2"),
+        (lambda c: c["annotations"][0].update(video_id=9), "video 9, which is not listed"),
+    ],
+)
+def test_malformed_files(folder, change, reason):
+    edit(folder, change)
+    with pytest.raises(SpecjaxError, match=reason) as error:
+        opened(folder)
+    assert "instances.json" in str(error.value)
+
+
+def test_a_bad_segmentation_fails_its_frame_alone(folder):
+    def change(content):
+        content["annotations"][0]["segmentations"][1] = {"size": [64, 80], "counts": [3]}
+
+    edit(folder, change)
+    first, second, *_ = opened(folder).records()
+    assert first.read_instances().max() == 2
+    with pytest.raises(SpecjaxError, match="annotation 1, frame 1: the run lengths cover 3 pixels"):
+        second.read_instances()
+
+
+def test_missing_frame_fails_alone(folder):
+    (folder / "JPEGImages" / "video_0" / "00000.jpg").unlink()
+    first, second, *_ = opened(folder).records()
+    with pytest.raises(SpecjaxError, match=r"video_0/00000\.jpg': no such file"):
+        first.read_image()
+    assert second.read_image().shape == (64, 80, 3)
+
+
+def test_where_files_are_looked_for(folder):
+    (folder / "instances.json").rename(folder / "train.json")
+    (folder / "train").mkdir()
+    (folder / "JPEGImages").rename(folder / "train" / "JPEGImages")
+    dataset = opened(folder)
+    assert dataset.identity["split"] == "train"
+    assert next(dataset.records()).read_image().shape == (64, 80, 3)
+    with pytest.raises(SpecjaxError, match=r"split 'valid'.*splits there: train\)"):
+        opened(folder, split="valid")
+    (folder / "train.json").rename(folder / "train" / "instances.json")
+    assert len(list(opened(folder, split="train").records())) == 4
+    (folder / "train" / "JPEGImages").rename(folder / "gone")
+    with pytest.raises(SpecjaxError, match="none of the annotated images was found"):
+        opened(folder)
+
+
+def test_real_photographs(shared_data):
+    content = json.loads((shared_data / "ytvis_mini" / "instances.json").read_text())
+    read = list(opened(shared_data / "ytvis_mini").records())
+    assert len(read) == 24
+    numbered = 0
+    for record, video in zip(read, content["videos"], strict=True):
+        assert record.id + ".jpg" == video["file_names"][0]
+        instances = record.read_instances()
+        assert record.read_image().shape[:2] == instances.shape
+        areas = [
+            sum(annotation["segmentations"][0]["counts"][1::2])
+            for annotation in content["annotations"]
+            if annotation["video_id"] == video["id"]
+        ]
+        numbered += len(areas)
+        seen = [int((instances == number).sum()) for number in range(1, len(areas) + 1)]
+        assert all(s <= area for s, area in zip(seen, areas, strict=True))
+        # The smallest object is on top of all others, so that it is seen whole.
+        assert seen[int(np.argmin(areas))] == min(areas)
+    assert numbered == 136

@@ -1,0 +1,183 @@
+"""Runs in batches: the images that meet, and what does not depend on it."""
+
+import dataclasses
+import itertools
+import pathlib
+import types
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.benchmarking.clock import Compilations
+from experiments.datasets.records import Record
+from experiments.loop import batches, reading
+from experiments.loop.batches import open_lanes
+from experiments.loop.reading import Work
+from specjax.errors import SpecjaxError
+from tests.support.run_binary import World, finish, read_lines, run, start
+
+SIZES = [(112, 128), (128, 112), (150, 112), (96, 200), (260, 112), (112, 240), (112, 130)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("world"))
+
+
+def photographs(world, folder, sizes):
+    """Crops of one of the world's photographs, of these heights and widths."""
+    folder.mkdir()
+    with Image.open(sorted(world.photos.iterdir())[0]) as photo:
+        for number, (height, width) in enumerate(sizes):
+            photo.resize((width + number, height)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flags(world, tmp_path_factory):
+    folder = photographs(world, tmp_path_factory.mktemp("photos") / "mixed", SIZES)
+    return ["--dataset=folder", f"--data_dir={folder}", world.checkpoint, "--N=16",
+            "--num_instances=3", "--save=labels,coco,features"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(flags, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert run("instance", folder, *flags).status == 0
+    return folder
+
+
+def files(folder):
+    """What must not depend on how images were batched."""
+    names = ["per_image.jsonl", "segments.jsonl", "coco_results.json"]
+    for number in range(len(SIZES)):
+        names += [f"labels/{number}.png", f"features/{number}.npz"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_the_batch_size_changes_no_byte(flags, whole, tmp_path, size):
+    assert run("instance", tmp_path, *flags, f"--batch_size={size}").status == 0
+    assert files(tmp_path) == files(whole)
+
+
+def test_the_order_changes_no_line(world, flags, whole, tmp_path):
+    (source,) = [flag.removeprefix("--data_dir=") for flag in flags if "data_dir" in flag]
+    paths = [str(pathlib.Path(source) / f"{number}.png") for number in (5, 1, 6, 0, 3, 2, 4)]
+    (tmp_path / "paths.txt").write_text("\n".join(paths))
+    turned = [flag for flag in flags if "data_dir" not in flag]
+    finished = run("instance", tmp_path / "out", *turned, f"--data_dir={tmp_path}/paths.txt")
+    assert [key[0] for key in finished.lines] == ["5", "1", "6", "0", "3", "2", "4"]
+    assert finished.lines == read_lines(whole)
+
+
+def test_several_devices_change_no_line(flags, whole, tmp_path):
+    xla = "--xla_force_host_platform_device_count=3"
+    finished = finish(start("instance", tmp_path, *flags, XLA_FLAGS=xla), tmp_path)
+    assert finished.status == 0, finished.stderr
+    assert files(tmp_path) == files(whole)
+
+
+def test_one_program_serves_all_sizes_of_a_length(world, tmp_path):
+    """Programs are compiled for padded lengths and batch sizes, not for images."""
+    common = ["--dataset=folder", world.checkpoint, "--N=16", "--num_instances=3", "--save="]
+    first = photographs(world, tmp_path / "first", SIZES[:3])
+    others = photographs(world, tmp_path / "others", [(117 + 3 * n, 160 - 7 * n) for n in range(9)])
+    assert run("instance", tmp_path / "a", *common, f"--data_dir={first}").status == 0
+    compilations = Compilations()
+    assert run("instance", tmp_path / "b", *common, f"--data_dir={others}").status == 0
+    assert len(read_lines(tmp_path / "b")) == 9
+    assert compilations.count == 0
+    # One more length: the programs of the backbone, both stages, and the scores.
+    longer = photographs(world, tmp_path / "longer", [(16 * 17, 16 * 18)])
+    assert run("instance", tmp_path / "c", *common, f"--data_dir={longer}").status == 0
+    assert 0 < compilations.count < 20
+
+
+def works(tokens):
+    """Records whose images, once decoded, have so many tokens; None cannot be read."""
+    return [Work(Record(str(n), str(n), None, None), n, ("boc",)) for n in range(len(tokens))]
+
+
+def gathered(tokens, batch_size, nbytes=1):
+    """The records of each group, and of those that failed."""
+    failed = []
+
+    def decode(record):
+        count = tokens[int(record.id)]
+        if count is None:
+            raise SpecjaxError("no image")
+        return types.SimpleNamespace(
+            prepared=types.SimpleNamespace(tokens=count), nbytes=nbytes
+        )
+
+    groups = reading.groups(
+        works(tokens), decode, open_lanes(batch_size), lambda work, error: failed.append(work)
+    )
+    return [[int(work.record.id) for work, _ in group] for group in groups], [
+        int(work.record.id) for work in failed
+    ]
+
+
+def test_images_of_a_length_meet():
+    tokens = [256, 512, 256, None, 512, 512, 256, 768]
+    assert gathered(tokens, 2) == ([[0, 2], [1, 4], [5], [6], [7]], [3])
+    assert gathered(tokens, 3) == ([[1, 4, 5], [0, 2, 6], [7]], [3])
+    assert gathered(tokens, 1) == ([[n] for n in (0, 1, 2, 4, 5, 6, 7)], [3])
+
+
+def test_few_images_wait():
+    """The fullest group goes before it is full, where too many wait."""
+    tokens = [256 * (1 + n) for n in range(9)] + [256]
+    groups, _ = gathered(tokens, 2)
+    assert groups[0] == [0] and sorted(itertools.chain(*groups)) == list(range(10))
+    assert max(np.diff([0, *[max(group) for group in groups]])) <= 9
+
+
+def test_few_large_images_wait():
+    tokens = [256 * (1 + n % 20) for n in range(60)]
+    assert [len(group) for group in gathered(tokens, 16)[0]] == [3] * 20
+    # Eight fill the memory that may wait: images of a length no longer meet.
+    groups, _ = gathered(tokens, 16, nbytes=2**27)
+    assert [len(group) for group in groups] == [1] * 60
+    # All of them: no image is left behind.
+    assert sorted(itertools.chain(*groups)) == list(range(60))
+
+
+def test_programs_are_forgotten_where_they_are_many(monkeypatch):
+    function = jax.jit(lambda x: x + 1)
+    function(1.0)
+    maps = 10
+    monkeypatch.setattr(batches, "memory_maps", lambda: maps)
+    programs = batches.Programs()
+    programs.make_room_for("a")
+    assert function._cache_size() == 1
+    maps = 10**6
+    programs.make_room_for("a")  # known: nothing new is compiled
+    assert function._cache_size() == 1
+    programs.make_room_for("b")
+    assert function._cache_size() == 0
+    # Where forgetting gives few maps back, it is not tried at once again.
+    function(1.0)
+    programs.make_room_for("c")
+    assert function._cache_size() == 1
+
+
+def test_large_images_are_fewer():
+    lanes = open_lanes(16)
+    assert [lanes.room_for(tokens) for tokens in (256, 4096, 8192, 20480)] == [16, 16, 8, 3]
+    assert open_lanes(1).room_for(2**18) == 1
+    # Where all are in work at once, so are their graphs.
+    at_once = dataclasses.replace(lanes, vectorize=True)
+    assert [at_once.room_for(tokens) for tokens in (256, 3712, 8192, 20480)] == [16, 12, 2, 1]
+    for each in (lanes, at_once):
+        assert each.graphs_for(256) > 9 and each.graphs_for(20480) == 1
+
+
+def test_few_images_take_few_slots_where_empty_ones_cost():
+    lanes = open_lanes(16)
+    assert batches.Batch(lanes, 3, 256).slots == 16
+    at_once = dataclasses.replace(lanes, vectorize=True)
+    assert [batches.Batch(at_once, n, 256).slots for n in (1, 2, 3, 9, 16)] == [1, 2, 4, 16, 16]

@@ -1,0 +1,101 @@
+"""The paper's numbers, and when they are shown."""
+
+import dataclasses
+import pathlib
+import types
+from fractions import Fraction
+
+import pytest
+
+from experiments.results import published
+from specjax.affinity import METRICS
+from specjax.config import Config
+
+README = (pathlib.Path(__file__).parents[3] / "README.md").read_text()
+
+
+def test_the_tables_agree_with_each_other():
+    """The same configuration occurs in several tables, and means lie between their parts."""
+    assert published.ablation("NCR+DCR+BoC") == published.miou("boc")
+    # NCR and DCR with the dot product: Table V's number is Table II's to a hundredth.
+    assert published.ablation("NCR+DCR") == pytest.approx(published.miou("dot"), abs=1.01e-4)
+    for metric in METRICS:
+        for measure in ("mbor", "size_ratio"):
+            parts = published.by_stratum(metric, measure)
+            assert min(parts) < published.miou(metric) < max(parts)
+    ranked = sorted(METRICS, key=published.miou)
+    assert ranked == ["mahalanobis", "l1", "dot", "l2", "chebyshev", "cosine", "correlation",
+                      "braycurtis", "boc"]  # fmt: skip
+
+
+def test_the_readme_has_the_same_numbers():
+    for metric in METRICS:
+        assert f"{100 * published.miou(metric):.2f}" in README
+    for dataset in ("ytvis", "voc"):
+        after, before = published.f_score(dataset, 128, 384)
+        assert f"{100 * after:.2f} / {100 * before:.2f}" in README
+
+
+def test_post_processing_always_helps():
+    for dataset, shares in (("ytvis", 8), ("voc", 7)):
+        scores = published.f_scores(dataset)
+        assert len(scores) == shares
+        assert all(0.5 < raw < after < 0.6 for after, raw in scores.values())
+    assert Fraction(1, 11) not in published.f_scores("voc")
+
+
+def test_numbers_of_channels_are_shares():
+    for M, share in ((384, "1"), (288, "3/4"), (192, "1/2"), (128, "1/3"), (76, "1/5"),
+                     (54, "1/7"), (42, "1/9"), (34, "1/11")):  # fmt: skip
+        assert published.share_of(M, 384) == Fraction(share)
+        assert published.f_score("ytvis", M, 384) == published.f_scores("ytvis")[Fraction(share)]
+    assert published.f_score("ytvis", 256, 768) == (0.5684, 0.5413)
+    assert published.f_score("voc", 34, 384) == (None, None)  # not at hand
+    assert published.f_score("voc", 127, 384) == (None, None)
+    # Of ten channels C/7, C/9 and C/5, C/11 cannot be told apart.
+    assert published.share_of(1, 10) is None and published.share_of(2, 10) == Fraction(1, 5)
+
+
+def test_the_papers_setting():
+    config = Config(M=128, N=60, bins=30)
+    assert published.is_papers_setting(config, None)
+    assert not published.is_papers_setting(config, 3)
+    for change in ({"M": 127}, {"N": 59}, {"bins": 31}):
+        assert not published.is_papers_setting(dataclasses.replace(config, **change), None)
+
+
+def test_differences():
+    assert published.compared(0.5, 0.25) == {"published": 0.25, "difference": 0.25}
+    assert published.compared(None, 0.25) == {"published": 0.25, "difference": None}
+    assert published.compared(0.5, None) == {"published": None, "difference": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "checkpoint", "name"),
+    [
+        ("specjax-mini", "auto", "specjax-mini"),
+        ("random", "random", "random"),
+        ("checkpoint", "auto", "facebook/dino-vits16"),
+        ("checkpoint", "weights/b16", "weights/b16"),
+        ("features", "auto", "unknown (features of f)"),
+    ],
+)
+def test_the_remark_names_both_settings(kind, checkpoint, name):
+    options = types.SimpleNamespace(
+        dataset="voc", checkpoint=checkpoint, features_dir=pathlib.Path("f"), image_size=112
+    )
+    backbone = types.SimpleNamespace(kind=kind)
+    here = published.instance_setting(Config(M=16, N=8), 3)
+    assert published.remark("THERE", options, backbone, here) == (
+        f"published: THERE; here: dataset voc, backbone {name}, short side 112 pixels, M = 16,"
+        " N = 8, 3 instances"
+    )
+    options.image_size = None
+    assert published.remark("THERE", options, backbone).endswith(f"backbone {name}")
+    assert "known" in published.instance_setting(Config(), None)
+
+
+def test_which_part_of_the_first_table():
+    assert [published.closest(name) for name in ("voc", "ytvis", "coco", "samples")] == [
+        "voc", "ytvis", "ytvis", "ytvis",
+    ]  # fmt: skip

@@ -1,0 +1,273 @@
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from specjax import images
+from specjax.errors import SpecjaxError
+
+
+@pytest.fixture
+def photograph():
+    return np.random.default_rng(3).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def png_header(width, height):
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 10)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_decodes_rgb_from_path_and_bytes(tmp_path, photograph):
+    path = save(tmp_path / "a.png", Image.fromarray(photograph))
+    for source in (path, str(path), path.read_bytes()):
+        decoded = images.decode(source)
+        np.testing.assert_array_equal(decoded, photograph)
+        assert decoded.dtype == np.uint8 and decoded.flags.writeable
+
+
+def test_grey_and_one_bit(tmp_path, photograph):
+    grey = photograph[:, :, 0]
+    decoded = images.decode(save(tmp_path / "grey.png", Image.fromarray(grey)))
+    np.testing.assert_array_equal(decoded, np.repeat(grey[:, :, None], 3, axis=2))
+    bits = Image.fromarray(grey).point(lambda v: 255 if v > 100 else 0).convert("1")
+    decoded = images.decode(save(tmp_path / "bits.png", bits))
+    np.testing.assert_array_equal(decoded[:, :, 1], np.where(grey > 100, 255, 0))
+
+
+def test_palette_gives_its_colours(tmp_path):
+    image = Image.new("P", (4, 2), 1)
+    image.putpalette([0, 0, 0, 10, 200, 30])
+    np.testing.assert_array_equal(
+        images.decode(save(tmp_path / "p.png", image)), np.broadcast_to([10, 200, 30], (2, 4, 3))
+    )
+
+
+@pytest.mark.parametrize("transparency", [1, b"\xff\x00"])
+def test_transparent_palette_is_white(tmp_path, transparency):
+    image = Image.new("P", (4, 2), 1)
+    image.putpalette([0, 0, 0, 10, 200, 30])
+    image.putpixel((0, 0), 0)
+    path = save(tmp_path / "p.png", image, transparency=transparency)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decoded = images.decode(path)
+    assert decoded[0, 0].tolist() == [0, 0, 0] and decoded[1, 3].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
+def test_transparent_colour_is_white(tmp_path, mode):
+    image = Image.new(mode, (4, 2), 255 if mode == "1" else "red")
+    image.putpixel((0, 0), 0)
+    colour = (0, 0, 0) if mode == "RGB" else 0
+    decoded = images.decode(save(tmp_path / "t.png", image, transparency=colour))
+    assert decoded[0, 0].tolist() == [255, 255, 255]
+    expected = {"L": [76, 76, 76], "RGB": [255, 0, 0], "1": [255, 255, 255]}[mode]
+    assert decoded[1, 1].tolist() == expected
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_composited_over_white(tmp_path, mode):
+    rgba = np.zeros((2, 3, 4), np.uint8)
+    rgba[:, :, 3] = [0, 51, 255]  # black at 0, 20 and 100 %
+    decoded = images.decode(save(tmp_path / "a.png", Image.fromarray(rgba).convert(mode)))
+    np.testing.assert_array_equal(decoded[0], [[255] * 3, [204] * 3, [0] * 3])
+
+
+def test_premultiplied_alpha():
+    stream = io.BytesIO()
+    Image.new("RGBA", (2, 2), (0, 0, 0, 51)).save(stream, format="TIFF")
+    # Pillow does not write this kind: turn the tag ExtraSamples from 2 (plain alpha) to 1.
+    plain, premultiplied = (struct.pack("<HHLHH", 338, 3, 1, kind, 0) for kind in (2, 1))
+    data = stream.getvalue()
+    assert data.count(plain) == 1
+    data = data.replace(plain, premultiplied)
+    with Image.open(io.BytesIO(data)) as stored:
+        assert "RGBa" in (stored.mode, stored.tile[0].args[0])
+    assert images.decode(data)[0, 0].tolist() == [204, 204, 204]
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+def test_other_colour_spaces(tmp_path, mode):
+    image = Image.new("RGB", (16, 16), (200, 40, 90)).convert(mode)
+    decoded = images.decode(save(tmp_path / "c.jpg", image, quality=100))
+    assert np.abs(decoded.astype(int) - [200, 40, 90]).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_scaled(tmp_path, suffix):
+    values = np.array([[0, 128, 129, 257 * 100, 65535]], np.uint16)
+    path = save(tmp_path / f"deep.{suffix}", Image.fromarray(values))
+    assert images.decode(path)[0, :, 0].tolist() == [0, 0, 1, 100, 255]
+
+
+def test_big_endian_sixteen_bits():
+    image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257 * 7, 65535))
+    stream = io.BytesIO()
+    image.save(stream, format="TIFF")
+    assert images.decode(stream.getvalue())[0, :, 2].tolist() == [7, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.array([[0, 70000]], np.int32), "16 bits"),
+        (np.array([[0, -1]], np.int32), "16 bits"),
+        (np.array([[0.0, 0.5]], np.float32), "floating-point"),
+    ],
+)
+def test_values_of_unknown_range_are_refused(tmp_path, values, reason):
+    path = save(tmp_path / "wide.tif", Image.fromarray(values))
+    with pytest.raises(SpecjaxError, match=reason) as error:
+        images.decode(path)
+    assert "wide.tif" in one_line(error)
+
+
+def test_32_bit_integers_within_16_bits(tmp_path):
+    path = save(tmp_path / "i.tif", Image.fromarray(np.array([[0, 65535]], np.int32)))
+    assert images.decode(path)[0, :, 0].tolist() == [0, 255]
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    assert images.decode(path)[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_exif_orientation(tmp_path, photograph, orientation, suffix):
+    upright = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, 1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"o.{suffix}", Image.fromarray(photograph), exif=exif)
+    np.testing.assert_array_equal(images.decode(path, exif=True), upright(photograph))
+    if suffix == "png":  # Pillow turns TIFF files by itself
+        np.testing.assert_array_equal(images.decode(path), photograph)
+
+
+def test_damaged_exif_is_no_obstacle(tmp_path, photograph):
+    path = tmp_path / "e.jpg"
+    Image.fromarray(photograph).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09garbage")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert images.decode(path, exif=True).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif"])
+def test_truncated_files(tmp_path, photograph, suffix):
+    path = save(tmp_path / f"cut.{suffix}", Image.fromarray(photograph))
+    data = path.read_bytes()
+    for length in (0, 10, len(data) // 2, int(len(data) * 0.9)):
+        path.write_bytes(data[:length])
+        with pytest.raises(SpecjaxError) as error:
+            images.decode(path)
+        assert f"cut.{suffix}" in one_line(error)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+def test_what_is_no_image(tmp_path):
+    (tmp_path / "a.jpg").write_text("not an image")
+    with pytest.raises(SpecjaxError, match=r"a\.jpg.*not an image"):
+        images.decode(tmp_path / "a.jpg")
+    with pytest.raises(SpecjaxError, match=r"b\.jpg.*no such file"):
+        images.decode(tmp_path / "b.jpg")
+    with pytest.raises(SpecjaxError, match="no such file"):
+        images.decode(tmp_path)
+    with pytest.raises(SpecjaxError, match="image data"):
+        images.decode(b"")
+    with pytest.raises(SpecjaxError):
+        images.decode(png_header(0, 5))
+
+
+@pytest.mark.parametrize("action", ["error", "default"])
+@pytest.mark.parametrize("size", [(9500, 9500), (20000, 20000), (2**31 - 1, 2**31 - 1)])
+def test_decompression_bomb(action, size):
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings(record=action != "error") as seen:
+        warnings.simplefilter(action)
+        with pytest.raises(SpecjaxError, match="limit of 89478485 pixels"):
+            images.decode(png_header(*size))
+    assert not seen
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_pixel_limit_is_the_callers(photograph, tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(photograph))
+    assert images.decode(path, max_pixels=600).shape == (20, 30, 3)
+    with pytest.raises(SpecjaxError, match=r"30 x 20, more than the limit of 599 pixels"):
+        images.decode(path, max_pixels=599)
+
+
+def test_crop_is_bottom_right(photograph):
+    np.testing.assert_array_equal(images.crop_to_patches(photograph, 8), photograph[:16, :24])
+    np.testing.assert_array_equal(images.crop_to_patches(photograph, 10), photograph)
+    with pytest.raises(SpecjaxError, match=r"x\.jpg is 30 x 20 pixels, smaller than one patch"):
+        images.crop_to_patches(photograph, 24, name="x.jpg")
+
+
+def test_resize_keeps_the_aspect_ratio(photograph):
+    assert images.resize_short_side(photograph, 40).shape == (40, 60, 3)
+    assert images.resize_short_side(photograph.transpose(1, 0, 2), 10).shape == (15, 10, 3)
+    np.testing.assert_array_equal(images.resize_short_side(photograph, 20), photograph)
+    expected = Image.fromarray(photograph).resize((45, 30), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(images.resize_short_side(photograph, 30), np.asarray(expected))
+    with pytest.raises(SpecjaxError, match="at least 1"):
+        images.resize_short_side(photograph, 0)
+    with pytest.raises(SpecjaxError, match="more than 89478485 pixels"):
+        images.resize_short_side(np.zeros((1, 2000, 3), np.uint8), 480)
+
+
+def test_normalize():
+    image = np.array([[[0, 128, 255]]], np.uint8)
+    result = images.normalize(image)
+    assert result.dtype == np.float32
+    expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    np.testing.assert_allclose(result[0, 0], expected, rtol=1e-5)
+    with pytest.raises(SpecjaxError, match="std"):
+        images.normalize(image, std=(1.0, 0.0, 1.0))
+
+
+def test_patches_are_laid_out_as_documented():
+    height, width, size = 6, 9, 3
+    image = np.arange(height * width * 3, dtype=np.float32).reshape(height, width, 3)
+    patches = images.patchify(image, size)
+    assert patches.shape == (6, 27)
+    for token in range(6):
+        top, left = token // 3 * size, token % 3 * size
+        values = [
+            image[top + row, left + column, channel]
+            for row in range(size) for column in range(size) for channel in range(3)
+        ]  # fmt: skip
+        assert patches[token].tolist() == values
+    with pytest.raises(ValueError, match="crop first"):
+        images.patchify(image, 4)

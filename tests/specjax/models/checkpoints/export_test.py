@@ -1,0 +1,59 @@
+"""A saved model is the model: for this library, and for transformers' names and shapes."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from specjax.models.checkpoints.export import file_tensors, save_checkpoint
+from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoint
+from specjax.models.vit import ViTConfig
+from tests.specjax.models.checkpoints.loading_test import HF_NAMES, model_leaves
+from tests.specjax.models.checkpoints.loading_test import file_tensors as expected_tensors
+
+TINY = ViTConfig(
+    hidden_size=48, num_layers=2, num_heads=3, mlp_size=96, patch_size=16, image_size=64
+)
+COLOURS = {"image_mean": (0.1, 0.2, 0.3), "image_std": (0.5, 0.6, 0.7)}
+
+
+def test_round_trip_keeps_every_parameter(tmp_path):
+    made = random_checkpoint(TINY, seed=3)
+    save_checkpoint(tmp_path, made.model, **COLOURS)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.digest == made.digest
+    assert (loaded.mean, loaded.std) == (COLOURS["image_mean"], COLOURS["image_std"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
+
+
+def test_half_precision_rounds_and_halves_the_file(tmp_path):
+    made = random_checkpoint(TINY, seed=3)
+    save_checkpoint(tmp_path / "single", made.model, **COLOURS)
+    save_checkpoint(tmp_path / "half", made.model, dtype=np.float16, **COLOURS)
+    single, half = ((tmp_path / name / "model.safetensors") for name in ("single", "half"))
+    assert half.stat().st_size < 0.6 * single.stat().st_size
+    patches = jnp.asarray(np.random.default_rng(0).normal(size=(6, 768)), jnp.float32)
+    keys = [
+        load_checkpoint(tmp_path / name).model(patches, (2, 3)).keys for name in ("single", "half")
+    ]
+    assert 0 < float(jnp.max(jnp.abs(keys[0] - keys[1]))) < 0.05
+
+
+def test_names_and_shapes_are_hugging_faces():
+    model = random_checkpoint(TINY, seed=0).model
+    expected = expected_tensors(model_leaves(model), HF_NAMES, patch=16)
+    found = file_tensors(model)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found[name], tensor, err_msg=name)
+
+
+@pytest.mark.parametrize("key", ["hidden_act", "qkv_bias", "layer_norm_eps", "model_type"])
+def test_config_states_what_loading_assumes(tmp_path, key):
+    save_checkpoint(tmp_path, random_checkpoint(TINY, seed=0).model, **COLOURS)
+    assert key in json.loads((tmp_path / "config.json").read_text())

@@ -1,0 +1,296 @@
+"""The composed stages against the same steps in numpy, and with whatever a run may meet."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.preprocessing
+from flax import nnx
+
+from specjax import _sizes as sizes
+from specjax import pipeline
+from specjax.affinity import METRICS
+from specjax.config import Config
+from specjax.errors import SpecjaxError
+from specjax.models.vit import ViT, ViTConfig
+from specjax.protocol import PAPER, REFERENCE
+from tests.support import oracles
+from tests.support.run_binary import quick_compilation
+
+GRID = (12, 14)
+TOKENS, PADDED, CHANNELS = 168, 180, 24
+PAPERS = Config(M=12, N=6, solver="eigh")
+CONFIGS = {
+    "paper": PAPERS,
+    "reference": Config(M=12, N=6, protocol=REFERENCE, solver="lobpcg"),
+}
+MOST = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
+
+
+def scene(seed=0):
+    """Three objects on a ground, and noise: raw features, instance numbers."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(GRID, int)
+    truth[2:8, 0:4], truth[2:8, 5:9], truth[2:8, 10:14] = 1, 2, 3
+    kinds = rng.normal(size=(4, CHANNELS)) + 2.0 * (np.arange(4) > 0)[:, None]
+    features = 1.0 + kinds[truth.ravel()] + 0.3 * rng.normal(size=(TOKENS, CHANNELS))
+    return features.astype(np.float32), truth.ravel()
+
+
+def padded(array, value):
+    extra = PADDED - len(array)
+    widths = ((0, extra),) + ((0, 0),) * (array.ndim - 1)
+    return jnp.asarray(np.pad(array, widths, constant_values=value))
+
+
+def grid(shape=GRID):
+    return jnp.asarray(shape)
+
+
+def normalised(x):
+    return sklearn.preprocessing.normalize(x.astype(np.float64))
+
+
+def lowest(entropies, keep):
+    order = np.argsort(entropies, kind="stable")
+    # The choice is not among equals, so rounding cannot make it.
+    assert entropies[order[keep]] - entropies[order[keep - 1]] > 1e-5
+    return order[:keep]
+
+
+def foreground_by_hand(features, protocol):
+    """The foreground stage in numpy: raw and final mask, eigenvalues."""
+    if protocol is PAPER:
+        reduced = normalised(features[:, lowest(oracles.entropy(features), PAPERS.M)])
+    else:
+        unit = normalised(features).astype(np.float32)
+        entropies = oracles.released_entropy(unit, empty=5.0)
+        reduced = unit[:, np.argsort(entropies, kind="stable")[: PAPERS.M]]
+    weights = oracles.affinity(reduced, "dot")
+    values, vectors = oracles.eigenpairs(weights / weights.max(), 2)
+    raw = oracles.orient(vectors[1], break_ties=protocol.break_sign_ties) > 0
+    mask = oracles.postprocess(
+        raw.reshape(GRID), median_size=protocol.foreground_median, area=protocol.region_area
+    )
+    return raw, mask.ravel(), values
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_foreground(name):
+    config = CONFIGS[name]
+    for seed in range(3):
+        features, truth = scene(seed)
+        raw, mask, values = foreground_by_hand(features, config.protocol)
+        result = pipeline.segment_foreground(padded(features, np.nan), grid(), config=config)
+        np.testing.assert_allclose(result.eigenvalues, values, rtol=0, atol=1e-5)
+        for found, expected in ((result.raw, raw), (result.mask, mask)):
+            np.testing.assert_array_equal(found[:TOKENS], expected)
+            assert not np.asarray(found)[TOKENS:].any()
+        assert ((truth > 0) == raw).mean() > 0.9
+
+
+def test_padding_changes_no_foreground():
+    features, _ = scene()
+    config = CONFIGS["reference"]
+    long = pipeline.segment_foreground(padded(features, 1e9), grid(), config=config)
+    short = pipeline.segment_foreground(jnp.asarray(features), grid(), config=config)
+    np.testing.assert_array_equal(long.raw[:TOKENS], short.raw)
+    np.testing.assert_array_equal(long.mask[:TOKENS], short.mask)
+    np.testing.assert_allclose(long.eigenvalues, short.eigenvalues, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_reduction_for_instances(name):
+    """Selection on raw features, then normalisation, in both protocols alike."""
+    features, truth = scene()
+    unit = normalised(features[:, lowest(oracles.entropy(features), 12)])
+    best = np.argsort(-unit.std(0))[:6]
+    expected = np.where((truth > 0)[:, None], unit[:, best], 0.0)
+    found = pipeline.reduce_for_instances(
+        padded(features, np.nan), padded(truth > 0, True), grid(), config=CONFIGS[name]
+    )
+    np.testing.assert_allclose(found[:TOKENS], expected, rtol=0, atol=1e-6)
+
+
+def segment(features, mask, shape=GRID, count=3, *, config=PAPERS, pad=True, **options):
+    """Both steps of the instance stage on padded arrays."""
+    if pad:
+        features, mask = padded(features, 0.0), padded(mask, False)
+    mask = jnp.asarray(mask)
+    reduced = pipeline.reduce_for_instances(
+        jnp.asarray(features), mask, grid(shape), config=config
+    )
+    return pipeline.segment_instances(
+        reduced, mask, grid(shape), count, jax.random.key(0), config=config,
+        max_instances=MOST, **options,
+    )
+
+
+def test_padding_changes_no_labels():
+    features, truth = scene()
+    config = dataclasses.replace(PAPERS, solver="lobpcg")
+    short = segment(features, truth > 0, config=config, pad=False)
+    long = segment(features, truth > 0, config=config)
+    np.testing.assert_array_equal(long.labels[:TOKENS], short.labels)
+    np.testing.assert_allclose(long.eigenvalues, short.eigenvalues, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(long.maps[:, :TOKENS], short.maps, rtol=0, atol=1e-4)
+    assert not np.asarray(long.labels)[TOKENS:].any()
+
+
+@pytest.mark.parametrize("metric", ["boc", "correlation"])
+def test_all_solvers_give_the_same_labels(metric):
+    features, truth = scene()
+    results = [
+        segment(features, truth > 0, config=dataclasses.replace(PAPERS, solver=s, metric=metric))
+        for s in ("eigh", "lobpcg", "krylov", "auto")
+    ]
+    for other in results[1:]:
+        np.testing.assert_array_equal(other.labels, results[0].labels)
+        np.testing.assert_allclose(other.eigenvalues, results[0].eigenvalues, atol=1e-5)
+    # Three objects of three kinds are told apart, but for their edges.
+    ious = oracles.matched_ious(np.asarray(results[0].labels)[:TOKENS], truth)
+    assert ious.mean() > 0.5
+
+
+def test_masks_and_counts_that_a_run_may_meet():
+    """All or nothing, fewer tokens than instances, one instance; never a crash or a NaN."""
+    features, truth = scene()
+    few = np.zeros(TOKENS, bool)
+    few[[30, 31]] = True
+    for mask in (np.zeros(TOKENS, bool), np.ones(TOKENS, bool), few, truth == 1):
+        for count in (1, MOST):
+            result = segment(features, mask, count=count)
+            labels = np.asarray(result.labels)[:TOKENS]
+            np.testing.assert_array_equal(labels > 0, mask)
+            assert labels.max() <= min(count, mask.sum())
+            assert np.isfinite(result.maps).all() and np.isfinite(result.eigenvalues).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2)])
+def test_grids_that_a_run_may_meet(shape):
+    features, _ = scene()
+    features = features[: shape[0] * shape[1]]
+    constant = np.ones_like(features)
+    for image in (features, constant, 0 * constant):
+        result = pipeline.segment_foreground(padded(image, 0.0), grid(shape), config=PAPERS)
+        assert np.isfinite(result.eigenvalues).all()
+        mask = np.asarray(result.mask)
+        assert not mask[len(image) :].any()
+        everything = segment(image, np.ones(len(image), bool), shape)
+        assert np.isfinite(everything.maps).all()
+        labels = np.asarray(everything.labels)[: len(image)]
+        assert labels.min() == 1 and labels.max() <= 3
+
+
+def test_scores_are_the_evaluations():
+    _, truth = scene()
+    labels = np.where(truth == 3, 1, np.where(truth == 1, 2, 0))
+    counted = np.ones(TOKENS, bool)
+    args = [jnp.asarray(x, jnp.int32) for x in (labels, truth)]
+    scores = pipeline.score_instances(*args, jnp.asarray(counted), max_instances=MOST)
+    np.testing.assert_allclose(scores.ious, [1, 0, 1, 0])
+    np.testing.assert_allclose(scores.mean, 2 / 3, rtol=1e-6)
+    score = pipeline.score_foreground(args[0] > 0, args[1], jnp.asarray(counted))
+    np.testing.assert_allclose(score, oracles.f_score(labels > 0, truth > 0), rtol=1e-6)
+
+
+def test_configurations_that_do_not_fit():
+    with pytest.raises(SpecjaxError, match=r"M=128 .*C=48.* --M=C/3") as error:
+        pipeline.check_config(Config(), 48)
+    assert "\n" not in str(error.value)
+    for wrong in (Config(M=0), Config(M=-1), Config(N=0)):
+        with pytest.raises(SpecjaxError):
+            pipeline.check_config(wrong, 384)
+    assert pipeline.check_config(Config(M=40, N=60), 48) == Config(M=40, N=40)
+    assert pipeline.check_config(Config(), 384) == Config()
+
+
+def test_sizes_are_few_and_close_above():
+    counts = range(1, 5000)
+    lengths = [sizes.padded_tokens(count) for count in counts]
+    assert all(size >= count for size, count in zip(lengths, counts, strict=True))
+    assert lengths == sorted(lengths) and len(set(lengths)) < 30
+    assert all(lengths[n - 1] < 1.0625 * n for n in counts if n > 2048)
+    assert sizes.instance_capacities(60) == (60,)
+    assert sizes.instance_capacities(768) == (384, 768)
+    assert sizes.instance_capacities(3840) == (1440, 1920, 3840)
+
+
+GROUPS = 5
+
+
+def crowded(tokens, foreground, seed):
+    """So many tokens, the first few foreground, in groups: four telling eigenvectors."""
+    rng = np.random.default_rng(seed)
+    kinds = 3 * np.eye(GROUPS, 8) + 0.2 * rng.normal(size=(GROUPS, 8))
+    # Bands of different sizes, so that no two eigenvalues are close.
+    group = np.searchsorted([0.08, 0.2, 0.4, 0.65], np.arange(tokens) / foreground)
+    features = kinds[group] + 0.05 * rng.normal(size=(tokens, 8))
+    mask = np.arange(tokens) < foreground
+    return np.where(mask[:, None], features, 0).astype(np.float32), mask
+
+
+def same_instances(found, expected):
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, rtol=0, atol=2e-6)
+
+
+def test_the_graph_is_as_large_as_the_foreground_needs():
+    """Whatever capacity is chosen, alone or in a batch, the result is the whole graph's."""
+    shape, key = grid((24, 32)), jax.random.key(0)
+    images = [crowded(768, count, seed) for seed, count in enumerate((150, 288, 289, 700))]
+    config = Config(M=8, N=8, metric="braycurtis")
+    static = {"config": config, "max_instances": 8}
+    segment = functools.partial(pipeline.segment_instances, **static)
+    batch = [jnp.stack([jnp.asarray(image[i]) for image in images]) for i in range(2)]
+    together = jax.vmap(segment, in_axes=(0, 0, None, None, None))(*batch, shape, GROUPS, key)
+    for i, (features, mask) in enumerate(images):
+        features, mask = jnp.asarray(features), jnp.asarray(mask)
+        graph = pipeline.build_instance_graph(features, mask, shape, config=config)
+        pairs = pipeline.solve_instance_graph(*graph, config=config)
+        whole = pipeline.label_instances(pairs, mask, shape, GROUPS, key, **static)
+        same_instances(segment(features, mask, shape, GROUPS, key), whole)
+        same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), whole)
+        assert int(whole.labels.max()) == GROUPS
+
+
+@pytest.mark.parametrize("metrics", [tuple(METRICS), ("l2", "boc", "dot")])
+def test_metrics_together_are_as_each_alone(metrics):
+    features, mask = crowded(300, 200, 0)
+    features, mask, shape = jnp.asarray(features), jnp.asarray(mask), grid((15, 20))
+    config = Config(M=8, N=8, solver="eigh")  # which compiles sooner
+    static = {"config": config, "max_instances": 8}
+    rest = (mask, shape, GROUPS, jax.random.key(0))
+    together = pipeline.segment_instances_by_metric(features, *rest, **static, metrics=metrics)
+    for i, metric in enumerate(metrics):
+        pairs = pipeline.instance_eigenpairs(
+            features, mask, shape, config=config, metrics=(metric,)
+        )
+        pairs = jax.tree.map(lambda leaf: leaf[0], pairs)
+        alone = pipeline.label_instances(pairs, *rest, **static)
+        if metric in ("boc", "chebyshev", "mahalanobis"):
+            # These hold what differs in one channel for alike: here, their vectors are noise.
+            np.testing.assert_allclose(together.eigenvalues[i], alone.eigenvalues, atol=2e-6)
+        else:
+            same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone)
+
+
+def test_features_without_padding():
+    config = ViTConfig(
+        hidden_size=12, num_layers=1, num_heads=2, mlp_size=16, patch_size=4, image_size=16
+    )
+    model = ViT(config, rngs=nnx.Rngs(0))
+    patches = jax.random.normal(jax.random.key(0), (15, config.patch_values))
+    found = pipeline.extract_features(model, patches, grid((3, 4)))
+    assert np.asarray(found)[:12].any(1).all() and not np.asarray(found)[12:].any()
+    nan = patches.at[12:].set(jnp.nan)
+    np.testing.assert_array_equal(pipeline.extract_features(model, nan, grid((3, 4))), found)

@@ -1,0 +1,201 @@
+"""Runs the binaries: within this process, or as a user would, in one of their own."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import logging
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+import jax
+from absl import flags
+from jax.experimental.compilation_cache import compilation_cache
+
+from tests.support import tiny_datasets
+from tests.support.tiny_checkpoint import write_checkpoint
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass
+class Finished:
+    """What became of a run."""
+
+    status: int
+    stdout: str
+    stderr: str
+    folder: pathlib.Path
+
+    @property
+    def summary(self):
+        return json.loads((self.folder / "summary.json").read_text())
+
+    @property
+    def lines(self):
+        """The lines of `per_image.jsonl` by image and setting."""
+        return read_lines(self.folder)
+
+
+def assert_refused(finished, *words):
+    """The run ended with one line that holds the words, and did nothing else."""
+    assert finished.status == 2
+    assert finished.stdout == ""
+    line, *more = finished.stderr.splitlines()
+    assert line.startswith("error: ") and not more, finished.stderr
+    for word in words:
+        assert str(word) in line
+
+
+def only_failure(finished, record_id, *words):
+    """One image failed, the others did not; everyone was told."""
+    assert finished.status == 1
+    (failure,) = finished.summary["failures"]
+    assert failure["id"] == record_id and record_id not in {key[0] for key in finished.lines}
+    assert "\n" not in failure["error"]
+    for word in words:
+        assert str(word) in failure["error"]
+    skipped, told = finished.stderr.splitlines()
+    assert skipped == f"skipped {record_id}: {failure['error']}"
+    assert told.startswith("1 of ") and "summary.json" in told
+    assert "Traceback" not in finished.stderr and "skipped" not in finished.stdout
+
+
+def read_lines(folder):
+    text = (folder / "per_image.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    keyed = {(line["id"], line["setting"]): line for line in lines}
+    assert len(keyed) == len(lines)
+    return keyed
+
+
+def run(binary, folder, *arguments, terminal=False):
+    """Runs a binary's own `__main__` in this process, so that compiled programs are shared.
+
+    Standard error passes for a terminal where `terminal` is true.
+    """
+    forget_flags()
+    argv = [binary, f"--output_dir={folder}", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    err.isatty = lambda: terminal
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR=_programs()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        _logging_to(err),
+        quick_compilation(),
+    ):
+        try:
+            runpy.run_path(str(ROOT / "experiments" / f"{binary}.py"), run_name="__main__")
+            raise AssertionError("the binary did not exit")
+        except SystemExit as ended:
+            status = ended.code
+    return Finished(status or 0, out.getvalue(), err.getvalue(), pathlib.Path(folder))
+
+
+def forget_flags():
+    """Undefines what binaries that ran in this process have defined."""
+    for module, defined in list(flags.FLAGS.flags_by_module_dict().items()):
+        for flag in [] if module.startswith("absl.") else list(defined):
+            delattr(flags.FLAGS, flag.name)
+
+
+class World:
+    """A tiny checkpoint and tiny datasets in a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.checkpoint = f"--checkpoint={write_checkpoint(folder / 'checkpoint')}"
+        self.maps = {
+            "voc": tiny_datasets.write_voc(folder / "voc"),
+            "coco": tiny_datasets.write_coco(folder / "coco"),
+            "ytvis": tiny_datasets.write_ytvis(folder / "ytvis"),
+        }
+        self.photos = folder / "voc" / "JPEGImages"
+
+    def flags(self, dataset):
+        """Flags of a dataset, at a size at which the checkpoint finds several instances."""
+        flags = [f"--dataset={dataset}", self.checkpoint, "--N=16", "--image_size=112"]
+        if dataset == "folder":
+            return [*flags, f"--data_dir={self.photos}", "--num_instances=3"]
+        return flags if dataset == "samples" else [*flags, f"--data_dir={self.folder / dataset}"]
+
+
+def start(binary, folder, *arguments, **environment):
+    """Starts a binary in a process of its own."""
+    command = [sys.executable, "-m", f"experiments.{binary}", f"--output_dir={folder}"]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, **quick_environment(), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, folder):
+    """Waits for what `start` started."""
+    out, err = process.communicate(timeout=120)
+    return Finished(process.returncode, out, err, pathlib.Path(folder))
+
+
+@contextlib.contextmanager
+def _logging_to(stream):
+    """Records what the standard logger says; absl's handler keeps the stream it was made with."""
+    handler = logging.StreamHandler(stream)
+    root = logging.getLogger()
+    before = root.handlers[:]
+    root.handlers[:] = [handler]
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+
+
+@functools.cache
+def _kept():
+    return tempfile.TemporaryDirectory(prefix="specjax-programs-")
+
+
+def _programs():
+    """Folder of compiled programs, for this process and those that it starts."""
+    return _kept().name
+
+
+@contextlib.contextmanager
+def quick_compilation():
+    """Compiles without most optimisations, once for all runs: compiling is most of the time."""
+    wanted = {
+        "jax_compilation_cache_dir": _programs(),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_disable_most_optimizations": True,
+    }
+    before = {name: jax.config.values[name] for name in wanted}
+    _configure(wanted)
+    try:
+        yield
+    finally:
+        _configure(before)
+
+
+def _configure(values):
+    for name, value in values.items():
+        jax.config.update(name, value)
+    # Whether there is a cache is otherwise decided once, at the first compilation.
+    compilation_cache.reset_cache()
+
+
+def quick_environment():
+    return {
+        "JAX_COMPILATION_CACHE_DIR": _programs(),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
