@@ -1,18 +1,17 @@
-"""Largest eigenpairs of a dense symmetric matrix, three ways: all of them, LOBPCG, block Krylov.
+"""Largest eigenpairs of a dense symmetric matrix: by `eigh`, or by block Krylov iteration.
 
 A problem is a `Problem`: the matrix, a unit vector that is not wanted among the results, and the
 nodes that exist. Each solver gives `[pairs]` eigenvalues, descending, and `[pairs, nodes]` vectors.
 
-The iterative solvers check their residuals inside the program and fall back to `eigh` where they
-did not converge. That choice is made once for a batch that is mapped over.
+The iteration checks its residuals inside the program and falls back to `eigh` where it did not
+converge. That choice is made once for a batch that is mapped over.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.sparse.linalg import lobpcg_standard
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Float
 
 from specjax._numerics import safe_divide, safe_norm
 
@@ -27,9 +26,6 @@ _SPARE = 1
 _AIM, _ACCEPT = 5e-7, 1e-5
 # A cycle that leaves more than this share of an acceptable residual is the last one.
 _STALLED = 0.7
-_LOBPCG_ITERATIONS = 100
-# Rounds of `_polished` after LOBPCG.
-_POLISH = 2
 # Products with the matrix before the Krylov space is cut back to its best vectors, and how often.
 _STEPS, _CYCLES = 8, 12
 
@@ -49,7 +45,7 @@ class Problem(NamedTuple):
 
 
 def fits_iteration(nodes: int, pairs: int) -> bool:
-    """Whether a graph is large enough for `lobpcg` and `krylov`."""
+    """Whether a graph is large enough for `by_krylov`."""
     return pairs > 0 and nodes > 5 * (pairs + _SPARE)
 
 
@@ -60,11 +56,7 @@ def by_eigh(problem: Problem, pairs: int) -> _Pairs:
 
 
 def by_krylov(problem: Problem, pairs: int) -> _Pairs:
-    """Restarted block Krylov iteration with Rayleigh-Ritz (block Lanczos, reorthogonalised).
-
-    It reads the matrix far less often than LOBPCG for the same residual, and reading is what
-    costs: a Krylov space of all products with the matrix is larger than LOBPCG's of the last two.
-    """
+    """Restarted block Krylov iteration with Rayleigh-Ritz (block Lanczos, reorthogonalised)."""
     block, bound = pairs + _SPARE, _bound(problem)
 
     def unfinished(state):
@@ -85,25 +77,7 @@ def by_krylov(problem: Problem, pairs: int) -> _Pairs:
     return _checked(problem, mu[:pairs], vectors[:, :pairs].T, residual[:pairs])
 
 
-def by_lobpcg(problem: Problem, pairs: int) -> _Pairs:
-    """`jax.experimental.sparse.linalg.lobpcg_standard`, its vectors polished."""
-    nodes, bound = problem.matrix.shape[0], _bound(problem)
-    # LOBPCG finds the eigenvalues of largest magnitude, so all are made positive.
-    ahead = problem.matrix - (bound * problem.excluded)[:, None] * problem.excluded[None, :]
-    ahead = ahead + jnp.diag(jnp.where(problem.exists, bound, 0.0))
-    start = _start(problem.exists, pairs + _SPARE).astype(problem.matrix.dtype)
-    # LOBPCG stops at residual < tol * 10 * nodes * (theta + |A x|), here at most about
-    # tol * 40 * nodes * bound.
-    mu, z, _ = lobpcg_standard(ahead, start, m=_LOBPCG_ITERATIONS, tol=5e-6 / (20.0 * nodes))
-    padded = _last_excluded(problem, bound)
-    for _ in range(_POLISH):
-        mu, z = _polished(padded, z)
-    mu, z = mu[:pairs], z[:, :pairs]
-    residual = _column_norms(_times(padded, z) - z * mu[None, :])
-    return _checked(problem, mu, z.T, residual)
-
-
-SOLVERS = {"eigh": by_eigh, "lobpcg": by_lobpcg, "krylov": by_krylov}
+SOLVERS = {"eigh": by_eigh, "krylov": by_krylov}
 
 
 def _bound(problem: Problem) -> Float[Array, ""]:
@@ -195,32 +169,12 @@ def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> 
             column = block[:, index : index + 1]
             for earlier in columns:
                 column = column - earlier * jnp.sum(earlier * column)
-            norm = jnp.broadcast_to(safe_norm(column.T), column.shape)
+            norm = safe_norm(column.T)[:, None]
             columns.append(jnp.where(norm > least, safe_divide(column, norm), 0.0))
         return jnp.concatenate(columns, axis=1)
 
     # One program for both rounds.
     return jax.lax.fori_loop(0, 2, sweep, block)
-
-
-def _polished(matrix: _Matrix, z: _Block):
-    """Ritz pairs of the largest eigenvalues in the span of z, its residuals and their images.
-
-    An orthonormal basis and one small dense problem lose less to rounding than LOBPCG's own
-    iteration, whose vectors stop improving at about 1e-5.
-    """
-
-    def residuals(block):
-        image = _times(matrix, block)
-        image = image - _times(block, _times(block.T, image))
-        return safe_divide(image, jnp.broadcast_to(safe_norm(image.T)[None, :], image.shape))
-
-    first = residuals(z)
-    basis = jnp.linalg.qr(jnp.concatenate([z, first, _times(matrix, first)], axis=1))[0]
-    small = _times(basis.T, _times(matrix, basis))
-    mu, rotation = jnp.linalg.eigh((small + small.T) / 2.0)
-    block = z.shape[1]
-    return mu[::-1][:block], _times(basis, rotation[:, ::-1][:, :block])
 
 
 def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]):
@@ -233,15 +187,8 @@ def _column_norms(block: _Block) -> Float[Array, " block"]:
 
 
 def _start(exists: Bool[Array, " nodes"], block: int) -> _Block:
-    """A start block that depends on a node's index alone, so that padding cannot change it."""
-    index = jnp.arange(exists.shape[0], dtype=jnp.uint32)[:, None]
-    column = jnp.arange(block, dtype=jnp.uint32)[None, :]
-    noise = _hash(index * jnp.uint32(block) + column).astype(jnp.float32) / 2.0**32 - 0.5
+    """A start block in which a node's row does not depend on how many nodes follow."""
+    # Named, since a generator that the user chooses may draw otherwise.
+    key = jax.random.key(0, impl="threefry2x32")
+    noise = jax.random.uniform(key, (exists.shape[0], block), jnp.float32) - 0.5
     return jnp.where(exists[:, None], noise, 0.0)
-
-
-def _hash(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """A well-mixed 32-bit integer hash (the finaliser of MurmurHash3)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)

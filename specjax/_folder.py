@@ -71,5 +71,6 @@ def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> Non
 
 def _unwritable(path: pathlib.Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write {path}: {error.strerror}; free some space or choose another --output_dir"
+        f"cannot write {path}: {error.strerror}; free some space or choose another folder",
+        parameter="output_dir",
     )

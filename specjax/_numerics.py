@@ -9,7 +9,11 @@ from jaxtyping import Array, Bool, Float
 
 
 def safe_divide(numerator: Float[Array, "..."], denominator: Float[Array, "..."]):
-    """`numerator / denominator`, and 0 where the denominator is 0."""
+    """`numerator / denominator`, broadcast, and 0 where the denominator is 0."""
+    # XLA multiplies by the reciprocal of a smaller array, which rounds twice, if left to broadcast.
+    denominator = jnp.broadcast_to(
+        denominator, jnp.broadcast_shapes(numerator.shape, denominator.shape)
+    )
     zero = denominator == 0
     return jnp.where(zero, 0.0, numerator / jnp.where(zero, 1.0, denominator))
 
@@ -31,9 +35,7 @@ def safe_x_log2_x(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(zero, 0.0, x * jnp.log2(jnp.where(zero, 1.0, x)))
 
 
-def masked_mean(
-    x: Float[Array, "n *rest"], mask: Bool[Array, " n"]
-) -> Float[Array, "*rest"]:
+def masked_mean(x: Float[Array, "n *rest"], mask: Bool[Array, " n"]) -> Float[Array, "*rest"]:
     """Mean over the rows where `mask` holds; 0 where it holds nowhere."""
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - 1))
     count = jnp.sum(mask).astype(x.dtype)

@@ -24,7 +24,7 @@ def padded_tokens(tokens: int) -> int:
 
 
 def instance_capacities(tokens: int) -> tuple[int, ...]:
-    """Sizes that an instance graph may have, ascending, for an image padded to so many tokens.
+    """Sizes that an instance graph may have, ascending, for an image padded to this many tokens.
 
     Three eighths, a half and all of it; small images, whose graphs cost little to solve and as
     much as others to compile, go without the first. The sign rule makes more than half rare: only
@@ -36,7 +36,7 @@ def instance_capacities(tokens: int) -> tuple[int, ...]:
 
 
 def capacity_for(foreground_tokens: int, tokens: int) -> int:
-    """The smallest of `instance_capacities` that holds so many foreground tokens."""
+    """The smallest of `instance_capacities` that holds this many foreground tokens."""
     return next(size for size in instance_capacities(tokens) if size >= foreground_tokens)
 
 

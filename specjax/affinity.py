@@ -78,7 +78,9 @@ def metric_named(name: str) -> Metric:
     try:
         return METRICS[name]
     except KeyError:
-        raise SpecjaxError(f"unknown metric {name!r}: choose one of {', '.join(METRICS)}") from None
+        raise SpecjaxError(
+            f"unknown metric {name!r}: choose one of {', '.join(METRICS)}", parameter="metric"
+        ) from None
 
 
 def affinity_matrix(
@@ -105,9 +107,7 @@ def prepare_features(features: _Features, *, metric: str, valid: _Valid) -> _Fea
     return metric_named(metric).prepare(features, valid)
 
 
-def pairwise_similarity(
-    prepared: _Features, *, metric: str
-) -> Float[Array, "tokens tokens"]:
+def pairwise_similarity(prepared: _Features, *, metric: str) -> Float[Array, "tokens tokens"]:
     """Similarities of all pairs of prepared tokens, each token's own included."""
     return pairwise_similarities({metric: prepared})[metric]
 

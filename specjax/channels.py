@@ -76,7 +76,7 @@ def _bin_numbers(features, bins, valid):
         return low[None, :] + jnp.maximum(number * width[None, :], 0.0)
 
     # The quotient may be one off; the edges decide, as in numpy.
-    number = safe_divide(features - low[None, :], jnp.broadcast_to(width[None, :], features.shape))
+    number = safe_divide(features - low[None, :], width[None, :])
     number = jnp.clip(jnp.floor(number), 0.0, bins - 1.0)
     number = jnp.where(features < edge(number), number - 1.0, number)
     above = (features >= edge(number + 1.0)) & (number < bins - 1.0)
@@ -157,5 +157,4 @@ def normalize_tokens(
 
     Equals `sklearn.preprocessing.normalize(features)`.
     """
-    norm = safe_norm(features)[:, None]
-    return safe_divide(features, jnp.broadcast_to(norm, features.shape))
+    return safe_divide(features, safe_norm(features)[:, None])

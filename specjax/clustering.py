@@ -5,6 +5,7 @@ Points are `[tokens, dims]`; `mask` marks those to cluster. The number of cluste
 """
 
 import functools
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -51,8 +52,8 @@ def kmeans(
 
     Args:
         points: what to cluster; finite.
-        num_clusters: at least 1 and at most `max_clusters`; where fewer points are masked in,
-            each is its own cluster.
+        num_clusters: at least 1. More than `max_clusters`, or than points that take part, are
+            taken as that many, with a warning where the values are known.
         key: a typed PRNG key (`jax.random.key`).
         max_clusters: static upper bound.
         mask: points that take part; None for all.
@@ -61,6 +62,7 @@ def kmeans(
     """
     if mask is None:
         mask = jnp.ones(points.shape[0], bool)
+    warn_of_clamping(num_clusters, max_clusters, mask)
     clusters = jnp.clip(num_clusters, 1, jnp.maximum(jnp.sum(mask), 1))
     clusters = jnp.minimum(clusters, max_clusters)
     # Unit scale keeps squares inside the float range; the result does not depend on it.
@@ -83,6 +85,22 @@ def kmeans(
         inertia=inertia[best] * scale * scale,
         iterations=jnp.max(iterations),
     )
+
+
+def warn_of_clamping(num_clusters: _Count, max_clusters: int, mask: _Mask) -> None:
+    """Warn where fewer clusters than asked for will be found, as far as values are known.
+
+    Nothing is known of a traced value.
+    """
+    if isinstance(num_clusters, jax.core.Tracer):
+        return
+    if num_clusters > max_clusters:
+        reason = f"their bound is {max_clusters}"
+    elif not isinstance(mask, jax.core.Tracer) and num_clusters > jnp.sum(mask):
+        reason = f"there are {jnp.sum(mask)} tokens to share out"
+    else:
+        return
+    warnings.warn(f"{num_clusters} clusters were asked for, but {reason}", stacklevel=3)
 
 
 def _squared_distances(points: _Columns, centres: Float[Array, "clusters dims"]):

@@ -44,7 +44,7 @@ def foreground_graph(
     # No product of two tokens exceeds the larger one's with itself: the division can come first,
     # on far fewer numbers.
     largest = safe_sqrt(jnp.max(jnp.sum(features * features, axis=1)))
-    features = safe_divide(features, jnp.broadcast_to(largest, features.shape))
+    features = safe_divide(features, largest)
     return jnp.maximum(jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST), 0.0)
 
 
@@ -67,14 +67,10 @@ def bipartition(
     )
     fiedler = orient(pairs.vectors[1:], break_ties=break_ties, valid=valid)[0]
     joined = jnp.any(features != 0, axis=1) & valid
-    return Bipartition(
-        mask=(fiedler > 0) & joined, fiedler=fiedler, eigenvalues=pairs.values
-    )
+    return Bipartition(mask=(fiedler > 0) & joined, fiedler=fiedler, eigenvalues=pairs.values)
 
 
-def invert_if_background(
-    mask: Bool[Array, " tokens"], grid: Grid
-) -> Bool[Array, " tokens"]:
+def invert_if_background(mask: Bool[Array, " tokens"], grid: Grid) -> Bool[Array, " tokens"]:
     """Invert the mask where at least 2 of its 4 border strips are over 90 % foreground.
 
     Strips are 5 tokens wide, or the whole side where it is shorter.
@@ -104,9 +100,3 @@ def postprocess(
     mask = fill_holes(invert_if_background(mask, grid), grid)
     mask = drop_small_regions(mask, grid, fraction=0.1, area=area)
     return median_filter_mask(mask, grid, size=median_size)
-
-
-def as_grid(flat: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """A flat array over tokens as a `[height, width]` map, padding dropped; `grid` is static."""
-    height, width = grid
-    return flat[..., : height * width].reshape(*flat.shape[:-1], height, width)

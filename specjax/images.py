@@ -1,8 +1,6 @@
-"""From image files to the patches that a vision transformer reads, in Pillow and numpy.
+"""From image files to arrays of pixels, in Pillow and numpy.
 
-Images are uint8 `[height, width, 3]`, RGB, range 0..255; normalised images are float32 of the
-same shape. Patches are `[tokens, patch_size * patch_size * 3]`: tokens row-major over the grid,
-values in the order (row in patch, column in patch, channel).
+Images are uint8 `[height, width, 3]`, RGB, range 0..255.
 """
 
 import contextlib
@@ -10,16 +8,16 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from specjax.errors import SpecjaxError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+# Of the files that count as images where a folder is searched.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 # Pillow's own threshold for its warning: 2**30 bytes over 3 channels of 4 bytes.
 MAX_PIXELS = 89_478_485
@@ -116,23 +114,6 @@ def decode(
     return np.array(pixels)  # a copy of our own: arrays of Pillow are read-only
 
 
-def crop_to_patches(
-    image: UInt8[np.ndarray, "height width 3"], patch_size: int, *, name: str = "the image"
-) -> UInt8[np.ndarray, "cropped_height cropped_width 3"]:
-    """Crops bottom and right to whole patches; `name` names the image in the error.
-
-    Raises:
-      SpecjaxError: the image is smaller than a patch.
-    """
-    height, width, _ = image.shape
-    if height < patch_size or width < patch_size:
-        raise SpecjaxError(
-            f"{name} is {width} x {height} pixels, smaller than one patch of "
-            f"{patch_size} x {patch_size}: leave it out or enlarge it (--image_size)"
-        )
-    return image[: height - height % patch_size, : width - width % patch_size]
-
-
 def resize_short_side(
     image: UInt8[np.ndarray, "height width 3"], short_side: int, *, name: str = "the image"
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
@@ -142,14 +123,17 @@ def resize_short_side(
       SpecjaxError: a side below 1, or a result of more than `MAX_PIXELS` pixels (a thin image).
     """
     if short_side < 1:
-        raise SpecjaxError(f"image size {short_side}: the shorter side must be at least 1 pixel")
+        raise SpecjaxError(
+            f"a short side of {short_side}: it must be at least 1 pixel", parameter="image_size"
+        )
     height, width, _ = image.shape
     scale = short_side / min(height, width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     if new_height * new_width > MAX_PIXELS:
         raise SpecjaxError(
             f"{name} ({width} x {height}) would be {new_width} x {new_height} at a short side of "
-            f"{short_side}, more than {MAX_PIXELS} pixels: choose a smaller --image_size"
+            f"{short_side}, more than {MAX_PIXELS} pixels: choose a smaller one",
+            parameter="image_size",
         )
     if (new_height, new_width) == (height, width):
         return image
@@ -157,44 +141,11 @@ def resize_short_side(
     return np.array(resized)
 
 
-def normalize(
-    image: UInt8[np.ndarray, "height width 3"],
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-) -> Float32[np.ndarray, "height width 3"]:
-    """`(image / 255 - mean) / std`, by channel.
-
-    Raises:
-      SpecjaxError: not three means and three deviations, or a deviation that is not above 0.
-    """
-    if len(mean) != 3 or len(std) != 3 or not all(deviation > 0 for deviation in std):
-        raise SpecjaxError(
-            f"mean {tuple(mean)} and std {tuple(std)}: three numbers each are needed, those of "
-            "std above 0"
-        )
-    centred = image.astype(np.float32) / np.float32(255) - np.asarray(mean, np.float32)
-    return centred / np.asarray(std, np.float32)
-
-
-def patchify(
-    image: Float32[np.ndarray, "height width 3"], patch_size: int
-) -> Float32[np.ndarray, "tokens values"]:
-    """Cuts a normalised image into patches (layout: see the module).
-
-    Raises:
-      ValueError: the sides are not multiples of `patch_size` (call `crop_to_patches` first).
-    """
-    height, width, channels = image.shape
-    if height % patch_size or width % patch_size:
-        raise ValueError(f"{height} x {width} is not a multiple of {patch_size}: crop first")
-    rows, columns = height // patch_size, width // patch_size
-    cut = image.reshape(rows, patch_size, columns, patch_size, channels).transpose(0, 2, 1, 3, 4)
-    return cut.reshape(rows * columns, patch_size * patch_size * channels)
-
-
 def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F":
-        raise SpecjaxError(f"{name} holds floating-point values of unknown range: save it as 8 bits")
+        raise SpecjaxError(
+            f"{name} holds floating-point values of unknown range: save it as 8 bits"
+        )
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

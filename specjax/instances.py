@@ -1,9 +1,18 @@
-"""Instances: foreground features to eigensegments to labels.
+"""Instances: foreground features to the instance graph, and its eigenpairs to labels.
 
 Features are `[tokens, channels]`; maps and labels are flat, row-major over `grid`.
+
+    graph, nodes = instance_graph(features, foreground, grid)
+    pairs = smallest_eigenpairs(graph, count=SEGMENTS + 1, valid=nodes)
+    maps = eigensegments(pairs, foreground, grid)
+    labels = cluster_eigensegments(maps, foreground, grid, num_instances, key, max_instances=8)
+
+Background tokens are interchangeable (all zero), so the eigenvectors of the graph of all tokens
+are either constant on the background or zero on the foreground. The second kind says nothing about
+instances; the instance graph, with one node for the whole background, does not have it.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,25 +22,13 @@ from specjax.affinity import prepare_features
 from specjax.channels import deviation_channel_reduction
 from specjax.clustering import kmeans
 from specjax.morphology import median_filter
-from specjax.spectral import Eigenpairs, collapsed_graph, orient, smallest_eigenpairs
+from specjax.spectral import Eigenpairs, collapsed_graphs, orient
 from specjax.tokens import Grid, valid_tokens
 
 # Eigenvectors after the constant one (the paper's four eigensegments).
 SEGMENTS = 4
 # Window of the median filter on each eigensegment.
 _MEDIAN_SIZE = 5
-
-
-class Eigensegments(NamedTuple):
-    """The instance graph's eigenvectors as maps.
-
-    Attributes:
-        maps: oriented eigenvectors y1 to y4 over all tokens, y^T D y = 1; 0 where missing.
-        eigenvalues: the five smallest, 2 where missing.
-    """
-
-    maps: Float[Array, "segments tokens"]
-    eigenvalues: Float[Array, " pairs"]
 
 
 def foreground_features(
@@ -51,23 +48,28 @@ def foreground_members(
     foreground: Bool[Array, " tokens"],
     grid: Grid,
     *,
-    metric: str,
+    metrics: Sequence[str],
     capacity: int | None = None,
-) -> tuple[Float[Array, "members channels"], Bool[Array, " members"], Int[Array, ""]]:
-    """The foreground's tokens, prepared for a metric and gathered: see `instance_graph`.
+) -> tuple[dict[str, Float[Array, "members channels"]], Bool[Array, " members"], Int[Array, ""]]:
+    """The foreground's tokens, prepared for each metric and gathered: see `instance_graph`.
 
     Returns:
-        Their features (absent members zero), which members exist, and the number of background
-        tokens: the arguments of `specjax.spectral.collapsed_graph`.
+        Their features by metric (absent members zero), which members exist, and the number of
+        background tokens: the arguments of `specjax.spectral.collapsed_graphs`.
+
+    Raises:
+        SpecjaxError: an unknown metric.
     """
     tokens = features.shape[0]
     valid = valid_tokens(tokens, grid)
     foreground = foreground & valid
     capacity = tokens if capacity is None else min(capacity, tokens)
-    prepared = prepare_features(features, metric=metric, valid=valid)
     index = jnp.nonzero(foreground, size=capacity, fill_value=0)[0]
     present = jnp.arange(capacity) < jnp.sum(foreground)
-    members = jnp.where(present[:, None], prepared[index], 0.0)
+    members = {}
+    for metric in metrics:
+        prepared = prepare_features(features, metric=metric, valid=valid)
+        members[metric] = jnp.where(present[:, None], prepared[index], 0.0)
     return members, present, jnp.sum(valid & ~foreground)
 
 
@@ -85,51 +87,45 @@ def instance_graph(
         features: F'' with background rows zero.
         foreground: its mask.
         grid: the token grid.
-        metric: one of `specjax.affinity.METRICS`.
+        metric: one of `specjax.METRICS`.
         capacity: static upper bound of foreground tokens; None for all tokens. The smaller it
             is, the faster; more foreground tokens than it give an undefined result.
 
     Returns:
         The graph, of capacity + 1 nodes, and which of them exist
-        (`specjax.spectral.collapsed_graph`).
+        (`specjax.spectral.collapsed_graphs`).
+
+    Raises:
+        SpecjaxError: an unknown metric.
     """
-    members = foreground_members(features, foreground, grid, metric=metric, capacity=capacity)
-    return collapsed_graph(*members, metric=metric)
+    members = foreground_members(features, foreground, grid, metrics=(metric,), capacity=capacity)
+    return collapsed_graphs(*members)[metric]
 
 
 def eigensegments(
-    graph: Float[Array, "nodes nodes"],
-    nodes: Bool[Array, " nodes"],
+    pairs: Eigenpairs,
     foreground: Bool[Array, " tokens"],
     grid: Grid,
     *,
-    solver: str = "auto",
     break_ties: bool = True,
-) -> Eigensegments:
-    """The smallest eigenvectors of the instance graph, spread over the token grid.
+) -> Float[Array, "segments tokens"]:
+    """Eigenvectors of the instance graph as maps over all tokens, the constant one dropped.
 
-    Background tokens are interchangeable (all zero), so the full graph's eigenvectors are either
-    constant on the background or zero on the foreground. The second kind says nothing about
-    instances and is not among these.
+    Args:
+        pairs: the smallest eigenpairs of the instance graph of `foreground`.
+        foreground: the mask.
+        grid: the token grid.
+        break_ties: see `specjax.spectral.orient`.
 
-    `graph` and `nodes` come from `instance_graph` with the same `foreground`; for the rest see
-    `specjax.spectral.smallest_eigenpairs` and `orient`.
+    Returns:
+        Oriented maps, y^T D y = 1 over the graph of all tokens; 0 where a pair is missing.
     """
-    pairs = smallest_eigenpairs(graph, count=SEGMENTS + 1, solver=solver, valid=nodes)
-    return spread_over_grid(pairs, foreground, grid, break_ties=break_ties)
-
-
-def spread_over_grid(
-    pairs: Eigenpairs, foreground: Bool[Array, " tokens"], grid: Grid, *, break_ties: bool = True
-) -> Eigensegments:
-    """Eigenvectors of the instance graph as oriented maps: see `eigensegments`."""
     valid = valid_tokens(foreground.shape[0], grid)
     foreground = foreground & valid
     values, background = pairs.vectors[1:, :-1], pairs.vectors[1:, -1]
     slot = jnp.where(foreground, jnp.cumsum(foreground) - 1, 0)
     maps = jnp.where(foreground[None, :], values[:, slot], background[:, None])
-    maps = orient(jnp.where(valid[None, :], maps, 0.0), break_ties=break_ties, valid=valid)
-    return Eigensegments(maps=maps, eigenvalues=pairs.values)
+    return orient(jnp.where(valid[None, :], maps, 0.0), break_ties=break_ties, valid=valid)
 
 
 def cluster_eigensegments(

@@ -1,10 +1,16 @@
-"""The composed stages: features to foreground to instances, jitted, one image at a time.
+"""The method in five jitted stages, and their composition, one image at a time.
 
-Arrays are flat over tokens, possibly padded; `grid` is `[height, width]` as an array, so that one
-compiled program serves every image of up to that many tokens. `Config` is static: a new value
-compiles a new program.
+    features = extract_features(model, patches, grid)
+    foreground = segment_foreground(features, grid, config=config).mask
+    reduced = reduce_features(features, foreground, grid, config=config)
+    pairs = instance_eigenpairs(reduced, foreground, grid, config=config)
+    found = label_instances(pairs, foreground, grid, num_instances, key, config=config, ...)
 
-The foreground mask decides how large the instance graph is, inside the program (`specjax._sizes`).
+Features are float32 `[tokens, channels]`; masks and labels are `[tokens]`: flat over the grid,
+possibly padded (`specjax.tokens`). `grid` is `[rows, columns]` as an array, so that one compiled
+program serves every image of up to that many tokens. `Config` is static: a new value compiles a
+new program. The foreground mask decides how large the instance graph is, inside the program
+(`specjax._sizes`).
 """
 
 import functools
@@ -14,26 +20,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from specjax._sizes import at_smallest_size, instance_capacities, one_by_one
-from specjax.channels import noise_channel_reduction, normalize_tokens
-from specjax.config import Config, check_config
-from specjax.evaluation import InstanceScores, f_score, instance_scores
+from specjax._sizes import at_smallest_size, instance_capacities, one_by_one, padded_instances
+from specjax.channels import EntropyRule, noise_channel_reduction, normalize_tokens
+from specjax.clustering import warn_of_clamping
+from specjax.config import Config, channel_count
+from specjax.errors import SpecjaxError
 from specjax.foreground import bipartition, postprocess
 from specjax.instances import (
     SEGMENTS,
     cluster_eigensegments,
+    eigensegments,
     foreground_features,
     foreground_members,
-    instance_graph,
-    spread_over_grid,
 )
 from specjax.models.vit import ViT
 from specjax.spectral import Eigenpairs, collapsed_graphs, smallest_eigenpairs
 from specjax.tokens import Grid, valid_tokens
 
+_Features = Float[Array, "tokens channels"]
+_Mask = Bool[Array, " tokens"]
 
-class ForegroundResult(NamedTuple):
-    """The foreground stage's output, over tokens.
+
+class Foreground(NamedTuple):
+    """What the foreground stage finds, over tokens.
 
     Attributes:
         raw: foreground before post-processing.
@@ -46,8 +55,8 @@ class ForegroundResult(NamedTuple):
     eigenvalues: Float[Array, "2"]
 
 
-class InstanceResult(NamedTuple):
-    """The instance stage's output, over tokens.
+class Instances(NamedTuple):
+    """What the instance stages find, over tokens.
 
     Attributes:
         labels: 0 background, 1, 2, ... instances.
@@ -62,157 +71,116 @@ class InstanceResult(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("layer", "interpolation", "dtype"))
 def extract_features(
-    model: ViT, patches: Float[Array, "tokens values"], grid: Grid, *, layer: int = -1,
-    interpolation: str = "dino", dtype: str = "float32",
+    model: ViT,
+    patches: Float[Array, "tokens values"],
+    grid: Grid,
+    *,
+    layer: int = -1,
+    interpolation: str = "dino",
+    dtype: str = "float32",
 ) -> Float[Array, "tokens channels"]:
     """Keys of a block's attention (the last one's by default), CLS dropped, padding zero.
 
-    `dtype` "bfloat16" is for accelerators: see `specjax.models.vit`. Features are float32.
+    Args:
+        model: the backbone.
+        patches: of one image (`specjax.cut_patches`).
+        grid: rows and columns of its tokens.
+        layer: the block; negative counts from the end.
+        interpolation: of position embeddings, "dino" or "hf".
+        dtype: of what is multiplied; "bfloat16" is for accelerators (`specjax.models.vit`).
+            Features are float32.
+
+    Raises:
+        SpecjaxError: the model has no such layer, interpolation or dtype, or the patches do not
+            fit the model or the grid.
     """
     keys = model(patches, grid, layer=layer, interpolation=interpolation, dtype=dtype).keys
     return jnp.where(valid_tokens(keys.shape[0], grid)[:, None], keys, 0.0)
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
-def reduce_for_foreground(
-    features: Float[Array, "tokens channels"], grid: Grid, *, config: Config
-) -> Float[Array, "tokens reduced"]:
-    """F' of the foreground stage: M channels, tokens L2-normalised."""
-    config = check_config(config, features.shape[1])
+def segment_foreground(features: _Features, grid: Grid, *, config: Config) -> Foreground:
+    """NCR (Eq. 1-2), Fiedler bipartition and post-processing of one image.
+
+    Raises:
+        SpecjaxError: `config.M` is more than there are channels.
+    """
     protocol = config.protocol
-    valid = valid_tokens(features.shape[0], grid)
-    first = protocol.normalize_before_foreground_selection
-    source = normalize_tokens(features) if first else features
-    channels = noise_channel_reduction(
-        source, keep=config.M, bins=config.bins, rule=protocol.foreground_entropy, valid=valid
+    select = functools.partial(
+        _least_noisy, grid=grid, rule=protocol.foreground_entropy, config=config
     )
-    reduced = source[:, channels]
-    return reduced if first else normalize_tokens(reduced)
-
-
-@functools.partial(jax.jit, static_argnames=("config",))
-def reduce_for_instances(
-    features: Float[Array, "tokens channels"],
-    foreground: Bool[Array, " tokens"],
-    grid: Grid,
-    *,
-    config: Config,
-) -> Float[Array, "tokens reduced"]:
-    """F'' of the instance stage: N of M channels, tokens L2-normalised over the M, masked."""
-    config = check_config(config, features.shape[1])
-    valid = valid_tokens(features.shape[0], grid)
-    channels = noise_channel_reduction(
-        features,
-        keep=config.M,
-        bins=config.bins,
-        rule=config.protocol.instance_entropy,
-        valid=valid,
-    )
-    reduced = normalize_tokens(features[:, channels])
-    return foreground_features(reduced, foreground, keep=config.N, valid=valid)
-
-
-@functools.partial(jax.jit, static_argnames=("config",))
-def segment_foreground(
-    features: Float[Array, "tokens channels"], grid: Grid, *, config: Config
-) -> ForegroundResult:
-    """NCR, Fiedler bipartition and post-processing of one image."""
-    reduced = reduce_for_foreground(features, grid, config=config)
-    return split_foreground(reduced, grid, config=config)
-
-
-@functools.partial(jax.jit, static_argnames=("config",))
-def split_foreground(
-    reduced: Float[Array, "tokens reduced"], grid: Grid, *, config: Config
-) -> ForegroundResult:
-    """Fiedler bipartition and post-processing of reduced features (`reduce_for_foreground`)."""
-    protocol = config.protocol
-    split = bipartition(
-        reduced, grid, solver=config.solver, break_ties=protocol.break_sign_ties
-    )
+    if protocol.normalize_before_foreground_selection:
+        reduced = select(normalize_tokens(features))
+    else:
+        reduced = normalize_tokens(select(features))
+    split = bipartition(reduced, grid, solver=config.solver, break_ties=protocol.break_sign_ties)
     mask = postprocess(
         split.mask, grid, median_size=protocol.foreground_median, area=protocol.region_area
     )
-    return ForegroundResult(raw=split.mask, mask=mask, eigenvalues=split.eigenvalues)
+    return Foreground(raw=split.mask, mask=mask, eigenvalues=split.eigenvalues)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
-def segment_instances(
-    reduced: Float[Array, "tokens channels"],
-    foreground: Bool[Array, " tokens"],
-    grid: Grid,
-    num_instances: int | Int[Array, ""],
-    key: Key[Array, ""],
-    *,
-    config: Config,
-    max_instances: int,
-) -> InstanceResult:
-    """The instance graph, its eigensegments and their clusters, for one image.
+@functools.partial(jax.jit, static_argnames=("config",))
+def reduce_features(
+    features: _Features, foreground: _Mask, grid: Grid, *, config: Config
+) -> Float[Array, "tokens reduced"]:
+    """F'': N (DCR, Eq. 3) of M (NCR) channels, tokens L2-normalised over the M, background zero.
 
-    The graph has the smallest of `instance_capacities` that holds the foreground, or the largest
-    one of a batch that is mapped over. `reduced` comes from `reduce_for_instances`; the static
-    `max_instances` bounds `num_instances`.
+    Raises:
+        SpecjaxError: `config.M` is more than there are channels.
     """
-    found = segment_instances_by_metric(
-        reduced, foreground, grid, num_instances, key,
-        config=config, metrics=(config.metric,), max_instances=max_instances,
-    )  # fmt: skip
-    return jax.tree.map(lambda leaf: leaf[0], found)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "metrics", "max_instances"))
-def segment_instances_by_metric(
-    reduced: Float[Array, "tokens channels"],
-    foreground: Bool[Array, " tokens"],
-    grid: Grid,
-    num_instances: int | Int[Array, ""],
-    key: Key[Array, ""],
-    *,
-    config: Config,
-    metrics: tuple[str, ...],
-    max_instances: int,
-) -> InstanceResult:
-    """`segment_instances` under several metrics, stacked, at less than the price of one each.
-
-    `config.metric` means nothing here: see `instance_eigenpairs`.
-    """
-    pairs = instance_eigenpairs(reduced, foreground, grid, config=config, metrics=metrics)
-    return label_instances_by_metric(
-        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
-    )
+    selected = _least_noisy(features, grid, config.protocol.instance_entropy, config)
+    valid = valid_tokens(features.shape[0], grid)
+    return foreground_features(normalize_tokens(selected), foreground, keep=config.N, valid=valid)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "metrics"))
 def instance_eigenpairs(
-    reduced: Float[Array, "tokens channels"],
-    foreground: Bool[Array, " tokens"],
+    reduced: _Features,
+    foreground: _Mask,
     grid: Grid,
     *,
     config: Config,
-    metrics: tuple[str, ...],
+    metrics: tuple[str, ...] | None = None,
 ) -> Eigenpairs:
-    """The five smallest pairs of an image's instance graph under each metric, stacked.
+    """The five smallest eigenpairs of an image's instance graph.
 
-    Vectors have one entry per token and a last one for the background. `config.metric` means
-    nothing here. Metrics share passes over the features, and code; all graphs are in memory at
-    once.
+    The graph has the smallest of a few sizes that holds the foreground, or the largest one of a
+    batch that is mapped over.
+
+    Args:
+        reduced: F'' (`reduce_features`).
+        foreground: its mask.
+        grid: rows and columns of tokens.
+        config: its metric and solver.
+        metrics: several metrics, which share passes over the features, and code;
+            `config.metric` then means nothing. All graphs are in memory at once.
+
+    Returns:
+        The pairs; vectors have one entry per foreground token, in order, zeros up to the number
+        of tokens, and a last entry for the background. With `metrics`, all arrays have a leading
+        axis of metrics.
+
+    Raises:
+        SpecjaxError: an unknown metric.
     """
-    members, present, background = {}, None, None
-    for metric in metrics:
-        members[metric], present, background = foreground_members(
-            reduced, foreground, grid, metric=metric
-        )
+    names = (config.metric,) if metrics is None else metrics
     tokens = reduced.shape[0]
+    members, present, background = foreground_members(reduced, foreground, grid, metrics=names)
 
     def at(capacity: int):
         def solve(members, present, background):
-            inside = {metric: features[:capacity] for metric, features in members.items()}
+            inside = {name: features[:capacity] for name, features in members.items()}
             graphs = collapsed_graphs(inside, present[:capacity], background)
             # In the order asked for: JAX sorts the keys of a dict on its way.
-            graphs = [graphs[metric] for metric in metrics]
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *graphs)
+            stacked = jax.tree.map(
+                lambda *leaves: jnp.stack(leaves), *(graphs[name] for name in names)
+            )
             values, vectors = one_by_one(
-                lambda graph: solve_instance_graph(*graph, config=config), stacked
+                lambda graph: smallest_eigenpairs(
+                    graph[0], count=SEGMENTS + 1, solver=config.solver, valid=graph[1]
+                ),
+                stacked,
             )
             # The background's node stays the last one.
             missing = jnp.zeros((*vectors.shape[:2], tokens - capacity), vectors.dtype)
@@ -222,67 +190,42 @@ def instance_eigenpairs(
         return solve
 
     solve = at_smallest_size(at, instance_capacities(tokens))
-    return solve(jnp.sum(present), members, present, background)
+    pairs = solve(jnp.sum(present), members, present, background)
+    return jax.tree.map(lambda leaf: leaf[0], pairs) if metrics is None else pairs
 
 
-@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
-def label_instances_by_metric(
-    pairs: Eigenpairs,
-    foreground: Bool[Array, " tokens"],
-    grid: Grid,
-    num_instances: int | Int[Array, ""],
-    key: Key[Array, ""],
-    *,
-    config: Config,
-    max_instances: int,
-) -> InstanceResult:
-    """`label_instances` of the stacked pairs of `instance_eigenpairs`."""
-
-    def label(pairs):
-        return label_instances(
-            pairs, foreground, grid, num_instances, key,
-            config=config, max_instances=max_instances,
-        )  # fmt: skip
-
-    return one_by_one(label, pairs)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "capacity"))
-def build_instance_graph(
-    reduced: Float[Array, "tokens channels"],
-    foreground: Bool[Array, " tokens"],
-    grid: Grid,
-    *,
-    config: Config,
-    capacity: int | None = None,
-) -> tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]:
-    """The affinities of the foreground's tokens: see `specjax.instances.instance_graph`."""
-    return instance_graph(reduced, foreground, grid, metric=config.metric, capacity=capacity)
-
-
-@functools.partial(jax.jit, static_argnames=("config",))
-def solve_instance_graph(
-    graph: Float[Array, "nodes nodes"], nodes: Bool[Array, " nodes"], *, config: Config
-) -> Eigenpairs:
-    """The five smallest eigenpairs of an instance graph."""
-    return smallest_eigenpairs(graph, count=SEGMENTS + 1, solver=config.solver, valid=nodes)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
 def label_instances(
     pairs: Eigenpairs,
-    foreground: Bool[Array, " tokens"],
+    foreground: _Mask,
     grid: Grid,
     num_instances: int | Int[Array, ""],
     key: Key[Array, ""],
     *,
     config: Config,
     max_instances: int,
-) -> InstanceResult:
-    """Eigensegments of the pairs of `solve_instance_graph`, and their clusters."""
-    maps, eigenvalues = spread_over_grid(
-        pairs, foreground, grid, break_ties=config.protocol.break_sign_ties
+) -> Instances:
+    """Eigensegments of the eigenpairs of one instance graph, and their clusters by k-means.
+
+    Args:
+        pairs: of one graph (`instance_eigenpairs`, or `smallest_eigenpairs` of an
+            `instance_graph`); map over the leading axis of several.
+        foreground: the mask that the graph was made of.
+        grid: rows and columns of tokens.
+        num_instances: how many to find. More than `max_instances`, or than there are foreground
+            tokens, are found as that many; where the values are known, with a warning.
+        key: a typed PRNG key.
+        config: its protocol's sign rule, and its restarts.
+        max_instances: static upper bound of `num_instances`.
+    """
+    warn_of_clamping(num_instances, max_instances, foreground)
+    return _label_instances(
+        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
     )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
+def _label_instances(pairs, foreground, grid, num_instances, key, *, config, max_instances):
+    maps = eigensegments(pairs, foreground, grid, break_ties=config.protocol.break_sign_ties)
     labels = cluster_eigensegments(
         maps,
         foreground,
@@ -292,26 +235,56 @@ def label_instances(
         max_instances=max_instances,
         restarts=config.restarts,
     )
-    return InstanceResult(labels=labels, maps=maps, eigenvalues=eigenvalues)
+    return Instances(labels=labels, maps=maps, eigenvalues=pairs.values)
 
 
-@functools.partial(jax.jit, static_argnames=("max_instances",))
-def score_instances(
-    labels: Int[Array, " tokens"],
-    truth: Int[Array, " tokens"],
-    counted: Bool[Array, " tokens"],
+def segment(
+    features: _Features,
+    grid: Grid,
     *,
-    max_instances: int,
-) -> InstanceScores:
-    """Jitted `specjax.evaluation.instance_scores`."""
-    return instance_scores(labels, truth, counted=counted, max_instances=max_instances)
+    num_instances: int | Int[Array, ""],
+    key: Key[Array, ""],
+    config: Config,
+    max_instances: int | None = None,
+) -> Int[Array, " tokens"]:
+    """From features to labels: every stage after the backbone.
+
+    Args:
+        features: of one image (`extract_features`).
+        grid: rows and columns of tokens.
+        num_instances: how many to find (see `label_instances`).
+        key: a typed PRNG key.
+        config: the settings.
+        max_instances: static upper bound of `num_instances`; None where that is a Python integer.
+
+    Returns:
+        0 for background, 1, 2, ... for instances.
+
+    Raises:
+        SpecjaxError: `max_instances` is needed, or `config.M` is more than there are channels.
+    """
+    if max_instances is None:
+        if not isinstance(num_instances, int):
+            raise SpecjaxError(
+                "max_instances is needed where num_instances is not a Python integer",
+                parameter="max_instances",
+            )
+        max_instances = padded_instances(num_instances)
+    foreground = segment_foreground(features, grid, config=config).mask
+    reduced = reduce_features(features, foreground, grid, config=config)
+    pairs = instance_eigenpairs(reduced, foreground, grid, config=config)
+    return label_instances(
+        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
+    ).labels
 
 
-@jax.jit
-def score_foreground(
-    prediction: Bool[Array, " tokens"],
-    truth: Int[Array, " tokens"],
-    counted: Bool[Array, " tokens"],
-) -> Float[Array, ""]:
-    """Jitted `specjax.evaluation.f_score` of a mask against instance numbers."""
-    return f_score(prediction, truth > 0, counted=counted)
+def _least_noisy(features: _Features, grid: Grid, rule: EntropyRule, config: Config) -> Array:
+    """The M channels of lowest entropy."""
+    kept = noise_channel_reduction(
+        features,
+        keep=channel_count(config.M, features.shape[1]),
+        bins=config.bins,
+        rule=rule,
+        valid=valid_tokens(features.shape[0], grid),
+    )
+    return features[:, kept]

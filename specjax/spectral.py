@@ -72,11 +72,14 @@ def smallest_eigenpairs(
         weights: the graph.
         count: how many pairs, the constant one included. Where the graph has fewer nodes, the
             rest are missing (see `Eigenpairs`).
-        solver: "eigh", "lobpcg", "krylov" or "auto", which takes "eigh" for small graphs and
-            "krylov" for others. The last two fall back to `eigh` inside the program where their
-            residuals are too large, and before it on graphs too small for them. Gradients pass
-            through "eigh" only, and are finite where eigenvalues are distinct.
+        solver: "eigh", "krylov" or "auto", which takes "eigh" for small graphs and "krylov" for
+            others. "krylov" falls back to "eigh": inside the program where its residuals are too
+            large, and before it on graphs too small for it. Gradients pass through "eigh" only,
+            and are finite where eigenvalues are distinct.
         valid: the nodes that exist; None for all.
+
+    Raises:
+        SpecjaxError: an unknown solver.
     """
     nodes = weights.shape[0]
     exists = jnp.ones(nodes, bool) if valid is None else valid
@@ -99,14 +102,12 @@ def smallest_eigenpairs(
     )
 
 
-def collapsed_graph(
-    foreground: Float[Array, "members channels"],
+def collapsed_graphs(
+    foreground: Mapping[str, Float[Array, "members channels"]],
     present: Bool[Array, " members"],
     background_count: int | Int[Array, ""],
-    *,
-    metric: str,
-) -> tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]:
-    """The instance graph with all background tokens in one node, the last.
+) -> dict[str, tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]]:
+    """The instance graph under each metric, all background tokens in one node, the last.
 
     The background's tokens are zero rows, alike in every weight. Summing the weights of the full
     graph over them gives a graph of members + 1 nodes whose pairs (l, y), with y^T D y = 1, are
@@ -114,24 +115,15 @@ def collapsed_graph(
     foreground and background, or there is no background, the last node does not exist.
 
     Args:
-        foreground: features of the foreground tokens, prepared for the metric
+        foreground: by metric, features of the foreground tokens, prepared for it
             (`specjax.affinity.prepare_features`), rows of absent members zero.
         present: the members that exist.
         background_count: number of background tokens.
-        metric: one of `specjax.affinity.METRICS`.
 
     Returns:
-        The graph, divided by the largest entry of the full one, and the nodes that exist.
+        By metric, the graph, divided by the largest entry of the full one, and the nodes that
+        exist.
     """
-    return collapsed_graphs({metric: foreground}, present, background_count)[metric]
-
-
-def collapsed_graphs(
-    foreground: Mapping[str, Float[Array, "members channels"]],
-    present: Bool[Array, " members"],
-    background_count: int | Int[Array, ""],
-) -> dict[str, tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]]:
-    """`collapsed_graph` under several metrics, from features prepared for each."""
     # The zero row stands for one background token: its weights to all, itself included, and,
     # through the second zero row, to another background token.
     extended = {
@@ -157,7 +149,7 @@ def _collapsed(weights, present, background_count):
     corner = count * (to_self + (count - 1.0) * to_other)
     last = jnp.append(count * across, jnp.where(exists[-1], corner, 0.0))
     graph = jnp.pad(within, ((0, 1), (0, 1))).at[-1, :].set(last).at[:, -1].set(last)
-    return safe_divide(graph, jnp.broadcast_to(largest, graph.shape)), exists
+    return safe_divide(graph, largest), exists
 
 
 def orient(
@@ -193,7 +185,10 @@ def _largest_eigenpairs(problem: Problem, count: int, solver: str):
     if solver == "auto":
         solver = "eigh" if nodes < _ITERATIVE_NODES else "krylov"
     elif solver not in SOLVERS:
-        raise SpecjaxError(f"unknown solver {solver!r}: choose auto or one of {', '.join(SOLVERS)}")
+        raise SpecjaxError(
+            f"unknown solver {solver!r}: choose one of auto, {', '.join(SOLVERS)}",
+            parameter="solver",
+        )
     if not fits_iteration(nodes, pairs):
         solver = "eigh"
     mu, z = SOLVERS[solver](problem, pairs)

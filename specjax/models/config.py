@@ -70,7 +70,9 @@ class ViTConfig:
                 f"patch_size {self.patch_size} is larger than image_size {self.image_size}"
             )
         if not (math.isfinite(self.layer_norm_eps) and self.layer_norm_eps >= 0):
-            raise SpecjaxError(f"layer_norm_eps is {self.layer_norm_eps!r}: it must not be negative")
+            raise SpecjaxError(
+                f"layer_norm_eps is {self.layer_norm_eps!r}: it must not be negative"
+            )
 
     @property
     def grid_size(self) -> int:
@@ -107,7 +109,9 @@ class ViTConfig:
         kinds = {**dict.fromkeys(_LARGEST, int), "layer_norm_eps": float, "qkv_bias": bool}
         for name, kind in kinds.items():
             if type(values[name]) is not kind:  # True is an int otherwise
-                raise SpecjaxError(f"{source}: {name} is {values[name]!r:.80}, not a {kind.__name__}")
+                raise SpecjaxError(
+                    f"{source}: {name} is {values[name]!r:.80}, not a {kind.__name__}"
+                )
         try:
             config = cls(**values)
         except SpecjaxError as error:

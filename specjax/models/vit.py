@@ -6,11 +6,11 @@ may be traced and the array may be padded, so that images of many sizes share on
 Everything is float32, and every matrix product asks for full float32 precision, so that a GPU
 (tf32) or TPU (bfloat16) selects the same channels as a CPU. `dtype="bfloat16"` rounds what is
 multiplied to bfloat16, sums in float32, and leaves all else as it is: faster where the hardware
-has such products, at a relative error of 0.2 to 0.4 % in
-the keys (`specjax-mini`, three drawn scenes).
+has such products, at a relative error of 0.2 to 0.4 % in the keys (`specjax-mini`, three drawn
+scenes).
 
-The module holds no files and no network: `specjax.models.checkpoints.loading` fills it. It is never mutated by
-a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` and `jax.vmap`.
+The module knows no files and no network: `specjax.models.checkpoints` fills it. It is never mutated
+by a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` and `jax.vmap`.
 """
 
 import dataclasses
@@ -90,8 +90,8 @@ class ViT(nnx.Module):
             dtype: Of what is multiplied, "float32" or "bfloat16"; outputs are float32.
 
         Raises:
-            SpecjaxError: `layer`, `interpolation`, `attention_chunk` or `dtype` is not one the model
-                has, or the patches do not fit the model or the grid.
+            SpecjaxError: the model has no such `layer`, `interpolation`, `attention_chunk` or
+                `dtype`, or the patches do not fit the model or the grid.
         """
         depth = self._check(patches, grid, layer, attention_chunk)
         product = _Product(_dtype_named(dtype))
