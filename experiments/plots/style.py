@@ -46,6 +46,11 @@ def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
         return figure.add_subplot(*position, **options)
 
 
+def percent(share: float | None) -> float | None:
+    """A fraction as the CSV files give it."""
+    return None if share is None else round(100 * share, 4)
+
+
 def save_figure(
     figure: Figure, stem: pathlib.Path, *, header: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> list[pathlib.Path]:

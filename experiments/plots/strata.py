@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
+from experiments.plots.style import COLOURS, new_axes, new_figure, percent, save_figure
 from experiments.results.strata import NAMES, STRATA
 
 HEADER = ("metric", "stratum", "low", "high", "images", "miou_percent", "published_percent")
@@ -20,7 +20,7 @@ def rows(results: Sequence[dict], measure: str) -> list[tuple[Any, ...]]:
     found = []
     for result in results:
         for stratum, entry in zip(STRATA[measure], result[f"by_{measure}"], strict=True):
-            scores = [_percent(entry[key]) for key in ("miou", "published")]
+            scores = [percent(entry[key]) for key in ("miou", "published")]
             found.append((result["metric"], str(stratum), *stratum, entry["images"], *scores))
     return found
 
@@ -34,9 +34,7 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
     width = _GROUP / len(names)
     for index, name in enumerate(names):
         own = [row for row in table if row[1] == name]
-        places = [
-            metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own
-        ]
+        places = [metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own]
         images = sorted({row[4] for row in own})
         counted = "no image" if images == [0] else f"images: {_range(images)}"
         axes.bar(
@@ -73,10 +71,6 @@ def write(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
             stem = folder / f"strata_{measure}"
             written += save_figure(draw(table, measure), stem, header=HEADER, rows=table)
     return written
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 4)
 
 
 def _range(counts: Sequence[int]) -> str:
