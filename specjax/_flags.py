@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from specjax.affinity import METRICS
-from specjax.config import PROTOCOLS, SOLVERS
+from specjax.config import PROTOCOLS
+from specjax._eigensolvers import SOLVERS
 from specjax.errors import SpecjaxError
 
 # Labels are written as one byte per pixel, of which 255 means void to most readers.
@@ -96,7 +97,7 @@ METHOD = {
         "enum",
         "auto",
         "Eigensolver: dense (eigh), iterative (krylov), or by size (auto).",
-        {"enum_values": list(SOLVERS)},
+        {"enum_values": ["auto", *SOLVERS]},
     ),
     "dtype": Flag(
         "enum",

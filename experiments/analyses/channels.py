@@ -16,14 +16,13 @@ from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
 from experiments.loop.outcome import Outcome, Outcomes, Pending
 from experiments.loop.reading import Example
-from experiments.loop.writers import GALLERY, Writers, write_png
+from experiments.loop.writers import GALLERY, Writers
 from experiments.plots import channel_deviation, channel_oracle, channel_sheet
 from experiments.results import columns
 from experiments.results.tables import mean
 from experiments.runs.folder import RunFolder
 from specjax import Config, SpecjaxError
 from specjax._flags import MAX_INSTANCES
-from specjax._folder import write_bytes
 from specjax._sizes import capacity_for, padded_instances
 
 _ANNOTATED = ("oracle", "deviation")
@@ -166,14 +165,14 @@ class Channels(Experiment):
         """The plots over all images."""
         written: list[pathlib.Path] = []
         if "oracle" in lines:
-            rows = channel_oracle.by_number_of_instances(lines["oracle"])
-            written += channel_oracle.draw(rows, folder.figures / "oracle")
+            written += channel_oracle.write(folder.figures, lines["oracle"])
         sheets = folder.figures / _SHEETS
         if "gallery" in lines and sheets.exists():
             written.append(sheets)  # one folder instead of up to 24 names
         if "deviation" in lines:
-            rows = channel_deviation.average_by_rank(lines["deviation"])
-            written += channel_deviation.draw(rows, folder.figures / "deviation", N=self._config.N)
+            written += channel_deviation.write(
+                folder.figures, lines["deviation"], N=self._config.N
+            )
         return written
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
@@ -194,7 +193,8 @@ class _SheetWriters(Writers):
     def lack(self, image_id: str, place: int, setting: str) -> bool:
         """Whether a file of the image is missing."""
         if setting == "gallery" and place < GALLERY:
-            if not all(path.exists() for path in self._paths(image_id)):
+            sheets = channel_sheet.paths(self.folder.figures / _SHEETS, image_id)
+            if not all(path.exists() for path in sheets):
                 return True
         return super().lack(image_id, place, setting)
 
@@ -208,22 +208,15 @@ class _SheetWriters(Writers):
         """Write the image's sheet where it has one, and what `--save` asks for."""
         super().write(example, setting, outcome, features)
         if setting == "gallery" and example.place < GALLERY:
-            order, sheet = channel_sheet.sheet(
+            sheet = channel_sheet.of_image(
+                example.image,
                 features(),
                 outcome.foreground,
-                example.image,
                 example.instances,
                 example.inputs.tiling,
                 config=self._config,
             )
-            picture, table = self._paths(example.id)
-            write_bytes(table, channel_sheet.table(order, M=self._config.M).encode())
-            write_png(picture, sheet)
-
-    def _paths(self, image_id: str) -> list[pathlib.Path]:
-        # Not with_suffix: an id may contain a dot.
-        folder = self.folder.figures / _SHEETS
-        return [folder / f"{image_id}{ending}" for ending in (".png", ".csv")]
+            channel_sheet.write(self.folder.figures / _SHEETS, example.id, sheet)
 
 
 def only_features(save: frozenset[str]) -> None:

@@ -54,7 +54,7 @@ def config_of(setup: Setup, *, M: str | None = None, N: int | None = None) -> Co
         metric=options.metrics[0],
         protocol=options.protocol,
         solver=options.solver,
-    ).check_channels(setup.backbone.channels)
+    )
 
 
 def smaller_N(setup: Setup, config: Config) -> list[str]:

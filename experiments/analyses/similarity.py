@@ -103,11 +103,11 @@ class Similarity(Experiment):
         self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
     ) -> Sequence[pathlib.Path]:
         """The figures that are asked for."""
-        drawn = similarity_variance.draw(results, folder.figures / "variance")
+        drawn = similarity_variance.write(folder.figures, results)
         toy = draw_toy(folder.figures) if "toy" in self._setup.options.figures else []
         return [*toy, *drawn]
 
 
 def draw_toy(folder: pathlib.Path) -> list[pathlib.Path]:
     """Fig. 6 and 7 in a folder."""
-    return toy_pixels.draw(folder / "toy")
+    return toy_pixels.write(folder)

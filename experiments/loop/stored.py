@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 
-from specjax import SpecjaxError, Tiling, check_tokens, pad_tokens
+from specjax import SpecjaxError, Tiling, pad_tokens
 from specjax._batching import Batch
 from specjax._folder import write_bytes
 
@@ -76,9 +76,7 @@ class StoredFeatures:
                 " at any patch size; make features of the same image, or give the --image_size"
                 " they were made with"
             )
-        tiling = Tiling(*grid, patch_size, size)
-        check_tokens(tiling, name=image_id)
-        return TokenFeatures(pad_tokens(array), tiling)
+        return TokenFeatures(pad_tokens(array), Tiling.of_image(size, patch_size, name=image_id))
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
         """The batch as it is."""

@@ -54,22 +54,22 @@ class Writers:
             save_features(path("features"), np.asarray(features()), tiling)
         tokens = np.asarray(as_grid(outcome.labels, tiling.grid))
         if "tokens" in self.save:
-            write_png(path("tokens"), overlay.indexed(tokens))
+            write_png(path("tokens"), overlay.indexed_png(tokens))
         labels = to_pixels(tokens, tiling, size)
         if "labels" in self.save:
-            write_png(path("labels"), overlay.indexed(labels))
+            write_png(path("labels"), overlay.indexed_png(labels))
         if "coco" in self.save:
             masks = {
                 "file_name": example.id + pathlib.Path(example.source).suffix,
                 "height": size[0],
                 "width": size[1],
-                "masks": coco.masks_of(labels),
+                "masks": coco.instances_of(labels),
             }
             self.folder.segments.append([{"id": example.id, "setting": setting, **masks}])
         if "overlays" in self.save:
             write_png(path("overlays"), stages(example, outcome, labels))
         if self.in_gallery(example.place):
-            write_png(path("gallery"), overlay.tile(example.image, labels, example.instances))
+            write_png(path("gallery"), overlay.gallery_tile(example.image, labels, example.instances))
 
     def in_gallery(self, place: int) -> bool:
         """Whether the image at a place of the run is on its gallery."""
@@ -86,13 +86,17 @@ class Writers:
             tiles = [path for path in tiles if "gallery" in self.save and path.exists()]
             if tiles:
                 galleries.append(self.folder.path("gallery", setting))
-                write_png(galleries[-1], overlay.gallery(list(map(_opened, tiles))))
+                write_png(galleries[-1], overlay.gallery(map(Image.open, tiles)))
         return galleries
 
     def _write_coco(self, visited: Sequence[str], setting: str) -> None:
         """`coco.json` and `coco_results.json`: images are numbered from 1 in the stream's order."""
         lines = [self.folder.segments.get(image, setting) for image in visited]
-        found = [{"id": n, **line} for n, line in enumerate(lines, start=1) if line is not None]
+        found = [
+            coco.Entry(number, line["file_name"], line["height"], line["width"], line["masks"])
+            for number, line in enumerate(lines, start=1)
+            if line is not None
+        ]
         for kind, content in (("coco", coco.dataset(found)), ("coco_results", coco.results(found))):
             write_json(self.folder.path(kind, setting), content, indent=None)
 
@@ -119,8 +123,3 @@ def write_png(path: pathlib.Path, image: Image.Image) -> None:
     content = io.BytesIO()
     image.save(content, format="PNG")
     write_bytes(path, content.getvalue())
-
-
-def _opened(path: pathlib.Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
