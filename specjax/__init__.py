@@ -4,7 +4,7 @@ Pure functions on the arrays of one image; batch with `jax.vmap`, compile with `
 over tokens are flat, row-major over the token grid, and may be padded (`specjax.tokens`).
 """
 
-from specjax.affinity import METRICS, affinity_matrix
+from specjax.affinity import METRICS, affinity_matrix, pairwise_similarity, prepare_features
 from specjax.channels import (
     EntropyRule,
     channel_deviation,
@@ -100,6 +100,8 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     # ... graphs
     "METRICS",
     "affinity_matrix",
+    "prepare_features",
+    "pairwise_similarity",
     "instance_graph",
     "Eigenpairs",
     "smallest_eigenpairs",
