@@ -117,7 +117,7 @@ class InstanceAnalysis:
         """Compute a batch; its outcomes are fetched by the call that this returns."""
         batch = features.batch
         clusters = [self._clusters(example) for example in examples]
-        numbers = [np.uint32(zlib.crc32(example.id.encode())) for example in examples]
+        numbers = [_number_of(example.id) for example in examples]
         scores = Scoring(examples, features, max(clusters))
         per_image = [batch.stack(values) for values in (np.int32(clusters), numbers)]
         foregrounds: dict[Config, Any] = {}
@@ -224,6 +224,11 @@ def too_many_asked(
     ]
 
 
+def _number_of(image_id: str) -> np.uint32:
+    """By this an image has a key of its own, whichever images came before."""
+    return np.uint32(zlib.crc32(image_id.encode()))
+
+
 def _eigenpairs(features, mask, grid, *, config, metrics):
     """From one image's features to the eigenpairs of its instance graphs."""
     reduced = reduce_features(features, mask, grid, config=config)
@@ -231,7 +236,7 @@ def _eigenpairs(features, mask, grid, *, config, metrics):
 
 
 def _labels(seed, pairs, mask, grid, clusters, number, *, config, max_instances):
-    """Labels from each of the eigenpairs; an image's key depends on no other image."""
+    """Labels from each of several metrics' eigenpairs."""
     key = jax.random.fold_in(jax.random.key(seed), number)
 
     def label(pairs):

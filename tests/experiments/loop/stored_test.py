@@ -6,18 +6,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments.datasets.records import Dataset, Record
-from experiments.loop import backbone
-from experiments.loop.backbone import Features, StoredFeatures, save_features
-from specjax.errors import SpecjaxError
+from experiments.loop import stored as stored_module
+from experiments.loop.stored import StoredFeatures, save_features
+from specjax import SpecjaxError, Tiling
 
 GOOD = {"features": np.ones((6, 4), np.float32), "grid": np.array([2, 3])}
 IMAGE = np.zeros((33, 50, 3), np.uint8)
 
 
 def stored(folder, ids=("a",)):
-    records = [Record(name, f"{name}.jpg", lambda: IMAGE, None) for name in ids]
-    return StoredFeatures(folder, Dataset("folder", False, {}, lambda: iter(records)))
+    return StoredFeatures(folder, ids)
 
 
 def refused(folder, *words):
@@ -31,17 +29,17 @@ def refused(folder, *words):
 
 def test_what_is_saved_is_read(tmp_path):
     array = np.random.default_rng(0).normal(size=(256, 4)).astype(np.float32)
-    save_features(tmp_path / "b" / "a.1.npz", Features(array, (2, 3), 16, (33, 50)))
+    save_features(tmp_path / "b" / "a.1.npz", array, Tiling(2, 3, 16, (33, 50)))
     found = stored(tmp_path, ["b/a.1"]).prepare("b/a.1", IMAGE)
-    assert found.grid == (2, 3) and found.patch_size == 16 and found.image_size == (33, 50)
-    np.testing.assert_array_equal(found.array[:6], array[:6])
-    assert found.array.shape == (256, 4) and not np.any(found.array[6:])
+    assert found.tiling == Tiling(2, 3, 16, (33, 50))
+    np.testing.assert_array_equal(found.values[:6], array[:6])
+    assert found.values.shape == (256, 4) and not np.any(found.values[6:])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, ">f4"])
 def test_other_floating_point_types(tmp_path, dtype):
     np.savez_compressed(tmp_path / "a.npz", **{**GOOD, "features": np.eye(6, 4, dtype=dtype)})
-    array = np.asarray(stored(tmp_path).prepare("a", IMAGE).array)
+    array = np.asarray(stored(tmp_path).prepare("a", IMAGE).values)
     assert array.dtype == np.float32
     np.testing.assert_array_equal(array[:6], np.eye(6, 4))
 
@@ -53,7 +51,7 @@ def test_the_patch_size_is_what_fits(tmp_path):
     ):  # fmt: skip
         np.savez(tmp_path / "a.npz", features=np.ones((grid[0] * grid[1], 4)), grid=grid)
         image = np.zeros((*size, 3), np.uint8)
-        assert stored(tmp_path).prepare("a", image).patch_size == patch_size
+        assert stored(tmp_path).prepare("a", image).tiling.patch_size == patch_size
 
 
 def test_the_first_file_may_be_missing(tmp_path):
@@ -144,7 +142,7 @@ def test_damaged_archives(tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(backbone, "_MAX_FEATURE_BYTES", 10_000)
+    monkeypatch.setattr(stored_module, "_MAX_BYTES", 10_000)
     np.savez_compressed(tmp_path / "a.npz", **{**GOOD, "more": np.zeros(20_000, np.uint8)})
     refused(tmp_path, "more than 10000 bytes")
 
@@ -153,5 +151,6 @@ def test_too_many_tokens(tmp_path):
     grid = (201, 100)
     np.savez(tmp_path / "a.npz", features=np.ones((201 * 100, 1), np.float32), grid=grid)
     source = stored(tmp_path)
-    with pytest.raises(SpecjaxError, match=r"20100 tokens.*--image_size"):
+    with pytest.raises(SpecjaxError, match=r"20100 tokens.*short side") as caught:
         source.prepare("a", np.zeros((201, 100, 3), np.uint8))
+    assert caught.value.parameter == "image_size"
