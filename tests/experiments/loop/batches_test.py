@@ -14,14 +14,9 @@ from experiments.loop import reading
 from experiments.loop.reading import Task
 from specjax import SpecjaxError
 from specjax._batching import open_lanes
-from tests.support.run_binary import World, finish, read_lines, run, start
+from tests.support.run_binary import finish, read_lines, run, start
 
 SIZES = [(112, 128), (128, 112), (150, 112), (96, 200), (260, 112), (112, 240), (112, 130)]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
 
 
 def photographs(world, folder, sizes):
