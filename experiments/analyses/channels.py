@@ -10,8 +10,8 @@ import numpy as np
 from experiments.analyses.segmentation import Plan, foreground_of, instance_analysis
 from experiments.loop.flags import MAX_INSTANCES, Options
 from experiments.loop.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
-from experiments.plots.channel_deviation_numbers import deviation_by_rank
-from experiments.plots.channel_oracle_numbers import channel_mious
+from experiments.plots.channel_deviation import deviation_by_rank
+from experiments.plots.channel_oracle import channel_mious
 from experiments.runs import gallery
 from specjax._sizes import capacity_for, padded_instances
 from specjax.config import Config

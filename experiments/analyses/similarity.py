@@ -8,11 +8,7 @@ import numpy as np
 
 from experiments.loop.flags import Options
 from experiments.loop.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
-from experiments.plots.similarity_variance_numbers import (
-    generator_of,
-    sample_tokens,
-    sampled_variances,
-)
+from experiments.plots.similarity_variance import generator_of, sample_tokens, sampled_variances
 from specjax._sizes import padded_instances
 from specjax.config import Config
 from specjax.pipeline import reduce_for_instances
