@@ -225,7 +225,7 @@ def _tinted(image: _Photo, labels: _Labels, colours: _Colours) -> Image.Image:
 
 
 def _is_outline(labels: _Labels, width: int) -> _Mask:
-    """Pixels of which another label is so many pixels away or fewer, sideways, up or down."""
+    """Pixels within `width` of another label, sideways, up or down."""
     padded = np.pad(labels, width, mode="edge")
     found = np.zeros(labels.shape, bool)
     for start in range(2 * width + 1):

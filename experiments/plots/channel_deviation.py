@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
 from experiments.results.tables import mean
-from specjax import Config, Grid, channel_deviation, reduce_features, valid_tokens
+from specjax import Config, channel_deviation, reduce_features, valid_tokens
 
 HEADER = ("rank", "deviation", "difference")
 _LABELS = ("standard deviation", "mean difference between instances")
@@ -43,7 +43,7 @@ class ByRank(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("config", "max_instances"))
 def deviation_by_rank(
     features: Float[Array, "tokens channels"],
-    grid: Grid,
+    grid: Int[Array, "2"],
     truth: Int[Array, " tokens"],
     *,
     config: Config,

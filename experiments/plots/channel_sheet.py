@@ -21,7 +21,6 @@ from PIL import Image
 from experiments.plots.style import COLOURS
 from specjax import (
     Config,
-    Grid,
     Tiling,
     as_grid,
     channel_deviation,
@@ -59,7 +58,7 @@ class ChannelOrder(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def channel_order(
-    features: Float[Array, "tokens channels"], grid: Grid, *, config: Config
+    features: Float[Array, "tokens channels"], grid: Int[Array, "2"], *, config: Config
 ) -> ChannelOrder:
     """The order under a configuration: see `specjax.reduce_features`."""
     valid = valid_tokens(features.shape[0], grid)

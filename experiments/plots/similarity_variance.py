@@ -29,12 +29,9 @@ from matplotlib.figure import Figure
 
 from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
 from experiments.results.tables import mean
-from specjax import (
-    SimilarityVariances,
-    pairwise_similarity,
-    prepare_features,
-    similarity_variance_ratio,
-)
+from specjax import similarity_variance_ratio
+from specjax.affinity import pairwise_similarity, prepare_features
+from specjax.evaluation import SimilarityVariances
 
 HEADER = ("metric", "mr", "intra", "inter", "images", "images_left_out")
 TOKENS_PER_INSTANCE = 10

@@ -1,7 +1,7 @@
-"""How every plot looks and is kept: PNG and SVG for people, CSV for the numbers in it.
+"""How every plot looks and is written: PNG and SVG for people, CSV for the numbers in it.
 
 The colours are Okabe and Ito's, which the colour-blind can tell apart; lines also differ by
-marker, so that a grey print is legible. No window system and no state of pyplot's is involved.
+marker, so that a grey print is legible. Neither a window system nor pyplot is involved.
 """
 
 import csv

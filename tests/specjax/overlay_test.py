@@ -88,6 +88,16 @@ def test_colours_differ_from_what_lies_below_and_from_each_other(labels, below):
         assert np.linalg.norm(colours[one] - colours[other]) > 120
 
 
+def test_an_instance_of_the_colour_it_would_have_gets_another(labels):
+    image = np.full((*SIZE, 3), 128, np.uint8)
+    first = outline_colours(overlays.overlay(image, labels), labels)
+    for number, colour in enumerate(first, start=1):
+        image[labels == number] = colour
+    second = outline_colours(overlays.overlay(image, labels), labels)
+    for one, other in zip(first, second, strict=True):
+        assert np.linalg.norm(one.astype(float) - other) > 80
+
+
 def test_more_instances_than_colours():
     labels = np.arange(300).reshape(15, 20).repeat(12, axis=0).repeat(12, axis=1)
     picture = overlays.overlay(np.zeros((*labels.shape, 3), np.uint8), labels)
@@ -196,6 +206,7 @@ def test_stages(image, labels):
     ):
         np.testing.assert_array_equal(one, other)
     assert (panels[6] != panels[7]).any()
+    np.testing.assert_array_equal(panels[7][:9], image[:9])
     foreground_alone = overlays.stages(image, labels > 0, None, None, truth)
     assert foreground_alone.size[0] == 3 * 366 + 6
     bare = overlays.stages(image, labels > 0, None, None, None)
