@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.datasets.records import VOID, compact_ids
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 
 
 class Truth(NamedTuple):
