@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 _Points = Float[Array, "tokens dims"]
@@ -94,13 +95,16 @@ def warn_of_clamping(num_clusters: _Count, max_clusters: int, mask: _Mask) -> No
     """
     if isinstance(num_clusters, jax.core.Tracer):
         return
-    if num_clusters > max_clusters:
+    # In numpy: inside a trace, an operation of JAX on values that are known gives one that is not.
+    wanted = int(num_clusters)
+    tokens = wanted if isinstance(mask, jax.core.Tracer) else int(np.sum(mask))
+    if wanted > max_clusters:
         reason = f"their bound is {max_clusters}"
-    elif not isinstance(mask, jax.core.Tracer) and num_clusters > jnp.sum(mask):
-        reason = f"there are {jnp.sum(mask)} tokens to share out"
+    elif wanted > tokens:
+        reason = f"there are {tokens} tokens to share out"
     else:
         return
-    warnings.warn(f"{num_clusters} clusters were asked for, but {reason}", stacklevel=3)
+    warnings.warn(f"{wanted} clusters were asked for, but {reason}", stacklevel=3)
 
 
 def _squared_distances(points: _Columns, centres: Float[Array, "clusters dims"]):

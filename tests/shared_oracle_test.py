@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import specjax
-from specjax import PAPER, REFERENCE
+from specjax import PAPER, REFERENCE, foreground, instances, morphology
+from specjax.channels import channel_histogram
 from tests.support import oracles
 
 FILES = ["tiny_voc_2011000003", "voc_2011000006", "coco_000000142238"]
@@ -21,14 +22,14 @@ METRICS = {"boc": "", "l1": "manhattan_", "l2": "euclidean_"} | {
     for name in ("braycurtis", "chebyshev", "correlation", "cosine", "dot", "mahalanobis")
 }
 TOKENS, CAPACITY, MOST = 1152, 448, 16
-SOLVERS = ("eigh", "lobpcg")
+SOLVERS = ("eigh", "krylov")
 
 _entropy = jax.jit(specjax.channel_entropy, static_argnames=("rule",))
 _ncr = jax.jit(specjax.noise_channel_reduction, static_argnames=("keep", "rule"))
 _bipartition = jax.jit(specjax.bipartition, static_argnames=("solver", "break_ties"))
-_segments = jax.jit(specjax.eigensegments, static_argnames=("solver", "break_ties"))
+_segments = jax.jit(instances.eigensegments, static_argnames=("break_ties",))
 _eigenpairs = jax.jit(specjax.smallest_eigenpairs, static_argnames=("count", "solver"))
-_cluster = jax.jit(specjax.cluster_eigensegments, static_argnames=("max_instances",))
+_cluster = jax.jit(instances.cluster_eigensegments, static_argnames=("max_instances",))
 _scores = jax.jit(specjax.instance_scores, static_argnames=("max_instances",))
 _kmeans = jax.jit(specjax.kmeans, static_argnames=("max_clusters",))
 
@@ -91,7 +92,7 @@ def load(folder, name):
 
 
 def test_histograms(case):
-    histogram = jax.jit(specjax.channel_histogram)
+    histogram = jax.jit(channel_histogram)
     np.testing.assert_array_equal(histogram(jnp.asarray(case["features"])), case["inst_hist"])
     np.testing.assert_array_equal(histogram(case.unit), case["fgbg_hist"])
 
@@ -119,7 +120,7 @@ def test_channel_reduction(case):
 def test_instance_features(case):
     """From raw features to F'', whose channels come in another order: compared by products."""
     M, N = len(case["ncr_channels"]), len(case["dcr_indices"])
-    ours = specjax.reduce_for_instances(
+    ours = specjax.reduce_features(
         case.pad(case["features"]),
         case.pad(case.mask),
         case.grid,
@@ -142,7 +143,7 @@ def chosen(case):
 
 def test_all_foreground_eigenvalues(case, chosen):
     valid = jnp.arange(TOKENS) < case.tokens
-    graph = jax.jit(specjax.foreground_graph)(chosen, valid=valid)
+    graph = jax.jit(foreground.foreground_graph)(chosen, valid=valid)
     for solver in SOLVERS:
         pairs = _eigenpairs(graph, count=5, solver=solver, valid=valid)
         np.testing.assert_allclose(pairs.values, case["fgbg_eigenvalues"], rtol=0, atol=1e-5)
@@ -151,10 +152,7 @@ def test_all_foreground_eigenvalues(case, chosen):
 @pytest.fixture(scope="module")
 def splits(case, chosen):
     """The bipartition from the stored channels, by each solver."""
-    return [
-        _bipartition(chosen, case.grid, solver=solver, break_ties=False)
-        for solver in SOLVERS
-    ]
+    return [_bipartition(chosen, case.grid, solver=solver, break_ties=False) for solver in SOLVERS]
 
 
 def test_bipartition(case, splits):
@@ -167,15 +165,15 @@ def test_bipartition(case, splits):
 
 def test_foreground_graph(with_affinities):
     case = with_affinities
-    ours = specjax.foreground_graph(case.unit[:, case["fgbg_channels"]])
+    ours = foreground.foreground_graph(case.unit[:, case["fgbg_channels"]])
     np.testing.assert_allclose(ours, case["fgbg_affinity"], rtol=0, atol=1e-5)
 
 
 @jax.jit
 def _postprocess(mask, grid):
-    inverted = specjax.invert_if_background(mask, grid)
-    filled = specjax.fill_holes(inverted, grid)
-    no_small = specjax.drop_small_regions(filled, grid, area=REFERENCE.region_area)
+    inverted = foreground.invert_if_background(mask, grid)
+    filled = morphology.fill_holes(inverted, grid)
+    no_small = morphology.drop_small_regions(filled, grid, area=REFERENCE.region_area)
     mask = specjax.postprocess(
         mask, grid, median_size=REFERENCE.foreground_median, area=REFERENCE.region_area
     )
@@ -226,17 +224,23 @@ def degenerate(case, metric):
 def test_eigenvalues_and_labels(case, metric):
     """Eigenvalues as stored below the metric's degenerate one; both solvers' labels alike."""
     mask, features = case.pad(case.mask), case.pad(case["inst_feats_masked"])
-    graph = specjax.instance_graph(features, mask, case.grid, metric=metric, capacity=CAPACITY)
-    results = [_segments(*graph, mask, case.grid, solver=s, break_ties=False) for s in SOLVERS]
+    graph, nodes = specjax.instance_graph(
+        features, mask, case.grid, metric=metric, capacity=CAPACITY
+    )
+    results = [
+        _eigenpairs(graph, count=instances.SEGMENTS + 1, solver=solver, valid=nodes)
+        for solver in SOLVERS
+    ]
     stored = case[(METRICS[metric] or "inst_") + "eigenvalues"]
     below = stored < degenerate(case, metric) - 1e-5
     assert below.sum() >= 2
     labels = []
-    for result in results:
-        np.testing.assert_allclose(result.eigenvalues[below], stored[below], rtol=0, atol=1e-5)
-        arguments = result.maps, mask, case.grid, int(case["n_gt"]), jax.random.key(0)
+    for pairs in results:
+        np.testing.assert_allclose(pairs.values[below], stored[below], rtol=0, atol=1e-5)
+        maps = _segments(pairs, mask, case.grid, break_ties=False)
+        arguments = maps, mask, case.grid, int(case["n_gt"]), jax.random.key(0)
         labels.append(case.crop(_cluster(*arguments, max_instances=MOST)))
-    first, second = (result.eigenvalues for result in results)
+    first, second = (pairs.values for pairs in results)
     np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(*labels)
     np.testing.assert_array_equal(labels[0] > 0, case["mask"] > 0)

@@ -1,5 +1,6 @@
 """Functions of one image, lifted to batches and devices: nothing that one image can see changes."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from specjax import Config, pipeline
 from specjax import _batching as batching
-from specjax import pipeline
-from specjax.config import Config
 from specjax.errors import SpecjaxError
 from tests.support.run_binary import ROOT, quick_compilation, quick_environment
 
@@ -43,9 +43,10 @@ def whole(scale, features, grid, count):
     """Both stages; `scale` stands for what all images share."""
     features = features * scale
     split = pipeline.segment_foreground(features, grid, config=CONFIG)
-    reduced = pipeline.reduce_for_instances(features, split.mask, grid, config=CONFIG)
-    found = pipeline.segment_instances(
-        reduced, split.mask, grid, count, jax.random.key(0), config=CONFIG, max_instances=8
+    reduced = pipeline.reduce_features(features, split.mask, grid, config=CONFIG)
+    pairs = pipeline.instance_eigenpairs(reduced, split.mask, grid, config=CONFIG)
+    found = pipeline.label_instances(
+        pairs, split.mask, grid, count, jax.random.key(0), config=CONFIG, max_instances=8
     )
     return split, found
 
@@ -56,7 +57,7 @@ def images(numbers):
 
 
 def batched(numbers, slots, *, vectorize=False, mesh=None):
-    """Results of some of the images, in a batch of so many slots."""
+    """Results of some of the images, in a batch of `slots` slots per device."""
     mesh = mesh or batching.image_mesh()
     rows, counts = batching.slots_of(len(numbers), devices=mesh.size, slots=slots)
     arrays = []
@@ -122,7 +123,7 @@ def results_on_this_process_s_devices():
 
 def test_several_devices_give_the_same(alone):
     code = (
-        "import json, jax; from tests import batching_test as t;"
+        "import json, jax; from tests.specjax import _batching_test as t;"
         "print(json.dumps([jax.local_device_count(), t.results_on_this_process_s_devices()]))"
     )
     xla = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
@@ -135,3 +136,56 @@ def test_several_devices_give_the_same(alone):
     for (mask, labels), expected in zip(found, reversed(alone), strict=True):
         assert mask == expected[0].mask.tolist()
         assert labels == expected[1].labels.tolist()
+
+
+# ---------------------------------------------------------------- lanes
+
+
+def test_programs_are_forgotten_where_they_are_many(monkeypatch):
+    function = jax.jit(lambda x: x + 1)
+    function(1.0)
+    maps = 10
+    monkeypatch.setattr(batching, "memory_maps", lambda: maps)
+    programs = batching.Programs()
+    programs.make_room_for("a")
+    assert function._cache_size() == 1
+    maps = 10**6
+    programs.make_room_for("a")  # known: nothing new is compiled
+    assert function._cache_size() == 1
+    programs.make_room_for("b")
+    assert function._cache_size() == 0
+    # Where forgetting gives few maps back, it is not tried at once again.
+    function(1.0)
+    programs.make_room_for("c")
+    assert function._cache_size() == 1
+
+
+def test_large_images_are_fewer():
+    lanes = batching.open_lanes(16)
+    assert [lanes.room_for(tokens) for tokens in (256, 4096, 8192, 20480)] == [16, 16, 8, 3]
+    assert batching.open_lanes(1).room_for(2**18) == 1
+    # Where all are in work at once, so are their graphs.
+    at_once = dataclasses.replace(lanes, vectorize=True)
+    assert [at_once.room_for(tokens) for tokens in (256, 3712, 8192, 20480)] == [16, 12, 2, 1]
+    for each in (lanes, at_once):
+        assert each.graphs_for(256) > 9 and each.graphs_for(20480) == 1
+
+
+def test_few_images_take_few_slots_where_empty_ones_cost():
+    lanes = batching.open_lanes(16)
+    assert batching.Batch(lanes, 3, 256).slots == 16
+    at_once = dataclasses.replace(lanes, vectorize=True)
+    assert [batching.Batch(at_once, n, 256).slots for n in (1, 2, 3, 9, 16)] == [1, 2, 4, 16, 16]
+
+
+def test_a_batch_stacks_runs_and_fetches():
+    batch = batching.Batch(batching.open_lanes(4), 3, 256)
+    arrays = [np.full((2, 3), n, np.float32) for n in range(3)]
+
+    def scaled(factor, array, *, power):
+        return factor * array**power, jnp.sum(array)
+
+    found = batch.fetch(batch.run(scaled, batch.stack(arrays), shared=(jnp.float32(10),), power=2))
+    for array, (powers, total) in zip(arrays, found, strict=True):
+        np.testing.assert_array_equal(powers, 10 * array**2)
+        assert total == array.sum()

@@ -7,7 +7,7 @@ import pytest
 import sklearn.preprocessing
 
 from specjax import channels
-from specjax.protocol import REFERENCE
+from specjax.config import REFERENCE
 from tests.support import oracles
 
 TOKENS, PADDED = 60, 75
@@ -83,9 +83,7 @@ def test_entropies_of_the_reference_protocol(features):
     np.testing.assert_allclose(ours, oracles.released_entropy(full, empty=5.0), rtol=1e-5)
     assert ours[0] < 5.0
     ours = entropy(x, rule=REFERENCE.instance_entropy)
-    np.testing.assert_allclose(
-        ours, oracles.released_entropy(features, smoothing=1e-6), rtol=1e-5
-    )
+    np.testing.assert_allclose(ours, oracles.released_entropy(features, smoothing=1e-6), rtol=1e-5)
 
 
 def test_reference_selects_the_papers_channels_in_the_instance_stage(features):
@@ -127,9 +125,7 @@ def test_equal_entropies_keep_their_order():
 
 def test_one_token():
     x = jnp.asarray([[3.0, -1.0, 0.0]])
-    np.testing.assert_array_equal(
-        channels.channel_histogram(x), oracles.histogram(np.asarray(x))
-    )
+    np.testing.assert_array_equal(channels.channel_histogram(x), oracles.histogram(np.asarray(x)))
     np.testing.assert_array_equal(entropy(x), np.zeros(3))
     np.testing.assert_array_equal(channels.channel_deviation(x), np.zeros(3))
     np.testing.assert_array_equal(channels.noise_channel_reduction(x, keep=2), [0, 1])
@@ -137,9 +133,7 @@ def test_one_token():
 
 def test_entropy_ignores_the_order_of_tokens(features):
     shuffled = np.random.default_rng(3).permutation(features)
-    np.testing.assert_array_equal(
-        entropy(jnp.asarray(shuffled)), entropy(jnp.asarray(features))
-    )
+    np.testing.assert_array_equal(entropy(jnp.asarray(shuffled)), entropy(jnp.asarray(features)))
 
 
 @jax.jit

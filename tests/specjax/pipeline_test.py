@@ -10,13 +10,11 @@ import pytest
 import sklearn.preprocessing
 from flax import nnx
 
+from specjax import PAPER, REFERENCE, Config, SpecjaxError, ViT, ViTConfig, pipeline
 from specjax import _sizes as sizes
-from specjax import pipeline
 from specjax.affinity import METRICS
-from specjax.config import Config
-from specjax.errors import SpecjaxError
-from specjax.models.vit import ViT, ViTConfig
-from specjax.protocol import PAPER, REFERENCE
+from specjax.instances import SEGMENTS, instance_graph
+from specjax.spectral import smallest_eigenpairs
 from tests.support import oracles
 from tests.support.run_binary import quick_compilation
 
@@ -25,7 +23,7 @@ TOKENS, PADDED, CHANNELS = 168, 180, 24
 PAPERS = Config(M=12, N=6, solver="eigh")
 CONFIGS = {
     "paper": PAPERS,
-    "reference": Config(M=12, N=6, protocol=REFERENCE, solver="lobpcg"),
+    "reference": Config(M=12, N=6, protocol=REFERENCE, solver="krylov"),
 }
 MOST = 4
 
@@ -115,31 +113,29 @@ def test_reduction_for_instances(name):
     unit = normalised(features[:, lowest(oracles.entropy(features), 12)])
     best = np.argsort(-unit.std(0))[:6]
     expected = np.where((truth > 0)[:, None], unit[:, best], 0.0)
-    found = pipeline.reduce_for_instances(
+    found = pipeline.reduce_features(
         padded(features, np.nan), padded(truth > 0, True), grid(), config=CONFIGS[name]
     )
     np.testing.assert_allclose(found[:TOKENS], expected, rtol=0, atol=1e-6)
 
 
-def segment(features, mask, shape=GRID, count=3, *, config=PAPERS, pad=True, **options):
-    """Both steps of the instance stage on padded arrays."""
+def find_instances(features, mask, shape=GRID, count=3, *, config=PAPERS, pad=True):
+    """The stages after the foreground, on padded arrays."""
     if pad:
         features, mask = padded(features, 0.0), padded(mask, False)
-    mask = jnp.asarray(mask)
-    reduced = pipeline.reduce_for_instances(
-        jnp.asarray(features), mask, grid(shape), config=config
-    )
-    return pipeline.segment_instances(
-        reduced, mask, grid(shape), count, jax.random.key(0), config=config,
-        max_instances=MOST, **options,
-    )
+    mask, rest = jnp.asarray(mask), (grid(shape), jnp.asarray(count), jax.random.key(0))
+    reduced = pipeline.reduce_features(jnp.asarray(features), mask, rest[0], config=config)
+    pairs = pipeline.instance_eigenpairs(reduced, mask, rest[0], config=config)
+    # A count that jit traces, as in a run: it cannot warn.
+    label = jax.jit(functools.partial(pipeline.label_instances, config=config, max_instances=MOST))
+    return label(pairs, mask, *rest)
 
 
 def test_padding_changes_no_labels():
     features, truth = scene()
-    config = dataclasses.replace(PAPERS, solver="lobpcg")
-    short = segment(features, truth > 0, config=config, pad=False)
-    long = segment(features, truth > 0, config=config)
+    config = dataclasses.replace(PAPERS, solver="krylov")
+    short = find_instances(features, truth > 0, config=config, pad=False)
+    long = find_instances(features, truth > 0, config=config)
     np.testing.assert_array_equal(long.labels[:TOKENS], short.labels)
     np.testing.assert_allclose(long.eigenvalues, short.eigenvalues, rtol=0, atol=1e-6)
     np.testing.assert_allclose(long.maps[:, :TOKENS], short.maps, rtol=0, atol=1e-4)
@@ -150,8 +146,10 @@ def test_padding_changes_no_labels():
 def test_all_solvers_give_the_same_labels(metric):
     features, truth = scene()
     results = [
-        segment(features, truth > 0, config=dataclasses.replace(PAPERS, solver=s, metric=metric))
-        for s in ("eigh", "lobpcg", "krylov", "auto")
+        find_instances(
+            features, truth > 0, config=dataclasses.replace(PAPERS, solver=s, metric=metric)
+        )
+        for s in ("eigh", "krylov", "auto")
     ]
     for other in results[1:]:
         np.testing.assert_array_equal(other.labels, results[0].labels)
@@ -168,7 +166,7 @@ def test_masks_and_counts_that_a_run_may_meet():
     few[[30, 31]] = True
     for mask in (np.zeros(TOKENS, bool), np.ones(TOKENS, bool), few, truth == 1):
         for count in (1, MOST):
-            result = segment(features, mask, count=count)
+            result = find_instances(features, mask, count=count)
             labels = np.asarray(result.labels)[:TOKENS]
             np.testing.assert_array_equal(labels > 0, mask)
             assert labels.max() <= min(count, mask.sum())
@@ -185,33 +183,67 @@ def test_grids_that_a_run_may_meet(shape):
         assert np.isfinite(result.eigenvalues).all()
         mask = np.asarray(result.mask)
         assert not mask[len(image) :].any()
-        everything = segment(image, np.ones(len(image), bool), shape)
+        everything = find_instances(image, np.ones(len(image), bool), shape)
         assert np.isfinite(everything.maps).all()
         labels = np.asarray(everything.labels)[: len(image)]
         assert labels.min() == 1 and labels.max() <= 3
 
 
-def test_scores_are_the_evaluations():
-    _, truth = scene()
-    labels = np.where(truth == 3, 1, np.where(truth == 1, 2, 0))
-    counted = np.ones(TOKENS, bool)
-    args = [jnp.asarray(x, jnp.int32) for x in (labels, truth)]
-    scores = pipeline.score_instances(*args, jnp.asarray(counted), max_instances=MOST)
-    np.testing.assert_allclose(scores.ious, [1, 0, 1, 0])
-    np.testing.assert_allclose(scores.mean, 2 / 3, rtol=1e-6)
-    score = pipeline.score_foreground(args[0] > 0, args[1], jnp.asarray(counted))
-    np.testing.assert_allclose(score, oracles.f_score(labels > 0, truth > 0), rtol=1e-6)
+def test_the_composition_is_the_stages():
+    """`segment` alone, jitted with a traced count, and as stages, gives the same labels."""
+    features, _ = scene()
+    features, key = padded(features, 0.0), jax.random.key(0)
+    mask = pipeline.segment_foreground(features, grid(), config=PAPERS).mask
+    expected = find_instances(features, mask, pad=False).labels
+    found = pipeline.segment(features, grid(), num_instances=3, key=key, config=PAPERS)
+    np.testing.assert_array_equal(found, expected)
+    assert len(np.unique(found)) == 4
+
+    @jax.jit
+    def of_traced(count):
+        return pipeline.segment(
+            features, grid(), num_instances=count, key=key, config=PAPERS, max_instances=MOST
+        )
+
+    np.testing.assert_array_equal(of_traced(3), expected)
+    with pytest.raises(SpecjaxError, match="max_instances is needed") as error:
+        pipeline.segment(features, grid(), num_instances=jnp.asarray(3), key=key, config=PAPERS)
+    assert error.value.parameter == "max_instances"
 
 
-def test_configurations_that_do_not_fit():
-    with pytest.raises(SpecjaxError, match=r"M=128 .*C=48.* --M=C/3") as error:
-        pipeline.check_config(Config(), 48)
-    assert "\n" not in str(error.value)
-    for wrong in (Config(M=0), Config(M=-1), Config(N=0)):
-        with pytest.raises(SpecjaxError):
-            pipeline.check_config(wrong, 384)
-    assert pipeline.check_config(Config(M=40, N=60), 48) == Config(M=40, N=40)
-    assert pipeline.check_config(Config(), 384) == Config()
+def test_fewer_instances_than_asked_for_warn_where_it_is_known():
+    features, truth = scene()
+    few = np.zeros(TOKENS, bool)
+    few[[30, 31]] = True
+    key, static = jax.random.key(0), {"config": PAPERS, "max_instances": MOST}
+    for mask, count, reason in (
+        (truth > 0, 5, "5 clusters were asked for, but their bound is 4"),
+        (few, 3, "3 clusters were asked for, but there are 2 tokens"),
+    ):
+        mask = jnp.asarray(mask)
+        reduced = pipeline.reduce_features(jnp.asarray(features), mask, grid(), config=PAPERS)
+        pairs = pipeline.instance_eigenpairs(reduced, mask, grid(), config=PAPERS)
+        with pytest.warns(UserWarning, match=reason):
+            found = pipeline.label_instances(pairs, mask, grid(), count, key, **static)
+        assert found.labels.max() == min(MOST, mask.sum())
+        # Under jit the mask is not known; the number is, where it is Python's.
+        if count > MOST:
+            jitted = jax.jit(lambda *a: pipeline.label_instances(*a, grid(), 5, key, **static))
+            with pytest.warns(UserWarning, match=reason):
+                jitted(pairs, mask)
+
+
+def test_more_channels_than_there_are():
+    features = jnp.ones((PADDED, 20))
+    config = Config(M=21, N=20)
+    stages = (
+        lambda: pipeline.segment_foreground(features, grid(), config=config),
+        lambda: pipeline.reduce_features(features, jnp.ones(PADDED, bool), grid(), config=config),
+    )
+    for stage in stages:
+        with pytest.raises(SpecjaxError, match=r"M=21 does not lie in 1..C.* C=20") as error:
+            stage()
+        assert error.value.parameter == "M" and "\n" not in str(error.value)
 
 
 def test_sizes_are_few_and_close_above():
@@ -249,16 +281,21 @@ def test_the_graph_is_as_large_as_the_foreground_needs():
     shape, key = grid((24, 32)), jax.random.key(0)
     images = [crowded(768, count, seed) for seed, count in enumerate((150, 288, 289, 700))]
     config = Config(M=8, N=8, metric="braycurtis")
-    static = {"config": config, "max_instances": 8}
-    segment = functools.partial(pipeline.segment_instances, **static)
+    label = functools.partial(pipeline.label_instances, config=config, max_instances=8)
+
+    def found_in(features, mask, shape, count, key):
+        pairs = pipeline.instance_eigenpairs(features, mask, shape, config=config)
+        return label(pairs, mask, shape, count, key)
+
     batch = [jnp.stack([jnp.asarray(image[i]) for image in images]) for i in range(2)]
-    together = jax.vmap(segment, in_axes=(0, 0, None, None, None))(*batch, shape, GROUPS, key)
+    together = jax.vmap(found_in, in_axes=(0, 0, None, None, None))(*batch, shape, GROUPS, key)
+    build = jax.jit(functools.partial(instance_graph, metric="braycurtis"))
+    solve = jax.jit(functools.partial(smallest_eigenpairs, count=SEGMENTS + 1))
     for i, (features, mask) in enumerate(images):
         features, mask = jnp.asarray(features), jnp.asarray(mask)
-        graph = pipeline.build_instance_graph(features, mask, shape, config=config)
-        pairs = pipeline.solve_instance_graph(*graph, config=config)
-        whole = pipeline.label_instances(pairs, mask, shape, GROUPS, key, **static)
-        same_instances(segment(features, mask, shape, GROUPS, key), whole)
+        graph, nodes = build(features, mask, shape)
+        whole = label(solve(graph, valid=nodes), mask, shape, GROUPS, key)
+        same_instances(found_in(features, mask, shape, GROUPS, key), whole)
         same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), whole)
         assert int(whole.labels.max()) == GROUPS
 
@@ -268,15 +305,20 @@ def test_metrics_together_are_as_each_alone(metrics):
     features, mask = crowded(300, 200, 0)
     features, mask, shape = jnp.asarray(features), jnp.asarray(mask), grid((15, 20))
     config = Config(M=8, N=8, solver="eigh")  # which compiles sooner
-    static = {"config": config, "max_instances": 8}
-    rest = (mask, shape, GROUPS, jax.random.key(0))
-    together = pipeline.segment_instances_by_metric(features, *rest, **static, metrics=metrics)
-    for i, metric in enumerate(metrics):
-        pairs = pipeline.instance_eigenpairs(
-            features, mask, shape, config=config, metrics=(metric,)
+
+    def label(pairs):
+        return pipeline.label_instances(
+            pairs, mask, shape, GROUPS, jax.random.key(0), config=config, max_instances=8
         )
-        pairs = jax.tree.map(lambda leaf: leaf[0], pairs)
-        alone = pipeline.label_instances(pairs, *rest, **static)
+
+    pairs = pipeline.instance_eigenpairs(features, mask, shape, config=config, metrics=metrics)
+    together = jax.lax.map(label, pairs)
+    for i, metric in enumerate(metrics):
+        alone = label(
+            pipeline.instance_eigenpairs(
+                features, mask, shape, config=dataclasses.replace(config, metric=metric)
+            )
+        )
         if metric in ("boc", "chebyshev", "mahalanobis"):
             # These hold what differs in one channel for alike: here, their vectors are noise.
             np.testing.assert_allclose(together.eigenvalues[i], alone.eigenvalues, atol=2e-6)
