@@ -13,8 +13,9 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from experiments.datasets.lists import read_list
-from experiments.datasets.records import IMAGE_SUFFIXES, Dataset, Record
+from experiments.datasets.records import Dataset, Record
 from specjax import SpecjaxError, decode
+from specjax.images import SUFFIXES
 
 LIST_SUFFIXES = (".txt", ".lst")
 
@@ -68,9 +69,9 @@ def _matching(path: pathlib.Path) -> tuple[Sequence[pathlib.Path], pathlib.Path]
         what = "match"
     else:
         raise SpecjaxError(f"{str(path)!r}: no such file or folder")
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    images = [file for file in files if file.suffix.lower() in SUFFIXES and file.is_file()]
     if not images:
-        suffixes = ", ".join(IMAGE_SUFFIXES)
+        suffixes = ", ".join(SUFFIXES)
         raise SpecjaxError(f"no images {what} {str(path)!r} (looked for {suffixes})")
     return sorted(images), base
 

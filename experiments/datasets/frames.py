@@ -6,8 +6,9 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 from experiments.datasets.lists import read_list
-from experiments.datasets.records import IMAGE_SUFFIXES, Dataset, Record, passes_paper_rule
+from experiments.datasets.records import Dataset, Record, passes_paper_rule
 from specjax import SpecjaxError
+from specjax.images import SUFFIXES
 
 
 def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) -> Dataset:
@@ -117,7 +118,7 @@ def _matcher(ids: Sequence[str]) -> Callable[[str], list[str]]:
     def find(name: str) -> list[str]:
         written = name.replace("\\", "/").removeprefix("./")
         stem, dot, suffix = written.rpartition(".")
-        bare = stem if dot + suffix.lower() in IMAGE_SUFFIXES else written
+        bare = stem if dot + suffix.lower() in SUFFIXES else written
         for candidate in dict.fromkeys((bare, written)):
             endings = _endings(candidate)
             for ending in endings:  # the longest that is an id

@@ -13,7 +13,6 @@ import numpy as np
 from specjax import SpecjaxError
 
 VOID = -1
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 
 @dataclasses.dataclass(frozen=True)

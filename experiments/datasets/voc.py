@@ -12,14 +12,13 @@ import numpy as np
 
 from experiments.datasets.lists import read_list
 from experiments.datasets.records import (
-    IMAGE_SUFFIXES,
     VOID,
     Dataset,
     Record,
     check_relative_path,
 )
 from specjax import SpecjaxError, decode
-from specjax.images import opened
+from specjax.images import SUFFIXES, opened
 
 _VOID_INDEX = 255
 # Grey levels above this come from a converted palette, where two instances may share a level.
@@ -101,6 +100,6 @@ def _find_root(data_dir: pathlib.Path) -> pathlib.Path:
 
 
 def _image_file(folder: pathlib.Path, name: str) -> pathlib.Path:
-    candidates = [folder / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
+    candidates = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
     # Where none exists the first stays, so that reading it says what is missing.
     return next((path for path in candidates if path.is_file()), candidates[0])

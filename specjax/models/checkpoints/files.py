@@ -8,7 +8,7 @@ import numpy as np
 import safetensors
 
 from specjax.errors import SpecjaxError
-from specjax.images import IMAGENET_MEAN, IMAGENET_STD
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints.torch_zip import Placeholder, StoredTensor, read_torch_zip
 
 TORCH_SUFFIXES = (".bin", ".pth", ".pt")

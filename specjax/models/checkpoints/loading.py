@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from specjax.errors import SpecjaxError
-from specjax.images import IMAGENET_MEAN, IMAGENET_STD
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints import hub
 from specjax.models.checkpoints.files import (
     SUFFIXES,
