@@ -1,17 +1,23 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""An output folder: files that are whole or absent, one process at a time, and what is done.
+
+Messages speak of the parameter `output_dir`, which the command and the experiments have as a flag.
+"""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any
+
+import filelock
 
 from specjax.errors import SpecjaxError
 
-# Of files that are being written, and how long one may take.
+# The start of the names of files that are being written, and how long writing one may take.
 _PREFIX, _SECONDS = ".writing-", 60
 
 
@@ -21,15 +27,36 @@ def _umask() -> int:
     return mask
 
 
-# Asked for once: to ask is to change it for a moment, for all threads.
+# Read once: reading it changes it for a moment, for all threads.
 _MODE = 0o666 & ~_umask()
 
 
 class OutputError(SpecjaxError):
     """Results cannot be written: no image that follows would fare better."""
 
+    def __init__(self, message: str):
+        super().__init__(message, parameter="output_dir")
 
-def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> None:
+
+class Held(Exception):
+    """Another process holds the lock."""
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder"
+        ) from error
+
+
+def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Let `write` fill a temporary file, then rename it to `path`; folders are made.
 
     Raises:
@@ -54,23 +81,168 @@ def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], None]) -> 
         raise
 
 
+def write_bytes(path: pathlib.Path, content: bytes) -> pathlib.Path:
+    """Write a whole file, atomically; returns its path."""
+    write_atomically(path, lambda stream: stream.write(content))
+    return path
+
+
+def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> pathlib.Path:
+    """Write `value` as strict JSON (no NaN), atomically; returns the path."""
+    return write_bytes(path, (json.dumps(value, indent=indent, allow_nan=False) + "\n").encode())
+
+
 def remove_remains(folder: pathlib.Path) -> None:
     """Delete what a process that was killed while it wrote left in a folder and those below."""
     for path in folder.rglob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # another process may be done with it
-            # A file is written at once: what has not been touched for long is nobody's.
+            # Writing takes seconds: what has not been touched for a minute is nobody's.
             if time.time() - path.stat().st_mtime > _SECONDS:
                 path.unlink()
 
 
-def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> None:
-    """`value` as strict JSON (no NaN), atomically."""
-    text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
-    write_atomically(path, lambda stream: stream.write(text.encode()))
+@contextlib.contextmanager
+def lock(path: pathlib.Path, *, wait: bool = False):
+    """Hold a lock file against other processes; the system lets go when the process ends.
+
+    Args:
+        path: the file, made where it is missing.
+        wait: until it is free.
+
+    Raises:
+        Held: another process holds it, and `wait` is false.
+        OutputError: it cannot be written, or its file system has no locks.
+    """
+    held = filelock.FileLock(path, thread_local=False)
+    try:
+        held.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout:
+        raise Held(path) from None
+    except (OSError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OutputError(f"cannot lock {path}: {reason}; choose another folder") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def refuse_differing(
+    folder: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
+    """Raises OutputError where a folder holds what other settings made; both are JSON values."""
+    differing = [
+        f"{key} was {json.dumps(found.get(key))}, now {json.dumps(wanted.get(key))}"
+        for key in dict.fromkeys([*found, *wanted])
+        if found.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise OutputError(
+            f"{folder} holds results of other settings ({'; '.join(differing)}); choose another"
+            " folder, or overwrite"
+        )
+
+
+class Journal:
+    """An append-only file of JSON lines, one for each image and setting.
+
+    Args:
+        path: the file that lines are added to. A last line that was cut is dropped from it.
+        others: files whose lines are known too. Another process may be writing to them: they are
+            left as they are, and a line that is not whole yet is not known yet.
+
+    Raises:
+        SpecjaxError: a file cannot be read, or holds what this program did not write.
+    """
+
+    def __init__(self, path: pathlib.Path, others: Iterable[pathlib.Path] = ()):
+        self._path = path
+        self._lines: dict[tuple[str, str], dict] = {}
+        self._stream: IO[bytes] | None = None
+        if path.exists():
+            length = self._read(path)
+            try:
+                os.truncate(path, length)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+        for other in others:
+            if other.exists():
+                self._read(other)
+
+    def _read(self, path: pathlib.Path) -> int:
+        """Take in the whole lines of a file, and give their length in bytes."""
+        whole = 0
+        try:
+            with path.open("rb") as stream:
+                for raw in stream:
+                    if not raw.endswith(b"\n"):
+                        break
+                    line = json.loads(raw)
+                    self._lines.setdefault((line["id"], line["setting"]), line)
+                    whole += len(raw)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{path} holds a line that this program did not write; overwrite it, or choose"
+                " another folder"
+            ) from error
+        return whole
+
+    def get(self, image: str, setting: str) -> dict | None:
+        """The line of an image under a setting, if there is one."""
+        return self._lines.get((image, setting))
+
+    def settings(self) -> list[str]:
+        """All settings that occur, in order of first appearance."""
+        return list(dict.fromkeys(setting for _, setting in self._lines))
+
+    def ordered(self, images: Sequence[str]) -> list[dict]:
+        """All lines: those of `images` in their order, then the others."""
+        place = {image: number for number, image in enumerate(images)}
+        ranks = {setting: number for number, setting in enumerate(self.settings())}
+        keys = sorted(self._lines, key=lambda key: (place.get(key[0], len(place)), ranks[key[1]]))
+        return [self._lines[key] for key in keys]
+
+    def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add lines in one write; those known already are left alone.
+
+        Raises:
+            OutputError: the file cannot be written; none of the lines is in it then.
+        """
+        new = [dict(line) for line in lines if (line["id"], line["setting"]) not in self._lines]
+        data = encoded(new)
+        if not data:
+            return
+        try:
+            if self._stream is None:
+                # Unbuffered: what could not be written must not follow by itself later.
+                self._stream = self._path.open("ab", buffering=0)
+            length = os.fstat(self._stream.fileno()).st_size
+            if self._stream.write(data) != len(data):
+                self._stream.truncate(length)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        self._lines.update({(line["id"], line["setting"]): line for line in new})
+
+    def close(self) -> None:
+        """Close the file, so that other machines see all of it; more lines open it again."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def encoded(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    """Lines as a journal has them; ValueError for NaN."""
+    return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()
+
+
+def _unreadable(path: pathlib.Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot read {path}: {error.strerror}; choose another folder")
 
 
 def _unwritable(path: pathlib.Path, error: OSError) -> OutputError:
     return OutputError(
-        f"cannot write {path}: {error.strerror}; free some space or choose another folder",
-        parameter="output_dir",
+        f"cannot write {path}: {error.strerror}; free some space or choose another folder"
     )

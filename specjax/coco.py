@@ -1,80 +1,85 @@
-"""Predicted instances as COCO JSON: a dataset file and a results file, masks run-length coded."""
+"""Instances as COCO JSON: what a dataset file and a results file hold, masks run-length coded.
+
+Label maps are int `[H, W]`: 0 is background, 1 and above are instances. All results are plain
+values that `json` writes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Integer
 from pycocotools import mask as coco_mask
-
-from experiments.runs.store import Store
-from specjax._folder import write_json
 
 _CATEGORY = {"id": 1, "name": "object", "supercategory": "object"}
 
 
-def segments(labels: np.ndarray, file_name: str) -> dict:
-    """The instances of a label map `[H, W]` as a JSON-ready line."""
-    masks = []
+class Entry(NamedTuple):
+    """An image and its instances.
+
+    Attributes:
+        id: its number in the files, from 1.
+        file_name: of the image.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        masks: its instances, as `instances_of` gives them.
+    """
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+    masks: Sequence[dict[str, Any]]
+
+
+def instances_of(labels: Integer[np.ndarray, "height width"]) -> list[dict[str, Any]]:
+    """The instances of a label map in ascending order.
+
+    Returns:
+        For each, `counts` (compressed run lengths, as text), `area` (pixels) and `bbox` (left, top,
+        width, height).
+    """
+    found = []
     for number in np.unique(labels[labels > 0]):
-        code = coco_mask.encode(np.asfortranarray(labels == number).astype(np.uint8, order="F"))
-        masks.append(
+        code = coco_mask.encode(np.asfortranarray(labels == number, np.uint8))
+        found.append(
             {
                 "counts": code["counts"].decode("ascii"),
                 "area": int(coco_mask.area(code)),
                 "bbox": [float(value) for value in coco_mask.toBbox(code)],
             }
         )
-    return {
-        "file_name": file_name,
-        "height": labels.shape[0],
-        "width": labels.shape[1],
-        "masks": masks,
-    }
+    return found
 
 
-def export(store: Store, visited: list[str], setting: str) -> None:
-    """Write `coco.json` and `coco_results.json` of a setting from its stored segments.
+def dataset(images: Iterable[Entry]) -> dict[str, Any]:
+    """The content of an annotation file: images, and their instances as annotations.
 
-    Image ids count from 1 in the order of the stream; `file_name` is the record's id with the
-    extension of its file.
+    Annotations are numbered from 1; their one category is "object".
     """
-    images, annotations, results = [], [], []
-    for number, image_id in enumerate(visited, start=1):
-        line = store.segments.get(image_id, setting)
-        if line is None:
-            continue
-        size = [line["height"], line["width"]]
-        images.append(
-            {
-                "id": number,
-                "file_name": line["file_name"],
-                "height": size[0],
-                "width": size[1],
-            }
-        )
-        for mask in line["masks"]:
-            code = {"size": size, "counts": mask["counts"]}
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": _CATEGORY["id"],
-                    "segmentation": code,
-                    "area": mask["area"],
-                    "bbox": mask["bbox"],
-                    "iscrowd": 0,
-                }
-            )
-            results.append(
-                {
-                    "image_id": number,
-                    "category_id": _CATEGORY["id"],
-                    "segmentation": code,
-                    "score": 1.0,
-                }
-            )
-    dataset = {
+    images = list(images)
+    annotations = [
+        {"id": number, **found, "area": mask["area"], "bbox": mask["bbox"], "iscrowd": 0}
+        for number, (found, mask) in enumerate(_located(images), start=1)
+    ]
+    fields = ("id", "file_name", "height", "width")
+    return {
         "info": {"description": "Instances found by specjax"},
-        "images": images,
+        "images": [{field: getattr(image, field) for field in fields} for image in images],
         "annotations": annotations,
         "categories": [_CATEGORY],
     }
-    write_json(store.path("coco", setting), dataset, indent=None)
-    write_json(store.path("coco_results", setting), results, indent=None)
+
+
+def results(images: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The content of a results file, as `pycocotools.coco.COCO.loadRes` reads it; all score 1."""
+    return [{**found, "score": 1.0} for found, _ in _located(images)]
+
+
+def _located(images: Iterable[Entry]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each mask and what both files say of it."""
+    for image in images:
+        for mask in image.masks:
+            code = {"size": [image.height, image.width], "counts": mask["counts"]}
+            common = {"image_id": image.id, "category_id": _CATEGORY["id"], "segmentation": code}
+            yield common, mask

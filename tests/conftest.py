@@ -14,6 +14,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from specjax._memory import memory_maps  # noqa: E402
+from tests.support.run_binary import World  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -55,3 +56,9 @@ def shared_oracle():
 def shared_data():
     """Real photographs with instance masks."""
     return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A tiny checkpoint and tiny datasets; a test that changes them copies them first."""
+    return World(tmp_path_factory.mktemp("world"))

@@ -1,54 +1,111 @@
-"""From an image to the lines that the figures of channels are drawn from."""
+"""What single channels say of instances: Fig. 1, 2, 4 and 5."""
 
-from collections.abc import Callable, Sequence
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.analyses.segmentation import Plan, foreground_of, instance_analysis
-from experiments.loop.flags import MAX_INSTANCES, Options
-from experiments.loop.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
-from experiments.plots.channel_deviation_numbers import deviation_by_rank
-from experiments.plots.channel_oracle_numbers import channel_mious
-from experiments.runs import gallery
+from experiments.analyses import plans
+from experiments.analyses.plans import InstanceAnalysis, Plan, find_foreground
+from experiments.datasets.records import Dataset
+from experiments.loop.backbone import Features
+from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.flags import Options
+from experiments.loop.outcome import Outcome, Outcomes, Pending
+from experiments.loop.reading import Example
+from experiments.loop.writers import GALLERY, Writers
+from experiments.plots import channel_deviation, channel_oracle, channel_sheet
+from experiments.results import columns
+from experiments.results.tables import mean
+from experiments.runs.folder import RunFolder
+from specjax import Config, SpecjaxError
+from specjax._flags import MAX_INSTANCES
 from specjax._sizes import capacity_for, padded_instances
-from specjax.config import Config
+
+_ANNOTATED = ("oracle", "deviation")
 
 
-def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Analyse:
-    """An outcome for each of the figures "oracle", "gallery" and "deviation" that is asked for."""
-    # The method as `experiments.instance` runs it.
-    method = instance_analysis(options, {"boc": Plan(config, config)}, watch, label=lambda _: {})
+class Channels(Experiment):
+    """The figures that are asked for, a setting each."""
 
-    def analyse(group: Group, settings: Sequence[str]) -> Callable[[], Outcomes]:
-        outcomes: Outcomes = [{} for _ in group.examples]
-        for setting in settings:
-            for found, outcome in zip(outcomes, figures[setting](group), strict=True):
-                found[setting] = outcome
+    name = "channels"
+    columns = columns.CHANNELS
+    figures = {
+        "oracle": "mIoU of the best single channel, by number of instances (Fig. 2)",
+        "gallery": "a sheet of each image's channels by entropy (Fig. 1, 4), first 24 images",
+        "deviation": "standard deviation and difference between instances by rank (Fig. 5)",
+    }
+
+    def __init__(self, setup: Setup):
+        self._setup = setup
+        self._config = plans.config_of(setup)
+        self.settings = setup.options.figures
+        self.warnings = plans.smaller_N(setup, self._config)
+        self.identity = {"M": self._config.M, "N": self._config.N}
+        # The method as `experiments.instance` runs it.
+        self._method = InstanceAnalysis(
+            {"boc": Plan(self._config, self._config)},
+            num_instances=None,
+            seed=setup.options.seed,
+            watch=setup.watch,
+            label=lambda _: {},
+        )
+
+    @classmethod
+    def check(cls, options: Options, dataset: Dataset) -> None:
+        """Raises SpecjaxError where the dataset or the flags do not suit the figures."""
+        only_features(options.save)
+        for figure in options.figures:
+            if figure in _ANNOTATED and not dataset.annotated:
+                raise SpecjaxError(
+                    f"--figure={figure} needs annotated instances, and dataset {dataset.name!r} has"
+                    " no annotation; --figure=gallery needs none"
+                )
+        if "oracle" in options.figures and options.num_instances is not None:
+            raise SpecjaxError(
+                f"--num_instances={options.num_instances}: --figure=oracle splits each image into"
+                " as many instances as are annotated; leave the flag out"
+            )
+
+    def analyse(
+        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
+    ) -> Pending:
+        """An outcome for each figure."""
+        compute = {
+            "oracle": self._oracle, "gallery": self._sheets, "deviation": self._deviations
+        }  # fmt: skip
+        found = [compute[setting](examples, features) for setting in settings]
+        outcomes: Outcomes = [
+            dict(zip(settings, of_image, strict=True)) for of_image in zip(*found, strict=True)
+        ]
         return lambda: outcomes
 
-    def oracle(group: Group) -> list[Outcome]:
-        found = method(group, ["boc"])()
-        return [best(one, its["boc"]) for one, its in zip(group.examples, found, strict=True)]
+    def _oracle(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
+        found = self._method(examples, features, ["boc"])()
+        return [
+            self._best_channel(example, features.of(number), found[number]["boc"])
+            for number, example in enumerate(examples)
+        ]
 
-    def best(example: Example, found: Outcome) -> Outcome:
+    def _best_channel(self, example: Example, values: jax.Array, found: Outcome) -> Outcome:
         truth = example.truth
         if truth.count < 2:
             scores = {"best_channel": None, "best_channel_miou": None, "method_miou": None}
             return _outcome(example, scores)
-        with watch("oracle"):
-            mious = channel_mious(
-                example.features.array,
+        with self._setup.watch("oracle"):
+            mious = channel_oracle.channel_mious(
+                values,
                 jnp.asarray(found.foreground),
                 jnp.asarray(truth.instances),
                 jnp.asarray(truth.counted),
                 min(truth.count, MAX_INSTANCES),
-                jax.random.key(options.seed),
+                jax.random.key(self._setup.options.seed),
                 max_instances=padded_instances(truth.count),
-                capacity=capacity_for(found.line["num_foreground"], example.features.tokens),
-                restarts=config.restarts,
+                capacity=capacity_for(found.line["num_foreground"], example.tokens),
+                restarts=self._config.restarts,
             )
             mious = np.asarray(mious)
         scores = {
@@ -58,41 +115,125 @@ def channel_analysis(options: Options, config: Config, watch: Stopwatch) -> Anal
         }
         return _outcome(example, scores, found.foreground)
 
-    def sheets(group: Group) -> list[Outcome]:
-        if all(example.position >= gallery.COUNT for example in group.examples):
-            return [_outcome(example, {}) for example in group.examples]
-        masks = group.batch.fetch(foreground_of(group, config, watch).mask)
-        return [_outcome(one, {}, mask) for one, mask in zip(group.examples, masks, strict=True)]
+    def _sheets(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
+        if all(example.place >= GALLERY for example in examples):
+            return [_outcome(example, {}) for example in examples]
+        foreground = find_foreground(features, self._config, self._setup.watch)
+        masks = features.batch.fetch(foreground.mask)
+        return [_outcome(one, {}, mask) for one, mask in zip(examples, masks, strict=True)]
 
-    def deviation(example: Example) -> Outcome:
+    def _deviations(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
+        return [
+            self._deviation(example, features.of(number))
+            for number, example in enumerate(examples)
+        ]
+
+    def _deviation(self, example: Example, values: jax.Array) -> Outcome:
         if example.truth.count < 2:
             return _outcome(example, {"deviation": None, "difference": None})
-        with watch("deviation"):
-            curves = deviation_by_rank(
-                example.features.array,
-                jnp.asarray(example.features.grid, jnp.int32),
+        with self._setup.watch("deviation"):
+            curves = channel_deviation.deviation_by_rank(
+                values,
+                jnp.asarray(example.inputs.tiling.grid, jnp.int32),
                 jnp.asarray(example.truth.instances),
-                config=config,
+                config=self._config,
                 max_instances=padded_instances(example.truth.count),
             )
-            return _outcome(
-                example, {name: _rounded(values) for name, values in curves._asdict().items()}
+            line = {name: _rounded(curve) for name, curve in curves._asdict().items()}
+            return _outcome(example, line)
+
+    def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
+        """Means of a figure's numbers."""
+        result = {"figure": setting, "M": self._config.M, "N": self._config.N}
+        if setting not in _ANNOTATED:
+            return {**result, "images": len(lines)}
+        scored = [line for line in lines if line["num_instances"] >= 2]
+        counts = {"images": len(scored), "images_left_out": len(lines) - len(scored)}
+        if setting == "deviation":
+            return {**result, **counts}
+        return {
+            **result,
+            "best_channel_miou": mean(line["best_channel_miou"] for line in scored),
+            "method_miou": mean(line["method_miou"] for line in scored),
+            **counts,
+            "by_instances": channel_oracle.by_number_of_instances(lines),
+        }
+
+    def draw(
+        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
+    ) -> Sequence[pathlib.Path]:
+        """The plots over all images."""
+        written: list[pathlib.Path] = []
+        if "oracle" in lines:
+            written += channel_oracle.write(folder.figures, lines["oracle"])
+        sheets = folder.figures / _SHEETS
+        if "gallery" in lines and sheets.exists():
+            written.append(sheets)  # one folder instead of up to 24 names
+        if "deviation" in lines:
+            written += channel_deviation.write(
+                folder.figures, lines["deviation"], N=self._config.N
             )
+        return written
 
-    def deviations(group: Group) -> list[Outcome]:
-        return [deviation(example) for example in group.examples]
+    def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
+        """What writes the sheets."""
+        return _SheetWriters(folder, save, self._config)
 
-    figures = {"oracle": oracle, "gallery": sheets, "deviation": deviations}
-    return analyse
+
+_SHEETS = "channels"
+
+
+class _SheetWriters(Writers):
+    """A sheet of the channels of each of the first images."""
+
+    def __init__(self, folder: RunFolder, save: frozenset[str], config: Config):
+        super().__init__(folder, save)
+        self._config = config
+
+    def lack(self, image_id: str, place: int, setting: str) -> bool:
+        """Whether a file of the image is missing."""
+        if setting == "gallery" and place < GALLERY:
+            sheets = channel_sheet.paths(self.folder.figures / _SHEETS, image_id)
+            if not all(path.exists() for path in sheets):
+                return True
+        return super().lack(image_id, place, setting)
+
+    def write(
+        self,
+        example: Example,
+        setting: str,
+        outcome: Outcome,
+        features: Callable[[], np.ndarray],
+    ) -> None:
+        """Write the image's sheet where it has one, and what `--save` asks for."""
+        super().write(example, setting, outcome, features)
+        if setting == "gallery" and example.place < GALLERY:
+            sheet = channel_sheet.of_image(
+                example.image,
+                features(),
+                outcome.foreground,
+                example.instances,
+                example.inputs.tiling,
+                config=self._config,
+            )
+            channel_sheet.write(self.folder.figures / _SHEETS, example.id, sheet)
+
+
+def only_features(save: frozenset[str]) -> None:
+    """Raises SpecjaxError where `--save` asks for what an experiment of figures does not make."""
+    for item in sorted(save - {"features"}):
+        raise SpecjaxError(
+            f"--save={item}: figures come without it; of --save's kinds this experiment writes"
+            " features alone"
+        )
 
 
 def _outcome(
     example: Example, line: dict[str, Any], foreground: np.ndarray | None = None
 ) -> Outcome:
-    tokens = example.features.tokens
-    mask = np.zeros(tokens, bool) if foreground is None else foreground
+    mask = np.zeros(example.tokens, bool) if foreground is None else foreground
     described = {
-        "grid": list(example.features.grid),
+        "grid": list(example.inputs.tiling.grid),
         "num_instances": None if example.truth is None else example.truth.count,
     }
     return Outcome({**described, **line}, mask.astype(np.int32), mask)

@@ -1,52 +1,87 @@
-"""From an image to the line of each metric that mR is computed from."""
+"""What affinities make of the tokens of one instance: Fig. 6, 7 and 13."""
 
-from collections.abc import Callable, Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.analyses import plans
+from experiments.analyses.channels import only_features
+from experiments.datasets.records import Dataset
+from experiments.loop.backbone import Features
+from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
-from experiments.loop.stream import Analyse, Example, Group, Outcome, Outcomes, Stopwatch
-from experiments.plots.similarity_variance_numbers import (
-    generator_of,
-    sample_tokens,
-    sampled_variances,
-)
+from experiments.loop.outcome import Outcome, Pending
+from experiments.loop.reading import Example
+from experiments.plots import similarity_variance, toy_pixels
+from experiments.results import columns
+from experiments.runs.folder import RunFolder
+from specjax import METRICS, SpecjaxError, reduce_features
 from specjax._sizes import padded_instances
-from specjax.config import Config
-from specjax.pipeline import reduce_for_instances
-from specjax.tokens import valid_tokens
 
 
-def variance_analysis(
-    options: Options, config: Config, watch: Stopwatch
-) -> Analyse:
-    """An outcome for each of the metrics asked for; the tokens drawn are the same for all."""
+class Similarity(Experiment):
+    """The line of each metric that mR is computed from; the tokens drawn are the same for all."""
 
-    def analyse(group: Group, metrics: Sequence[str]) -> Callable[[], Outcomes]:
-        outcomes = [of_one(example, metrics) for example in group.examples]
+    name = "similarity"
+    columns = columns.SIMILARITY
+    figures = {
+        "toy": "three made-up pixels and their similarities (Fig. 6, 7), without a dataset",
+        "variance": "mR, variance within instances over that between them, by metric (Fig. 13)",
+    }
+
+    def __init__(self, setup: Setup):
+        self._setup = setup
+        self._config = plans.config_of(setup)
+        self.settings = tuple(METRICS)
+        self.warnings = plans.smaller_N(setup, self._config)
+        self.identity = {"M": self._config.M, "N": self._config.N}
+
+    @classmethod
+    def check(cls, options: Options, dataset: Dataset) -> None:
+        """Raises SpecjaxError where the dataset or the flags do not suit the figure."""
+        only_features(options.save)
+        if not dataset.annotated:
+            raise SpecjaxError(
+                f"--figure=variance needs annotated instances, and dataset {dataset.name!r} has no"
+                " annotation; --figure=toy needs none"
+            )
+
+    def analyse(
+        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
+    ) -> Pending:
+        """Variances of drawn tokens under each metric."""
+        outcomes = [
+            self._of_image(example, features.of(number), settings)
+            for number, example in enumerate(examples)
+        ]
         return lambda: outcomes
 
-    def of_one(example: Example, metrics: Sequence[str]) -> dict[str, Outcome]:
-        truth, features = example.truth, example.features.array
+    def _of_image(
+        self, example: Example, values: jax.Array, metrics: Sequence[str]
+    ) -> dict[str, Outcome]:
+        truth, grid = example.truth, example.inputs.tiling.grid
         foreground = truth.instances > 0
-        described = {"grid": list(example.features.grid), "num_instances": truth.count}
-        lines = {metric: {**described, "tokens": 0, "intra": None, "inter": None}
-                 for metric in metrics}  # fmt: skip
+        empty = {"grid": list(grid), "num_instances": truth.count, "tokens": 0}
+        lines = {metric: {**empty, "intra": None, "inter": None} for metric in metrics}
         if truth.count >= 2:
             most = padded_instances(truth.count)
-            generator = generator_of(options.seed, example.id)
-            places, owners = sample_tokens(truth.instances, generator, max_instances=most)
-            grid = jnp.asarray(example.features.grid, jnp.int32)
-            with watch("variance"):
-                reduced = reduce_for_instances(
-                    features, jnp.asarray(foreground), grid, config=config
+            generator = similarity_variance.generator_of(self._setup.options.seed, example.id)
+            places, owners = similarity_variance.sample_tokens(
+                truth.instances, generator, max_instances=most
+            )
+            on_device = jnp.asarray(grid, jnp.int32)
+            with self._setup.watch("variance"):
+                reduced = reduce_features(
+                    values, jnp.asarray(foreground), on_device, config=self._config
                 )
                 for metric, line in lines.items():
-                    found = sampled_variances(
+                    found = similarity_variance.sampled_variances(
                         reduced,
-                        valid_tokens(features.shape[0], grid),
+                        on_device,
                         jnp.asarray(places),
                         jnp.asarray(owners),
                         metric=metric,
@@ -59,4 +94,20 @@ def variance_analysis(
         labels = truth.instances
         return {metric: Outcome(line, labels, foreground) for metric, line in lines.items()}
 
-    return analyse
+    def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
+        """MR of a metric."""
+        ratio = similarity_variance.ratio_over_images(lines)
+        return {"metric": setting, "M": self._config.M, "N": self._config.N, **ratio}
+
+    def draw(
+        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
+    ) -> Sequence[pathlib.Path]:
+        """The figures that are asked for."""
+        drawn = similarity_variance.write(folder.figures, results)
+        toy = draw_toy(folder.figures) if "toy" in self._setup.options.figures else []
+        return [*toy, *drawn]
+
+
+def draw_toy(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Fig. 6 and 7 in a folder."""
+    return toy_pixels.write(folder)

@@ -1,19 +1,30 @@
 """Datasets as streams of records (see `records`): one reader per format."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
 
-from experiments.datasets.coco import open_coco
+from experiments.datasets.annotation_file import open_annotated
+from experiments.datasets.coco import COCO
 from experiments.datasets.folder import open_folder
 from experiments.datasets.frames import apply_paper_rule, select_frames, take
 from experiments.datasets.records import Dataset, check_ids
+from experiments.datasets.samples import open_samples
 from experiments.datasets.voc import open_voc
-from experiments.datasets.ytvis import open_ytvis
-from specjax.errors import SpecjaxError
+from experiments.datasets.ytvis import YTVIS
+from specjax import SpecjaxError
 
-NAMES = ("samples", "voc", "coco", "ytvis", "folder")
+# The formats: how each is opened, and the options of `open_dataset` that it takes.
+_FORMATS = {
+    "samples": (open_samples, ()),
+    "voc": (open_voc, ("data_dir", "split")),
+    "coco": (functools.partial(open_annotated, COCO), ("data_dir", "annotations", "split")),
+    "ytvis": (functools.partial(open_annotated, YTVIS), ("data_dir", "annotations", "split")),
+    "folder": (open_folder, ("data_dir",)),
+}
+NAMES = tuple(_FORMATS)
 
 Path = str | os.PathLike
 
@@ -37,11 +48,11 @@ def open_dataset(
       name: one of `NAMES`.
       data_dir: where the dataset lies. For "folder" a folder, an image file, a glob or a text
         list, or several of them.
-      annotations: the JSON file of "coco" and "ytvis", where it has not its usual place.
+      annotations: the JSON file of "coco" and "ytvis", where it is not in its usual place.
       split: of "voc" ("val" unless given), "coco" ("val2017") and "ytvis" ("train").
       frames: text file of the frames to read, one `video/frame` a line.
       paper_filter: keep the images of the paper's test rule only.
-      limit: keep the first so many.
+      limit: the largest number of records; the first ones are kept.
 
     Raises:
       SpecjaxError: an unknown name, an option that the format does not have, anything missing or
@@ -49,68 +60,38 @@ def open_dataset(
     """
     if name not in NAMES:
         raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
-    _refuse_unused(name, data_dir=data_dir, annotations=annotations, split=split)
-    if name == "samples":
-        dataset = _samples()
-    elif name == "folder":
-        dataset = open_folder(_paths(data_dir))
-    else:
-        folder, json_file = _folder(name, data_dir), annotations and _path(annotations)
-        if name == "voc":
-            dataset = open_voc(folder, split)
-        elif name == "coco":
-            dataset = open_coco(folder, json_file, split)
-        else:
-            dataset = open_ytvis(folder, json_file, split)
-    ids = check_ids(dataset.records())
-    dataset = dataclasses.replace(dataset, count=len(ids))
-    if frames is not None:
-        dataset = select_frames(dataset, ids, _path(frames))
-    if paper_filter:
-        dataset = apply_paper_rule(dataset)
-    if limit is not None:
-        dataset = take(dataset, limit)
-    return dataset
-
-
-def _samples() -> Dataset:
-    from experiments.datasets import samples  # imports what draws the scenes
-
-    return Dataset(
-        "samples", annotated=True, identity={"name": "samples"}, records=samples.records
-    )
-
-
-def _refuse_unused(name: str, **options: object) -> None:
-    taken = {
-        "samples": (),
-        "folder": ("data_dir",),
-        "voc": ("data_dir", "split"),
-    }.get(name, tuple(options))
+    opener, taken = _FORMATS[name]
+    options = {"data_dir": data_dir, "annotations": annotations, "split": split}
     for option, value in options.items():
         if value is not None and option not in taken:
             raise SpecjaxError(
                 f"--{option} means nothing to dataset {name!r}: leave it out or choose another "
                 "--dataset"
             )
+    paths = [data_dir] if isinstance(data_dir, str | os.PathLike) else data_dir or []
+    paths = [_path(path) for path in paths]
+    options["data_dir"] = paths if name == "folder" or not taken else _single(name, paths)
+    if annotations is not None:
+        options["annotations"] = _path(annotations)
+    dataset = opener(**{option: options[option] for option in taken})
+    ids = check_ids(dataset.records())
+    dataset = dataclasses.replace(dataset, count=len(ids))
+    if frames is not None:
+        dataset = select_frames(dataset, ids, _path(frames))
+    if paper_filter:
+        dataset = apply_paper_rule(dataset)
+    return dataset if limit is None else take(dataset, limit)
 
 
-def _folder(name: str, data_dir: Path | Sequence[Path] | None) -> pathlib.Path:
-    if data_dir is None:
+def _single(name: str, paths: list[pathlib.Path]) -> pathlib.Path:
+    """The folder of a dataset that lies in one."""
+    if not paths:
         raise SpecjaxError(f"dataset {name!r} needs the folder it lies in: give --data_dir")
-    if not isinstance(data_dir, str | os.PathLike):
+    if len(paths) > 1:
         raise SpecjaxError(f"dataset {name!r} lies in one folder: give a single --data_dir")
-    folder = _path(data_dir)
-    if not folder.is_dir():
-        raise SpecjaxError(f"--data_dir {str(folder)!r}: no such folder")
-    return folder
-
-
-def _paths(data_dir: Path | Sequence[Path] | None) -> list[pathlib.Path]:
-    if data_dir is None:
-        return []
-    several = [data_dir] if isinstance(data_dir, str | os.PathLike) else data_dir
-    return [_path(path) for path in several]
+    if not paths[0].is_dir():
+        raise SpecjaxError(f"--data_dir {str(paths[0])!r}: no such folder")
+    return paths[0]
 
 
 def _path(path: Path) -> pathlib.Path:

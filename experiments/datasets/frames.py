@@ -1,15 +1,14 @@
 """Which records of a dataset are read: a list of frames, the paper's rule, a number of them."""
 
 import dataclasses
-import hashlib
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
+from experiments.datasets.lists import read_list
 from experiments.datasets.records import Dataset, Record, passes_paper_rule
-from specjax.errors import SpecjaxError
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+from specjax import SpecjaxError
+from specjax.images import SUFFIXES
 
 
 def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) -> Dataset:
@@ -25,46 +24,39 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
       frames: the text file.
 
     Raises:
-      SpecjaxError: no such file, an empty one, a name that fits several records, or no match at all.
+      SpecjaxError: no such file, an empty one, a name that fits several records, or no match.
     """
-    try:
-        data = frames.read_bytes()
-        lines = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
-    except OSError as error:
-        raise SpecjaxError(f"--frames {str(frames)!r} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SpecjaxError(f"--frames {str(frames)!r} is no text file") from None
-    names = [line for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise SpecjaxError(f"--frames {str(frames)!r} lists no frames")
+    file = f"--frames {str(frames)!r}"
+    listing = read_list(frames, name=file, what="frames")
+    names = list(listing.lines.values())
     find = _matcher(ids)
     selected, unmatched = set(), []
     for name in names:
         matches = find(name)
         if len(matches) > 1:
             raise SpecjaxError(
-                f"--frames {str(frames)!r}: {name!r} fits {len(matches)} records "
-                f"({matches[0]!r}, {matches[1]!r}, ...): write the leading folders too"
+                f"{file}: {name!r} fits {len(matches)} records ({matches[0]!r}, {matches[1]!r}, "
+                "...): write the leading folders too"
             )
         if not matches:
             unmatched.append(name)
         selected.update(matches)
     if not selected:
         raise SpecjaxError(
-            f"--frames {str(frames)!r}: none of its {len(names)} names is in the dataset "
-            f"(the first is {names[0]!r}; an id of the dataset is {ids[0]!r})"
+            f"{file}: none of its {len(names)} names is in the dataset (the first is "
+            f"{names[0]!r}; an id of the dataset is {ids[0]!r})"
         )
     warnings = dataset.warnings
     if unmatched:
         warnings += (
-            f"--frames {str(frames)!r}: {len(unmatched)} of {len(names)} frames are not in the "
-            f"dataset: {', '.join(unmatched[:3])}{' ...' if len(unmatched) > 3 else ''}",
+            f"{file}: {len(unmatched)} of {len(names)} frames are not in the dataset: "
+            f"{', '.join(unmatched[:3])}{' ...' if len(unmatched) > 3 else ''}",
         )
 
     def records() -> Iterator[Record]:
         return (record for record in dataset.records() if record.id in selected)
 
-    identity = {**dataset.identity, "frames_sha256": hashlib.sha256(data).hexdigest()}
+    identity = {**dataset.identity, "frames_sha256": listing.sha256}
     return dataclasses.replace(
         dataset, identity=identity, records=records, warnings=warnings, count=len(selected)
     )
@@ -120,22 +112,26 @@ def _matcher(ids: Sequence[str]) -> Callable[[str], list[str]]:
     whole = set(ids)
     by_ending: dict[str, list[str]] = {}
     for record_id in ids:
-        parts = record_id.split("/")
-        for start in range(1, len(parts)):
-            by_ending.setdefault("/".join(parts[start:]), []).append(record_id)
+        for ending in _endings(record_id)[1:]:
+            by_ending.setdefault(ending, []).append(record_id)
 
     def find(name: str) -> list[str]:
         written = name.replace("\\", "/").removeprefix("./")
         stem, dot, suffix = written.rpartition(".")
-        bare = stem if dot and "." + suffix.lower() in _SUFFIXES else written
+        bare = stem if dot + suffix.lower() in SUFFIXES else written
         for candidate in dict.fromkeys((bare, written)):
-            parts = [part for part in candidate.split("/") if part]
-            for start in range(len(parts)):  # the longest ending that is an id
-                ending = "/".join(parts[start:])
+            endings = _endings(candidate)
+            for ending in endings:  # the longest that is an id
                 if ending in whole:
                     return [ending]
-            if "/".join(parts) in by_ending:
-                return by_ending["/".join(parts)]
+            if endings and endings[0] in by_ending:
+                return by_ending[endings[0]]
         return []
 
     return find
+
+
+def _endings(path: str) -> list[str]:
+    """The path, and what is left of it without its first folder, its first two folders ..."""
+    names = [name for name in path.split("/") if name]
+    return ["/".join(names[start:]) for start in range(len(names))]

@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from experiments.datasets.records import VOID
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 
 # Points of an outline that pycocotools may lay, at 5 a pixel and 16 bytes a point: 160 MB.
 _MAX_OUTLINE_PIXELS = 2_000_000
@@ -123,9 +123,7 @@ def _checked_polygons(polygons: list, height: int, width: int, where: str) -> li
                 f"{where}: a polygon has coordinates far outside the {width} x {height} image"
             )
         xs, ys = polygon[::2], polygon[1::2]
-        outline = sum(
-            max(abs(xs[i] - xs[i - 1]), abs(ys[i] - ys[i - 1])) for i in range(len(xs))
-        )
+        outline = sum(max(abs(xs[i] - xs[i - 1]), abs(ys[i] - ys[i - 1])) for i in range(len(xs)))
         if math.ceil(outline) + len(polygon) > _MAX_OUTLINE_PIXELS:
             raise SpecjaxError(
                 f"{where}: the outline of a polygon is longer than {_MAX_OUTLINE_PIXELS} pixels"

@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 
 VOID = -1
-
-# The paper's test rule, in integers: a float comparison would depend on rounding at equality.
-_MIN_AREA_PERCENT = 7
-_MIN_RATIO_TENTHS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +64,15 @@ def passes_paper_rule(instances: np.ndarray) -> bool:
     if len(areas) < 2:
         return False
     smallest, largest = int(areas.min()), int(areas.max())
-    return (
-        100 * smallest >= _MIN_AREA_PERCENT * instances.size
-        and 10 * smallest >= _MIN_RATIO_TENTHS * largest
-    )
+    # In integers: a float comparison would depend on rounding at equality.
+    return 100 * smallest >= 7 * instances.size and 10 * smallest >= 3 * largest
 
 
 def compact_ids(instances: np.ndarray) -> np.ndarray:
     """Renumbers the instances of an int32 map 1..G in ascending order; 0 and void stay."""
     ids = np.unique(instances[instances > 0])
-    compacted = np.searchsorted(ids, instances).astype(np.int32) + 1
-    return np.where(instances > 0, compacted, instances).astype(np.int32)
+    compacted = np.where(instances > 0, np.searchsorted(ids, instances) + 1, instances)
+    return compacted.astype(np.int32)
 
 
 def check_relative_path(path: str, what: str) -> None:

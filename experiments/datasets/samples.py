@@ -8,17 +8,21 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.datasets.records import Record, passes_paper_rule
+from experiments.datasets.records import Dataset, Record, passes_paper_rule
 from experiments.datasets.scenes.drawing import SAMPLES_STREAM, Scene, draw_scene
 
 COUNT = 48
 
-# (height, width), as photographs have them: few, so that few programs are compiled; not all are
-# multiples of a patch.
-_SIZES = (
-    (480, 640), (512, 512), (427, 640), (640, 480), (375, 500), (512, 640), (500, 375), (600, 450),
-)
+# As photographs have them: few sizes, so that few programs are compiled; not all are multiples of a
+# patch.
+_HEIGHTS = (480, 512, 427, 640, 375, 512, 500, 600)
+_WIDTHS = (640, 512, 640, 480, 500, 640, 375, 450)
 _OBJECTS = (2, 3, 2, 4, 3, 2, 5, 3, 4)
+
+
+def open_samples() -> Dataset:
+    """Opens the built-in dataset."""
+    return Dataset("samples", annotated=True, identity={"name": "samples"}, records=records)
 
 
 def records() -> Iterator[Record]:
@@ -40,14 +44,13 @@ def _read_instances(index: int) -> np.ndarray:
     return _scene(index).instances.copy()
 
 
-# Room for the records that a reader has in flight; all 48 would take 90 MB.
+# Enough for the records that a reader has in flight; all 48 would take 90 MB.
 @functools.lru_cache(maxsize=16)
 def _scene(index: int) -> Scene:
-    height, width = _SIZES[index % len(_SIZES)]
     return draw_scene(
         (SAMPLES_STREAM, index),
-        height=height,
-        width=width,
+        height=_HEIGHTS[index % len(_HEIGHTS)],
+        width=_WIDTHS[index % len(_WIDTHS)],
         num_objects=_OBJECTS[index % len(_OBJECTS)],
         accept=passes_paper_rule,
     )

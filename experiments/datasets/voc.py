@@ -5,20 +5,24 @@ below. Ids are the names in `ImageSets/Segmentation/<split>.txt`; index 255 is v
 """
 
 import functools
-import hashlib
 import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.datasets.records import VOID, Dataset, Record, check_relative_path
-from specjax import images
-from specjax.errors import SpecjaxError
+from experiments.datasets.lists import read_list
+from experiments.datasets.records import (
+    VOID,
+    Dataset,
+    Record,
+    check_relative_path,
+)
+from specjax import SpecjaxError, decode
+from specjax.images import SUFFIXES, opened
 
 _VOID_INDEX = 255
 # Grey levels above this come from a converted palette, where two instances may share a level.
 _MAX_GREY_INDEX = 31
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
@@ -30,22 +34,25 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     split = split or "val"
     root = _find_root(data_dir)
     sets = root / "ImageSets" / "Segmentation"
-    listing = sets / f"{split}.txt"
-    if not listing.is_file():
-        there = ", ".join(sorted(path.stem for path in sets.glob("*.txt"))) or "none"
-        raise SpecjaxError(f"no split {split!r}: {str(listing)!r} is missing (splits there: {there})")
-    data = listing.read_bytes()
-    names = _names(data, listing)
+    path = sets / f"{split}.txt"
+    if not path.is_file():
+        available = ", ".join(sorted(other.stem for other in sets.glob("*.txt"))) or "none"
+        raise SpecjaxError(
+            f"no split {split!r}: {str(path)!r} is missing (splits there: {available})"
+        )
+    listing = read_list(path, name=repr(str(path)), what="images")
+    for name in listing.lines.values():
+        check_relative_path(name, f"{str(path)!r}: the id")
     annotated = (root / "SegmentationObject").is_dir()
 
     def records() -> Iterator[Record]:
-        for name in names:
+        for name in listing.lines.values():
             masks = root / "SegmentationObject" / f"{name}.png"
             source = _image_file(root / "JPEGImages", name)
             yield Record(
                 id=name,
                 source=str(source),
-                read_image=functools.partial(images.decode, source),
+                read_image=functools.partial(decode, source),
                 read_instances=functools.partial(read_palette, masks) if annotated else None,
             )
 
@@ -53,7 +60,7 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
         "name": "voc",
         "data_dir": str(root),
         "split": split,
-        "split_sha256": hashlib.sha256(data).hexdigest(),
+        "split_sha256": listing.sha256,
     }
     return Dataset("voc", annotated=annotated, identity=identity, records=records)
 
@@ -64,7 +71,7 @@ def read_palette(path: pathlib.Path) -> np.ndarray:
     Raises:
       SpecjaxError: missing or unreadable, or an image of colours rather than of indices.
     """
-    with images.opened(path) as image:
+    with opened(path) as image:
         mode = image.mode
         indices = np.asarray(image).astype(np.int32) if mode in ("P", "L") else None
     if indices is None:
@@ -92,20 +99,7 @@ def _find_root(data_dir: pathlib.Path) -> pathlib.Path:
     )
 
 
-def _names(data: bytes, listing: pathlib.Path) -> list[str]:
-    try:
-        names = [line.strip() for line in data.decode("utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise SpecjaxError(f"{str(listing)!r} is no text file") from None
-    names = [name for name in names if name]
-    if not names:
-        raise SpecjaxError(f"{str(listing)!r} lists no images")
-    for name in names:
-        check_relative_path(name, f"{str(listing)!r}: the id")
-    return names
-
-
 def _image_file(folder: pathlib.Path, name: str) -> pathlib.Path:
-    candidates = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    candidates = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
     # Where none exists the first stays, so that reading it says what is missing.
     return next((path for path in candidates if path.is_file()), candidates[0])

@@ -1,269 +1,198 @@
-"""The loop over a dataset: batch, analyse, write; one bad image stops nothing."""
+"""The loop over the records of a run; one bad image costs that image alone."""
 
-import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
-import itertools
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
-import numpy as np
 import tqdm
 
 from experiments.datasets.records import Record
-from experiments.loop import reading, truth
-from experiments.loop.backbone import Backbone, Features
-from experiments.loop.batches import Batch, Lanes
-from experiments.loop.reading import Pairs, Work
-from experiments.runs.store import Store
-from experiments.runs.writers import Writers
+from experiments.loop import reading
+from experiments.loop.backbone import Backbone, Features, features_of
+from experiments.loop.experiment import Experiment
+from experiments.loop.outcome import Pending
+from experiments.loop.reading import Example, Task
+from experiments.loop.stopwatch import Stopwatch
+from experiments.loop.writers import Writers
+from experiments.runs.folder import RunFolder
+from specjax import SpecjaxError
+from specjax._batching import Lanes
+from specjax._flags import with_flag
 from specjax._folder import OutputError
-from specjax.errors import SpecjaxError
-
-_END = object()
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
-    """An image ready for analysis.
+class Stream:
+    """What a run's records go through.
 
     Attributes:
-        id: the record's.
-        position: the record's place in the run, from 0.
-        source: the record's image file.
-        image: uint8 [H, W, 3] at its native size.
-        features: of the image, or of its resized version.
-        truth: the annotation on the token grid; None without annotation.
-        instances: the annotation at image resolution; None without annotation.
+        experiment: what is computed.
+        backbone: where features come from.
+        folder: where lines go.
+        writers: what writes files.
+        lanes: the devices.
+        image_size: short side that images are resized to; None for their own.
+        watch: where the time goes.
     """
 
-    id: str
-    position: int
-    source: str
-    image: np.ndarray
-    features: Features
-    truth: truth.Truth | None
-    instances: np.ndarray | None
+    experiment: Experiment
+    backbone: Backbone
+    folder: RunFolder
+    writers: Writers
+    lanes: Lanes
+    image_size: int | None
+    watch: Stopwatch
 
+    def process(
+        self, records: Iterable[tuple[int, Record]], *, total: int | None = None
+    ) -> "Progress":
+        """Bring every record, given with its place in the run, up to date under every setting.
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What an analysis says of one image under one setting.
+        A record whose lines and files are all there is passed over unread. The others are read
+        ahead and gathered into batches. Of each batch the features are computed, then what the
+        experiment makes of them; it is written while the next batch is computed. A record that
+        fails is reported and left for the next run.
 
-    Attributes:
-        line: for `per_image.jsonl`; `id` and `setting` are added.
-        labels: int [tokens], 0 background.
-        foreground: bool [tokens].
-        maps: [segments, tokens] eigensegments; None where there are none.
-    """
-
-    line: Mapping[str, Any]
-    labels: np.ndarray
-    foreground: np.ndarray
-    maps: np.ndarray | None = None
-
-
-class Stopwatch:
-    """Seconds per stage of this process, whichever thread they pass in."""
-
-    def __init__(self):
-        self.seconds: dict[str, float] = collections.defaultdict(float)
-        self._lock = threading.Lock()
-
-    @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Count the time inside under `stage`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.seconds[stage] += time.perf_counter() - start
-
-    def each(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
-        """The items; the time until each is there counts under `stage`."""
-        iterator = iter(items)
-        while True:
-            with self(stage):
-                item = next(iterator, _END)
-            if item is _END:
-                return
-            yield item
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Images that are analysed together.
-
-    Attributes:
-        examples: one per image.
-        batch: where they are.
-        features: [rows, tokens, C] of the batch.
-        grids: int32 [rows, 2].
-    """
-
-    examples: Sequence[Example]
-    batch: Batch
-    features: jax.Array
-    grids: jax.Array
-
-
-# Outcomes by setting, of each image of a group.
-Outcomes = list[Mapping[str, Outcome]]
-# From a group and the settings that are missing to a call that gives the outcomes: it is made in
-# another thread, while the next group is in work.
-Analyse = Callable[[Group, Sequence[str]], Callable[[], Outcomes]]
-
-
-@dataclasses.dataclass
-class Progress:
-    """What became of the images of a run so far."""
-
-    visited: list[str] = dataclasses.field(default_factory=list)
-    failures: list[dict[str, str]] = dataclasses.field(default_factory=list)
-
-
-def process(
-    records: Iterable[Record],
-    backbone: Backbone,
-    store: Store,
-    writers: Writers,
-    settings: Sequence[str],
-    analyse: Analyse,
-    *,
-    image_size: int | None,
-    watch: Stopwatch,
-    lanes: Lanes,
-    total: int | None = None,
-    first: int = 0,
-    step: int = 1,
-) -> Progress:
-    """Bring every record up to date under every setting.
-
-    A record whose lines and files are all there is skipped unread. A record that fails is
-    reported and left for the next run. The records' places in the run are `first`,
-    `first + step`, ... Lines are added batch by batch.
-
-    Raises:
-        OutputError: results cannot be written; those of earlier records are kept.
-    """
-    progress = Progress()
-    with tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True) as bar:
-        tally = _Tally(bar)
-        placed = zip(itertools.count(first, step), records, strict=False)
-        missing = _missing(placed, store, writers, settings, progress, tally)
-        decode = functools.partial(reading.decode, backbone=backbone, image_size=image_size)
-        groups = watch.each("decode", reading.groups(missing, decode, lanes, tally.failed))
-        write = functools.partial(_write, store, writers, watch, tally)
-        last = None
-        with concurrent.futures.ThreadPoolExecutor(1) as writer:
-            for pairs in groups:
-                works, group = _extracted(pairs, backbone, lanes, watch, tally)
-                if not works:
+        Raises:
+            OutputError: results cannot be written; those of earlier records are kept.
+        """
+        read = functools.partial(
+            reading.read, backbone=self.backbone, image_size=self.image_size
+        )
+        with Progress(total) as progress, _Behind() as behind:
+            tasks = self._tasks(records, progress)
+            batches = reading.batches(tasks, read, self.lanes, progress.failed)
+            for batch in self.watch.each("decode", batches):
+                examples, features = self._features(batch, progress)
+                if features is None:
                     continue
-                outcomes = analyse(group, works[0].undone)
-                # One group is written while the next is in work, and no more wait.
-                if last is not None:
-                    last.result()
-                last = writer.submit(write, works, group, outcomes)
-            if last is not None:
-                last.result()
-    progress.failures = tally.failures()
-    return progress
+                undone = examples[0].undone
+                outcomes = self.experiment.analyse(examples, features, undone)
+                behind.do(functools.partial(self._write, examples, features, outcomes, progress))
+        return progress
+
+    def _tasks(
+        self, records: Iterable[tuple[int, Record]], progress: "Progress"
+    ) -> Iterator[Task]:
+        """Records with something left to do."""
+        for place, record in records:
+            progress.visited.append(record.id)
+            undone = tuple(
+                setting
+                for setting in self.experiment.settings
+                if self.folder.lines.get(record.id, setting) is None
+                or self.writers.lack(record.id, place, setting)
+            )
+            if undone:
+                yield Task(place, record, undone)
+            else:
+                progress.done()
+
+    def _features(
+        self, examples: Sequence[Example], progress: "Progress"
+    ) -> tuple[Sequence[Example], Features | None]:
+        """The examples with their features; one whose features are not finite fails."""
+        while examples:
+            with self.watch("backbone"):
+                inputs = [example.inputs for example in examples]
+                features, finite = features_of(inputs, self.backbone, self.lanes)
+                jax.block_until_ready(features.values)
+            if all(finite):
+                return examples, features
+            for example, fine in zip(examples, finite, strict=True):
+                if not fine:
+                    problem = f"{example.id}: the backbone gave features that are not finite"
+                    progress.failed(example.place, example.id, SpecjaxError(problem))
+            examples = [one for one, fine in zip(examples, finite, strict=True) if fine]
+        return examples, None
+
+    def _write(
+        self,
+        examples: Sequence[Example],
+        features: Features,
+        pending: Pending,
+        progress: "Progress",
+    ) -> None:
+        """Write what was found in a batch."""
+        found = pending()
+        with self.watch("write"):
+            for number, (example, outcomes) in enumerate(zip(examples, found, strict=True)):
+                of_image = functools.partial(features.of, number)
+                try:
+                    for setting, outcome in outcomes.items():
+                        self.writers.write(example, setting, outcome, of_image)
+                    self.folder.lines.append(
+                        {"id": example.id, "setting": setting, **outcome.line}
+                        for setting, outcome in outcomes.items()
+                    )
+                except OutputError:
+                    raise
+                except SpecjaxError as error:
+                    progress.failed(example.place, example.id, error)
+                else:
+                    progress.done()
 
 
-class _Tally:
-    """What is done and what failed, told by several threads."""
+class Progress:
+    """What became of the images so far, and the bar that shows it; several threads report.
 
-    def __init__(self, bar: tqdm.tqdm):
-        self._bar = bar
+    Attributes:
+        visited: ids, in the order of the stream.
+    """
+
+    def __init__(self, total: int | None):
+        self.visited: list[str] = []
+        self._bar = tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True)
         self._failures: dict[int, dict[str, str]] = {}
         self._lock = threading.Lock()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
 
     def done(self) -> None:
         """An image is finished."""
         with self._lock:
             self._bar.update()
 
-    def failed(self, work: Work, error: SpecjaxError) -> None:
+    def failed(self, place: int, image_id: str, error: SpecjaxError) -> None:
         """An image is finished with, for now."""
+        reason = with_flag(error)
         with self._lock:
-            self._failures[work.position] = {"id": work.record.id, "error": str(error)}
-            tqdm.tqdm.write(f"skipped {work.record.id}: {error}", file=sys.stderr)
+            self._failures[place] = {"id": image_id, "error": reason}
+            tqdm.tqdm.write(f"skipped {image_id}: {reason}", file=sys.stderr)
             self._bar.update()
 
+    @property
     def failures(self) -> list[dict[str, str]]:
         """What failed, in the order of the stream."""
-        return [self._failures[position] for position in sorted(self._failures)]
+        return [self._failures[place] for place in sorted(self._failures)]
 
 
-def _missing(placed, store, writers, settings, progress, tally) -> Iterator[Work]:
-    """Records with work left."""
-    for position, record in placed:
-        progress.visited.append(record.id)
-        undone = tuple(
-            setting
-            for setting in settings
-            if store.lines.get(record.id, setting) is None
-            or writers.lack(record.id, position, setting)
-        )
-        if undone:
-            yield Work(record, position, undone)
-        else:
-            tally.done()
+class _Behind:
+    """Does one thing at a time in another thread; no more than one waits."""
 
+    def __enter__(self) -> "_Behind":
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._last: concurrent.futures.Future | None = None
+        return self
 
-def _extracted(
-    pairs: Pairs, backbone: Backbone, lanes: Lanes, watch: Stopwatch, tally: _Tally
-) -> tuple[Sequence[Work], Group | None]:
-    """The images with their features; one whose features are not finite fails."""
-    while pairs:
-        works, found = zip(*pairs, strict=True)
-        with watch("backbone"):
-            prepared = [one.prepared for one in found]
-            batch = Batch(lanes, len(pairs), prepared[0].tokens)
-            features, finite = backbone.extract(batch, prepared)
-            jax.block_until_ready(features)
-        if all(finite):
-            examples = [
-                Example(
-                    work.record.id, work.position, work.record.source, one.image,
-                    dataclasses.replace(one.prepared, source=features, row=row),
-                    one.truth, one.instances,
-                )
-                for work, one, row in zip(works, found, batch.rows, strict=True)
-            ]  # fmt: skip
-            grids = batch.stack([np.asarray(one.grid, np.int32) for one in prepared])
-            return works, Group(examples, batch, features, grids)
-        for work, fine in zip(works, finite, strict=True):
-            if not fine:
-                problem = "the backbone gave features that are not finite"
-                tally.failed(work, SpecjaxError(f"{work.record.id}: {problem}"))
-        pairs = [pair for pair, fine in zip(pairs, finite, strict=True) if fine]
-    return (), None
+    def do(self, work: Callable[[], None]) -> None:
+        """Begin `work` once the last is done; raises what that raised."""
+        self._wait()
+        self._last = self._thread.submit(work)
 
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
 
-def _write(store, writers, watch, tally, works, group: Group, outcomes_of) -> None:
-    """Write what was found of a group."""
-    found = outcomes_of()
-    with watch("write"):
-        for work, example, outcomes in zip(works, group.examples, found, strict=True):
-            try:
-                for setting, outcome in outcomes.items():
-                    writers.write(example, setting, outcome)
-                store.lines.append(
-                    {"id": example.id, "setting": setting, **outcome.line}
-                    for setting, outcome in outcomes.items()
-                )
-            except OutputError:
-                raise
-            except SpecjaxError as error:
-                tally.failed(work, error)
-            else:
-                tally.done()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self._wait()

@@ -1,31 +1,104 @@
-"""Fig. 5: standard deviation by rank beside the difference between instances."""
+"""Fig. 5: whether channels that vary most also tell instances apart best.
 
+Channels are those that NCR keeps, tokens L2-normalised over them as in the instance stage, ranked
+by standard deviation over all tokens, highest first, as DCR ranks them. Beside it stands the mean,
+over pairs of annotated instances of the image, of the absolute difference of a channel's means
+over the two. Both have the features' unit.
+
+The paper gives the curves alone; that instances are the annotated ones on the grid, that a pair
+counts once whatever its sizes, and that images count equally at each rank, is our reading.
+"""
+
+import dataclasses
+import functools
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from matplotlib.figure import Figure
 
 from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
+from experiments.results.tables import mean
+from specjax import Config, channel_deviation, reduce_features, valid_tokens
 
-_SERIES = (
-    ("deviation", "standard deviation"),
-    ("difference", "mean difference between instances"),
-)
+HEADER = ("rank", "deviation", "difference")
+_LABELS = ("standard deviation", "mean difference between instances")
 
 
-def draw(rows: Sequence[Mapping[str, Any]], stem: pathlib.Path, *, N: int) -> list[pathlib.Path]:
-    """Curves of the rows of `experiments.plots.channel_deviation_numbers.average_by_rank`.
+class ByRank(NamedTuple):
+    """Two values per channel, highest standard deviation first.
 
-    A line marks the last channel that DCR keeps.
+    Attributes:
+        deviation: standard deviation over the image.
+        difference: mean absolute difference between two instances; 0 for fewer than two.
     """
+
+    deviation: Float[Array, " ranks"]
+    difference: Float[Array, " ranks"]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
+def deviation_by_rank(
+    features: Float[Array, "tokens channels"],
+    grid: Int[Array, "2"],
+    truth: Int[Array, " tokens"],
+    *,
+    config: Config,
+    max_instances: int,
+) -> ByRank:
+    """Both curves of one image, over all M ranks; `truth` holds 1 to `max_instances`, 0 no one."""
+    valid = valid_tokens(features.shape[0], grid)
+    # With N = M, and nothing masked, DCR only sorts.
+    ranked = reduce_features(features, valid, grid, config=dataclasses.replace(config, N=config.M))
+    difference = _mean_difference(ranked, truth, max_instances)
+    return ByRank(channel_deviation(ranked, valid=valid), difference)
+
+
+def _mean_difference(
+    features: Float[Array, "tokens channels"], truth: Int[Array, " tokens"], max_instances: int
+) -> Float[Array, " channels"]:
+    """Mean over pairs of instances of the absolute difference of their means, by channel."""
+    member = truth[None, :] == jnp.arange(1, max_instances + 1)[:, None]
+    size = jnp.sum(member, axis=1)
+    total = jnp.matmul(member.astype(features.dtype), features, precision=jax.lax.Precision.HIGHEST)
+    means = total / jnp.maximum(size, 1).astype(features.dtype)[:, None]
+    there = size > 0
+    pair = there[:, None] & there[None, :] & ~jnp.eye(max_instances, dtype=bool)
+
+    def one(channel: Float[Array, " instances"]) -> Float[Array, ""]:
+        apart = jnp.abs(channel[:, None] - channel[None, :])
+        return jnp.sum(jnp.where(pair, apart, 0.0))
+
+    pairs = jnp.maximum(jnp.sum(pair), 1).astype(features.dtype)
+    return jax.lax.map(one, means.T) / pairs
+
+
+def average_by_rank(lines: Sequence[dict]) -> list[tuple[int, float, float]]:
+    """Means over images of two instances or more: a row of `HEADER` per rank, from 1 on.
+
+    `lines` hold "num_instances" and the lists "deviation" and "difference".
+    """
+    lines = [line for line in lines if line["num_instances"] >= 2]
+    ranks = len(lines[0]["deviation"]) if lines else 0
+    return [
+        (rank + 1, *(mean(line[key][rank] for line in lines) for key in HEADER[1:]))
+        for rank in range(ranks)
+    ]
+
+
+def draw(rows: Sequence[tuple[int, float, float]], *, N: int) -> Figure:
+    """Curves of the rows of `average_by_rank`; a line marks the last channel that DCR keeps."""
     figure = new_figure()
     axes = new_axes(figure)
-    ranks = [row["rank"] for row in rows]
-    for index, (key, label) in enumerate(_SERIES):
+    for column, label in enumerate(_LABELS, start=1):
         axes.plot(
-            ranks,
-            [row[key] for row in rows],
-            color=COLOURS[index],
-            marker=MARKERS[index],
+            [row[0] for row in rows],
+            [row[column] for row in rows],
+            color=COLOURS[column - 1],
+            marker=MARKERS[column - 1],
             markersize=4,
             markevery=max(len(rows) // 16, 1),
             label=label,
@@ -39,9 +112,10 @@ def draw(rows: Sequence[Mapping[str, Any]], stem: pathlib.Path, *, N: int) -> li
     axes.set_ylim(bottom=0)
     axes.set_xlabel("rank of the channel, by standard deviation, of those that NCR keeps")
     axes.set_ylabel("value (tokens have unit length)")
-    return save_figure(
-        figure,
-        stem,
-        header=("rank", "deviation", "difference"),
-        rows=[(row["rank"], row["deviation"], row["difference"]) for row in rows],
-    )
+    return figure
+
+
+def write(folder: pathlib.Path, lines: Sequence[dict], *, N: int) -> list[pathlib.Path]:
+    """The figure of a run's lines as `deviation.*`; returns the paths."""
+    rows = average_by_rank(lines)
+    return save_figure(draw(rows, N=N), folder / "deviation", header=HEADER, rows=rows)

@@ -1,76 +1,187 @@
-"""Fig. 1 and 4: one image's channels on a contact sheet, and the table behind it."""
+"""Fig. 1 and 4: one image's channels in the order of their entropy, and those that are kept.
+
+Entropy is the instance stage's: of the features as the backbone gives them.
+"""
 
 import csv
 import functools
 import io
 import math
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from jaxtyping import Array, Bool, Float, Int, UInt8
+from PIL import Image
 
-from experiments.plots.channel_order_numbers import ChannelOrder
 from experiments.plots.style import COLOURS
+from specjax import (
+    Config,
+    Tiling,
+    as_grid,
+    channel_deviation,
+    channel_entropy,
+    normalize_tokens,
+    reduce_features,
+    to_pixels,
+    valid_tokens,
+)
+from specjax._folder import write_atomically
+from specjax.overlay import Panel, contact_sheet, dimmed, fitted, overlay
 
-_WIDTH, _GAP, _LINE = 1680, 6, 15
-_INK, _PAPER, _OUTSIDE = (40, 40, 40), (255, 255, 255), (214, 214, 214)
+_WIDTH, _GAP = 1680, 6
+_OUTSIDE = (214, 214, 214)
 # Panels in a row: pictures at the top, all channels, the selected ones.
 _PICTURES, _ALL, _SELECTED = 6, 24, 15
 _COLOURS = matplotlib.colormaps["viridis"]
 
 
+class ChannelOrder(NamedTuple):
+    """Which channels come first, and what they are ranked by.
+
+    Attributes:
+        entropy: of each channel, in bits.
+        by_entropy: all channels, lowest entropy first; the first M are what NCR keeps.
+        selected: the N channels that DCR keeps of these, highest standard deviation first.
+        deviation: the standard deviations of `selected`, tokens L2-normalised over the M.
+    """
+
+    entropy: Float[Array, " channels"]
+    by_entropy: Int[Array, " channels"]
+    selected: Int[Array, " kept"]
+    deviation: Float[Array, " kept"]
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def channel_order(
+    features: Float[Array, "tokens channels"], grid: Int[Array, "2"], *, config: Config
+) -> ChannelOrder:
+    """The order under a configuration: see `specjax.reduce_features`."""
+    valid = valid_tokens(features.shape[0], grid)
+    rule = config.protocol.instance_entropy
+    entropy = channel_entropy(features, bins=config.bins, rule=rule, valid=valid)
+    by_entropy = jax.lax.top_k(-entropy, features.shape[1])[1]
+    reduced = normalize_tokens(features[:, by_entropy[: config.M]])
+    deviation, places = jax.lax.top_k(channel_deviation(reduced, valid=valid), config.N)
+    return ChannelOrder(entropy, by_entropy, by_entropy[places], deviation)
+
+
+class Sheet(NamedTuple):
+    """What is written of an image: the picture, and a CSV table with a row per channel."""
+
+    picture: Image.Image
+    table: str
+
+
+def of_image(
+    image: UInt8[np.ndarray, "height width 3"],
+    features: Float[Array, "tokens channels"],
+    foreground: Bool[np.ndarray, " tokens"],
+    annotated: Int[np.ndarray, "height width"] | None,
+    tiling: Tiling,
+    *,
+    config: Config,
+) -> Sheet:
+    """The sheet of an image.
+
+    Args:
+        image: at its native size.
+        features: as the backbone gives them.
+        foreground: the mask that the selected channels are multiplied by.
+        annotated: the annotation at the image's size, if there is one.
+        tiling: how the image, or a resized version of it, was cut into tokens.
+        config: how channels are selected.
+    """
+    grid = jnp.asarray(tiling.grid, jnp.int32)
+    selected = reduce_features(features, jnp.asarray(foreground), grid, config=config)
+    order = jax.device_get(channel_order(features, grid, config=config))
+    maps, selected = (np.asarray(as_grid(array.T, tiling.grid)) for array in (features, selected))
+    mask = np.asarray(as_grid(foreground, tiling.grid))
+    box = (_panel_width(_PICTURES), _WIDTH)
+    small, shown = fitted(image, box), to_pixels(mask, tiling, image.shape[:2])
+    pictures = {"image": Image.fromarray(small), "foreground": dimmed(small, fitted(shown, box))}
+    if annotated is not None:
+        pictures["annotated"] = overlay(small, fitted(annotated, box))
+    picture = draw(pictures, maps, selected, mask, order, M=config.M)
+    return Sheet(picture, table(order, M=config.M))
+
+
+def paths(folder: pathlib.Path, image_id: str) -> list[pathlib.Path]:
+    """The files of an image: PNG and CSV."""
+    # Not with_suffix: an id may contain a dot.
+    return [folder / f"{image_id}.{ending}" for ending in ("png", "csv")]
+
+
+def write(folder: pathlib.Path, image_id: str, sheet: Sheet) -> list[pathlib.Path]:
+    """The sheet as files; returns their `paths`."""
+    picture, text = paths(folder, image_id)
+    write_atomically(text, lambda stream: stream.write(sheet.table.encode()))
+    write_atomically(picture, lambda stream: sheet.picture.save(stream, format="PNG"))
+    return [picture, text]
+
+
 def draw(
-    pictures: Sequence[tuple[str, np.ndarray]],
-    maps: np.ndarray,
-    selected: np.ndarray,
-    foreground: np.ndarray,
+    pictures: Mapping[str, Image.Image],
+    maps: Float[np.ndarray, "channels rows columns"],
+    selected: Float[np.ndarray, "kept rows columns"],
+    foreground: Bool[np.ndarray, "rows columns"],
     order: ChannelOrder,
     *,
     M: int,
 ) -> Image.Image:
-    """The sheet: pictures, all channels by entropy, the selected ones times the foreground.
+    """The picture: photographs, all channels by entropy, the selected ones times the foreground.
 
     Each channel's colours span its own values, dark the lowest; background of the selected ones
     is grey, and their colours span what is left.
 
     Args:
-        pictures: titles and uint8 images `[H, W, 3]`, of one size.
-        maps: every channel on the grid, `[channels, h, w]`.
-        selected: the selected ones as the instance stage sees them, `[N, h, w]`.
-        foreground: its mask, `[h, w]`.
+        pictures: by title, at the size they have on the sheet.
+        maps: every channel on the grid.
+        selected: the selected ones as the instance stage sees them.
+        foreground: the mask on the grid.
         order: which is which.
-        M: how many of lowest entropy NCR keeps; a frame tells them from the others.
+        M: how many of lowest entropy NCR keeps; they are framed.
     """
     everywhere = np.ones(foreground.shape, bool)
-    entropy = np.asarray(order.entropy)
     channels = [
-        _panel(f"{entropy[c]:.2f}", _coloured(maps[c], everywhere), framed=place < M)
-        for place, c in enumerate(np.asarray(order.by_entropy))
+        Panel(
+            _coloured(maps[channel], everywhere, _ALL),
+            f"{order.entropy[channel]:.2f}",
+            COLOURS[1] if place < M else None,
+        )
+        for place, channel in enumerate(order.by_entropy)
     ]
     kept = [
-        _panel(f"{entropy[c]:.2f}   std {deviation:.3f}", _coloured(values, foreground))
-        for c, deviation, values in zip(
-            np.asarray(order.selected), np.asarray(order.deviation), selected, strict=True
+        Panel(
+            _coloured(values, foreground, _SELECTED),
+            f"{order.entropy[channel]:.2f}   std {deviation:.3f}",
+        )
+        for channel, deviation, values in zip(
+            order.selected, order.deviation, selected, strict=True
         )
     ]
-    return _stacked(
-        [
-            ("", _PICTURES, [_panel(title, pixels) for title, pixels in pictures]),
-            (
-                f"All {len(channels)} channels by entropy (bits, under each), lowest first; framed:"
-                f" the {M} that NCR keeps",
-                _ALL,
-                channels,
-            ),
-            (
-                f"The {len(kept)} of these that DCR keeps, times the foreground: entropy (bits) and"
-                " standard deviation, highest deviation first",
-                _SELECTED,
-                kept,
-            ),
-        ]
+    all_title = (
+        f"All {len(channels)} channels by entropy (bits, above each), lowest first; framed: the"
+        f" {M} that NCR keeps"
     )
+    kept_title = (
+        f"The {len(kept)} of these that DCR keeps, times the foreground: entropy (bits) and"
+        " standard deviation, highest deviation first"
+    )
+    sections = (
+        ("", _PICTURES, [Panel(picture, title) for title, picture in pictures.items()]),
+        (all_title, _ALL, channels),
+        (kept_title, _SELECTED, kept),
+    )
+    sheets = [
+        contact_sheet(panels, title=title, columns=columns, width=_panel_width(columns))
+        for title, columns, panels in sections
+    ]
+    return contact_sheet([Panel(sheet) for sheet in sheets], columns=1, width=_WIDTH - 2 * _GAP)
 
 
 def table(order: ChannelOrder, *, M: int) -> str:
@@ -83,68 +194,24 @@ def table(order: ChannelOrder, *, M: int) -> str:
     rows.writerow(("channel", "entropy_bits", "kept_by_ncr", "kept_by_dcr", "standard_deviation"))
     for place, c in enumerate(np.asarray(order.by_entropy).tolist()):
         kept = c in deviation
-        rows.writerow(
-            (c, float(order.entropy[c]), int(place < M), int(kept), deviation.get(c, ""))
-        )
+        rows.writerow((c, float(order.entropy[c]), int(place < M), int(kept), deviation.get(c, "")))
     return text.getvalue()
 
 
-def _coloured(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 colours of a map, from its lowest to its highest value where the mask holds."""
+def _panel_width(columns: int) -> int:
+    """Of a section's panels, so that they fill the sheet."""
+    return (_WIDTH - 3 * _GAP) // columns - _GAP
+
+
+def _coloured(
+    values: Float[np.ndarray, "rows columns"], mask: Bool[np.ndarray, "rows columns"], columns: int
+) -> Image.Image:
+    """A map in the mask, in colours from its lowest to its highest value there."""
     inside = values[mask]
     low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
     scaled = (values - low) / (high - low) if high > low else np.zeros(values.shape)
     pixels = (255 * _COLOURS(np.clip(scaled, 0, 1))[..., :3]).round().astype(np.uint8)
-    return np.where(mask[..., None], pixels, np.array(_OUTSIDE, np.uint8))
-
-
-def _panel(caption: str, pixels: np.ndarray, *, framed: bool = False):
-    return caption, pixels, framed
-
-
-def _stacked(sections) -> Image.Image:
-    """Sections of panels under their titles, one above the other."""
-    placed, top = [], _GAP
-    for title, columns, panels in sections:
-        if not panels:
-            continue
-        if title:
-            placed.append((title, _GAP, top + _GAP))
-            top += _LINE + 3 * _GAP
-        height, width = panels[0][1].shape[:2]
-        cell = (_WIDTH - _GAP) // columns
-        # A tall image gets narrower panels, so that a row is never taller than it is useful.
-        shown = min(cell - _GAP, math.ceil(1.2 * (cell - _GAP) * width / height))
-        size = (max(shown, 1), max(round(shown * height / width), 1))
-        for index, panel in enumerate(panels):
-            row, column = divmod(index, columns)
-            left = _GAP + column * cell + (cell - _GAP - size[0]) // 2
-            placed.append((panel, left, top + row * (size[1] + _LINE + _GAP), size))
-        top += math.ceil(len(panels) / columns) * (size[1] + _LINE + _GAP)
-    sheet = Image.new("RGB", (_WIDTH, top + _GAP), _PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for what, left, upper, *size in placed:
-        if not size:
-            pen.text((left, upper), what, fill=_INK, font=_font(14))
-            continue
-        _paste(sheet, pen, what, left, upper, size[0])
-    return sheet
-
-
-def _paste(sheet, pen, panel, left, top, size) -> None:
-    caption, pixels, framed = panel
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    # Tokens stay squares; photographs shrink smoothly.
-    enlarged = picture.width < size[0]
-    kind = Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX
-    sheet.paste(picture.resize(size, kind), (left, top))
-    if framed:
-        box = (left - 2, top - 2, left + size[0] + 1, top + size[1] + 1)
-        pen.rectangle(box, outline=COLOURS[1], width=2)
-    middle = left + size[0] // 2
-    pen.text((middle, top + size[1] + 2), caption, fill=_INK, font=_font(11), anchor="ma")
-
-
-@functools.cache
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+    pixels = np.where(mask[..., None], pixels, np.array(_OUTSIDE, np.uint8))
+    width = _panel_width(columns)
+    # A tall image gets narrower panels, so that a row is never taller than it is useful.
+    return Image.fromarray(fitted(pixels, (width, math.ceil(1.2 * width))))

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
+from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, percent, save_figure
 from experiments.results import published
 
 HEADER = ("source", "share_of_channels", "M", "f_score_percent", "f_score_raw_percent")
@@ -28,11 +28,11 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
         if result["f_score"] is not None:
             share = published.share_of(result["M"], channels) or result["M"] / channels
             scores = (result["f_score"], result["f_score_raw"])
-            found.append((_OURS, float(share), result["M"], *_percent(scores)))
+            found.append((_OURS, float(share), result["M"], *map(percent, scores)))
     for dataset, name in _PUBLISHED.items():
         for share, scores in sorted(published.f_scores(dataset).items(), reverse=True):
             M = int(share * _PAPERS_CHANNELS)
-            found.append((name, float(share), M, *_percent(scores)))
+            found.append((name, float(share), M, *map(percent, scores)))
     return found
 
 
@@ -60,9 +60,7 @@ def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     axes.set_xlabel("channels kept, M (of C; logarithmic)")
     axes.set_ylabel("F-score (%)")
     title = "with and without post-processing"
-    figure.legend(
-        loc="outside upper center", ncols=3, frameon=False, title=title, fontsize="small"
-    )
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, title=title, fontsize="small")
     return figure
 
 
@@ -82,10 +80,6 @@ def write(folder: pathlib.Path, results: Sequence[dict], channels: int) -> list[
     return save_figure(
         draw(table, channels), folder / "foreground_curve", header=HEADER, rows=table
     )
-
-
-def _percent(scores: Sequence[float]) -> list[float]:
-    return [round(100 * score, 4) for score in scores]
 
 
 def _text(share: Fraction) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
+from experiments.plots.style import COLOURS, new_axes, new_figure, percent, save_figure
 
 HEADER = ("setting", "mean_percent", "low_percent", "high_percent", "published_percent")
 # Characters of a name that leave room for the plot.
@@ -30,24 +30,17 @@ def draw(rows: Sequence[Row], *, score: str, level: float) -> Figure:
     """
     figure = new_figure(4.6, 0.3 * len(rows) + 1.4)
     axes = new_axes(figure)
-    ours = {"color": COLOURS[0], "marker": "o", "markersize": 6, "linestyle": "none"}
     places = range(len(rows))
     label = f"here, with {100 * level:.0f} % interval"
-    axes.plot([100 * row.mean for row in rows], places, label=label, **ours)
+    axes.plot([100 * row.mean for row in rows], places, "o", color=COLOURS[0], label=label)
     for place, row in zip(places, rows, strict=True):
         if row.low is not None:
             ends = [100 * row.low, 100 * row.high]
             axes.plot(ends, [place, place], color=COLOURS[0], linewidth=2)
-    theirs = [(100 * row.published, place) for place, row in enumerate(rows) if row.published]
-    if theirs:
-        axes.plot(
-            *zip(*theirs, strict=True),
-            label="published",
-            color=COLOURS[1],
-            marker="D",
-            markerfacecolor="white",
-            linestyle="none",
-        )
+    known = [(100 * row.published, place) for place, row in enumerate(rows) if row.published]
+    if known:
+        style = {"color": COLOURS[1], "markerfacecolor": "white", "label": "published"}
+        axes.plot(*zip(*known, strict=True), "D", **style)
     axes.set_yticks(places, [_label(row.setting) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -60,7 +53,7 @@ def write(
     stem: pathlib.Path, rows: Sequence[Row], *, score: str, level: float
 ) -> list[pathlib.Path]:
     """The figure as PNG and SVG, and its numbers as CSV; returns the paths."""
-    table: list[tuple[Any, ...]] = [(row.setting, *map(_percent, row[1:])) for row in rows]
+    table: list[tuple[Any, ...]] = [(row.setting, *map(percent, row[1:])) for row in rows]
     return save_figure(draw(rows, score=score, level=level), stem, header=HEADER, rows=table)
 
 
@@ -68,7 +61,3 @@ def _label(setting: str) -> str:
     short = setting if len(setting) <= _LONGEST else setting[: _LONGEST - 1] + "…"
     # A dollar would start a formula.
     return short.replace("$", r"\$")
-
-
-def _percent(share: float | None) -> float | None:
-    return None if share is None else round(100 * share, 4)

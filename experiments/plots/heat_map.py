@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.plots.style import new_figure, save_figure
+from experiments.plots.style import COLOURS, new_figure, percent, save_figure
 
 HEADER = ("M", "N", "images", "miou_percent")
 
@@ -15,13 +15,7 @@ HEADER = ("M", "N", "images", "miou_percent")
 def rows(results: Sequence[dict]) -> list[tuple[Any, ...]]:
     """One row of `HEADER` per result, by M and N; None where nothing was scored."""
     return sorted(
-        (
-            result["M"],
-            result["N"],
-            result["images"],
-            None if result["miou"] is None else round(100 * result["miou"], 4),
-        )
-        for result in results
+        (result["M"], result["N"], result["images"], percent(result["miou"])) for result in results
     )
 
 
@@ -58,7 +52,7 @@ def draw(table: Sequence[tuple[Any, ...]]) -> Figure:
         )
     row, column = (int(index) for index in best)
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * 0.46
-    axes.plot(column + corners[:, 0], row + corners[:, 1], color="#D55E00", linewidth=2)
+    axes.plot(column + corners[:, 0], row + corners[:, 1], color=COLOURS[1], linewidth=2)
     axes.set_xticks(range(len(Ns)), Ns)
     axes.set_yticks(range(len(Ms)), Ms)
     remark = "; \N{MULTIPLICATION SIGN}: no result" if np.isnan(values).any() else ""

@@ -1,14 +1,116 @@
-"""Fig. 13: mR by metric."""
+"""Fig. 13: how evenly a metric sees instances: mR, intra- over inter-instance variance.
 
+The paper defines mR in a line. Our reading, for each image of at least two annotated instances:
+
+- features are the instance stage's F'' (M channels by entropy, tokens L2-normalised over them, N
+  by deviation), but with the annotated foreground in place of the predicted one, so that no
+  sampled token has been zeroed;
+- of each instance's tokens on the grid ten are drawn without replacement, all of them where there
+  are no more; the draw depends on the seed and the image's id alone;
+- similarities of all pairs of drawn tokens under a metric, not divided by the largest (for
+  Mahalanobis, the covariance is that of the whole F'', zero rows included, as in the method);
+- intra: the variance over the distinct pairs of one instance's tokens, averaged over instances of
+  at least three drawn tokens; inter: one variance over all pairs of tokens of different instances.
+
+mR is the mean of intra over images divided by the mean of inter over images. A low value says
+that similarities within an instance vary little for how much those between instances vary.
+"""
+
+import functools
 import pathlib
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+from matplotlib.figure import Figure
+
 from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
+from experiments.results.tables import mean
+from specjax import similarity_variance_ratio
+from specjax.affinity import pairwise_similarity, prepare_features
+from specjax.evaluation import SimilarityVariances
+
+HEADER = ("metric", "mr", "intra", "inter", "images", "images_left_out")
+TOKENS_PER_INSTANCE = 10
 
 
-def draw(results: Sequence[Mapping[str, Any]], stem: pathlib.Path) -> list[pathlib.Path]:
-    """A bar per metric, in the order given, from `ratio_over_images` and the metric's name."""
+def sample_tokens(
+    instances: np.ndarray, generator: np.random.Generator, *, max_instances: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ten tokens of each instance 1 to `max_instances`, or all where there are fewer.
+
+    Returns:
+        Their places and their instances, int32 [10 x max_instances]; an instance of 0 fills up.
+    """
+    places = np.zeros(TOKENS_PER_INSTANCE * max_instances, np.int32)
+    owners = np.zeros_like(places)
+    count = 0
+    for number in range(1, max_instances + 1):
+        own = np.flatnonzero(instances == number)
+        if own.size > TOKENS_PER_INSTANCE:
+            own = np.sort(generator.choice(own, TOKENS_PER_INSTANCE, replace=False))
+        places[count : count + own.size] = own
+        owners[count : count + own.size] = number
+        count += own.size
+    return places, owners
+
+
+def generator_of(seed: int, image_id: str) -> np.random.Generator:
+    """A source of the image's own: what is drawn does not depend on which images came before."""
+    return np.random.default_rng([seed, zlib.crc32(image_id.encode())])
+
+
+def sampled_variances(
+    reduced: Float[Array, "tokens channels"],
+    valid: Bool[Array, " tokens"],
+    places: Int[Array, " drawn"],
+    owners: Int[Array, " drawn"],
+    *,
+    metric: str,
+    max_instances: int,
+) -> SimilarityVariances:
+    """Variances of one image under one metric, of the tokens at `places`.
+
+    `reduced` is F'', zero where nothing is annotated.
+    """
+    drawn = _prepared(reduced, valid, places, metric=metric)
+    return _variances(drawn, owners, metric=metric, max_instances=max_instances)
+
+
+# Compiled apart: only the first depends on the image's size, and only the second takes long.
+@functools.partial(jax.jit, static_argnames=("metric",))
+def _prepared(reduced, valid, places, *, metric):
+    return prepare_features(reduced, metric=metric, valid=valid)[places]
+
+
+@functools.partial(jax.jit, static_argnames=("metric", "max_instances"))
+def _variances(drawn, owners, *, metric, max_instances):
+    similarities = pairwise_similarity(drawn, metric=metric)
+    return similarity_variance_ratio(similarities, owners, max_instances=max_instances)
+
+
+def ratio_over_images(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """MR of a metric, and the two means it consists of, over the images where both are defined.
+
+    `lines` hold "intra" and "inter", None where they are not defined. mR is None where there is no
+    image, or similarities between instances do not vary.
+    """
+    defined = [line for line in lines if line["intra"] is not None]
+    intra, inter = (mean(line[key] for line in defined) for key in ("intra", "inter"))
+    return {
+        "mr": intra / inter if inter else None,
+        "intra": intra,
+        "inter": inter,
+        "images": len(defined),
+        "images_left_out": len(lines) - len(defined),
+    }
+
+
+def draw(results: Sequence[Mapping[str, Any]]) -> Figure:
+    """A bar per metric, in the order given: of each `ratio_over_images` and the "metric"."""
     figure = new_figure(6.0, 0.35 * len(results) + 1.2)
     axes = new_axes(figure)
     for place, result in enumerate(results):
@@ -25,7 +127,10 @@ def draw(results: Sequence[Mapping[str, Any]], stem: pathlib.Path) -> list[pathl
     axes.set_axisbelow(True)
     images = max((result["images"] for result in results), default=0)
     axes.set_xlabel(f"mR: variance within instances / between them ({images} images)")
-    keys = ("metric", "mr", "intra", "inter", "images", "images_left_out")
-    return save_figure(
-        figure, stem, header=keys, rows=[[result[key] for key in keys] for result in results]
-    )
+    return figure
+
+
+def write(folder: pathlib.Path, results: Sequence[Mapping[str, Any]]) -> list[pathlib.Path]:
+    """The figure as `variance.*`; returns the paths."""
+    rows = [[result[key] for key in HEADER] for result in results]
+    return save_figure(draw(results), folder / "variance", header=HEADER, rows=rows)

@@ -1,7 +1,7 @@
-"""How every plot looks and is kept: PNG and SVG for people, CSV for the numbers in it.
+"""How every plot looks and is written: PNG and SVG for people, CSV for the numbers in it.
 
 The colours are Okabe and Ito's, which the colour-blind can tell apart; lines also differ by
-marker, so that a grey print is legible. No window system and no state of pyplot's is involved.
+marker, so that a grey print is legible. Neither a window system nor pyplot is involved.
 """
 
 import csv
@@ -44,6 +44,11 @@ def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
     """`figure.add_subplot` in this style, which axes take on when they are made."""
     with matplotlib.rc_context(_STYLE):
         return figure.add_subplot(*position, **options)
+
+
+def percent(share: float | None) -> float | None:
+    """A fraction as the CSV files give it."""
+    return None if share is None else round(100 * share, 4)
 
 
 def save_figure(

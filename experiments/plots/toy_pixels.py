@@ -1,23 +1,70 @@
-"""Fig. 6, 7: the three pixels, and what each affinity says of them."""
+"""Fig. 6, 7: three pixels of one instance, two of them irregular in a few channels.
+
+The pixels are alike but for what an irregular channel adds. An affinity that suits instances
+should find them about equally similar; the dot product finds the two that are irregular together
+far more similar than either is to the third. The numbers are ours: the paper draws its pixels and
+gives no values.
+"""
 
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
-from experiments.plots.toy_pixels_numbers import IRREGULAR, PAIRS, PIXELS, Similarities
+from specjax import affinity_matrix
 
+PIXELS = ("a", "b", "c")
+PAIRS = ((0, 1), (0, 2), (1, 2))
+HEADER = ("metric", *(f"{PIXELS[i]}-{PIXELS[j]}" for i, j in PAIRS), "spread")
 TITLES = {"dot": "dot product", "braycurtis": "Bray-Curtis", "boc": "BoC"}
+# Where b or c differs from a.
+IRREGULAR = (2, 5)
+_COMMON = (0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2, 0.2)
 
 
-def draw(
-    features: np.ndarray, results: Sequence[Similarities], stem: pathlib.Path
-) -> list[pathlib.Path]:
-    """The pixels' features above, a table of similarities per metric below.
+class Similarities(NamedTuple):
+    """One metric's similarities of the pixels.
 
-    The CSV holds the similarities; the pixels are in `experiments.plots.toy_pixels_numbers`.
+    Attributes:
+        metric: its name.
+        matrix: of all pairs, as `specjax.affinity_matrix` gives it.
+        pairs: of `PAIRS`.
+        spread: standard deviation (divisor n) of `pairs` over their mean: 0 where the metric finds
+            all three pairs equally similar. It does not depend on the metric's scale.
     """
+
+    metric: str
+    matrix: Float[np.ndarray, "3 3"]
+    pairs: tuple[float, ...]
+    spread: float
+
+
+def pixels() -> Float[np.ndarray, "3 8"]:
+    """Their features, float32: a is regular, b and c are not in the channels `IRREGULAR`."""
+    values = np.array([_COMMON] * len(PIXELS), np.float32)
+    values[1, IRREGULAR] = 0.9, 0.7
+    values[2, IRREGULAR] = 0.8, 0.9
+    return values
+
+
+def similarities(features: Float[np.ndarray, "3 channels"]) -> list[Similarities]:
+    """The pixels under each metric of `TITLES`."""
+    result = []
+    for metric in TITLES:
+        matrix = np.asarray(affinity_matrix(jnp.asarray(features), metric=metric))
+        pairs = tuple(float(matrix[pair]) for pair in PAIRS)
+        result.append(Similarities(metric, matrix, pairs, float(np.std(pairs) / np.mean(pairs))))
+    return result
+
+
+def draw(features: Float[np.ndarray, "3 channels"], results: Sequence[Similarities]) -> Figure:
+    """The pixels' features above, a table of similarities per metric below."""
     figure = new_figure(7.0, 5.6)
     rows = figure.add_gridspec(2, len(results), height_ratios=(1.2, 1))
     axes = new_axes(figure, rows[0, :])
@@ -40,16 +87,17 @@ def draw(
     figure.legend(loc="outside upper center", ncols=len(PIXELS))
     for column, result in enumerate(results):
         _table(new_axes(figure, rows[1, column]), result)
-    header = ("metric", *(f"{PIXELS[i]}-{PIXELS[j]}" for i, j in PAIRS), "spread")
-    return save_figure(
-        figure,
-        stem,
-        header=header,
-        rows=[(result.metric, *result.pairs, result.spread) for result in results],
-    )
+    return figure
 
 
-def _table(axes, result: Similarities) -> None:
+def write(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The figure as `toy.*`, whose CSV holds the similarities; returns the paths."""
+    results = similarities(pixels())
+    rows = [(result.metric, *result.pairs, result.spread) for result in results]
+    return save_figure(draw(pixels(), results), folder / "toy", header=HEADER, rows=rows)
+
+
+def _table(axes: Axes, result: Similarities) -> None:
     """The matrix as shaded cells; the diagonal, a pixel and itself, is left out."""
     shade = result.matrix / max(result.pairs)
     between = ~np.eye(len(PIXELS), dtype=bool)

@@ -1,13 +1,16 @@
-"""A run in parts: each process takes every so many-th record, and the last to finish merges.
+"""A run in parts: one process each, on any machines that see the folder of the run.
 
-Results of two images do not depend on each other, so that processes need not talk while they
-compute. What they must know of each other stands in the folder of the run, which all of them see:
+Part i of n takes the records whose place in the stream is i modulo n. Results of two images do not
+depend on each other, so that processes need not talk while they compute. What they must know of
+each other stands in the folder:
 
     run.json                         what the run is, as ever
     labels/, overlays/, ...          files of one image, as ever
     parts/1-of-2/per_image.jsonl     lines of the first of two parts (segments.jsonl likewise)
     parts/1-of-2/report.json         there once the part is finished
     per_image.jsonl, summary.json    of all parts, once all are finished
+
+A whole run is the only part of one.
 """
 
 import dataclasses
@@ -20,10 +23,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from experiments.runs.names import PARTS
+from specjax import SpecjaxError
 from specjax._folder import write_json
-from specjax.errors import SpecjaxError
 
-FOLDER = "parts"
 _REPORT = "report.json"
 _MOST = 9999
 
@@ -44,17 +47,17 @@ class Part:
         return f"{self.index + 1}/{self.count}"
 
     @property
-    def name(self) -> str:
-        """The part as the name of a folder."""
-        return f"{self.index + 1}-of-{self.count}"
-
-    @property
     def whole(self) -> bool:
         """Whether it is all there is."""
         return self.count == 1
 
+    def home(self, folder: pathlib.Path) -> pathlib.Path:
+        """Where the files of the part alone lie."""
+        name = f"{self.index + 1}-of-{self.count}"
+        return folder if self.whole else folder / PARTS / name
+
     def size(self, total: int) -> int:
-        """How many of so many records belong to the part."""
+        """How many of this number of records belong to the part."""
         return len(range(self.index, total, self.count))
 
     def siblings(self) -> list["Part"]:
@@ -82,7 +85,7 @@ def part_of(text: str) -> Part:
 
 
 class Share:
-    """The part of a stream that is to be done; what is passed over is counted all the same.
+    """A part of a stream of records, each with its place; the others are counted all the same.
 
     Attributes:
         seen: how many records the whole stream has had so far.
@@ -94,12 +97,12 @@ class Share:
         self._part = part
         self._ids = hashlib.sha256()
 
-    def __iter__(self) -> Iterator[Any]:
-        for record in self._records:
-            place, self.seen = self.seen, self.seen + 1
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        for place, record in enumerate(self._records):
+            self.seen = place + 1
             self._ids.update(record.id.encode() + b"\0")
             if place % self._part.count == self._part.index:
-                yield record
+                yield place, record
 
     def digest(self) -> str:
         """Of the ids of all records so far: equal where two processes saw the same stream."""
@@ -128,7 +131,7 @@ class Report:
         default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat()
     )
 
-    def summary(self, part: Part) -> dict[str, Any]:
+    def entry(self, part: Part) -> dict[str, Any]:
         """The part's entry in `summary.json`."""
         return {
             "part": str(part),
@@ -139,49 +142,54 @@ class Report:
         }
 
 
-def home(folder: pathlib.Path, part: Part) -> pathlib.Path:
-    """Where the files of a part alone lie."""
-    return folder if part.whole else folder / FOLDER / part.name
-
-
 def write_report(folder: pathlib.Path, part: Part, report: Report) -> None:
-    """Say that a part is finished."""
-    write_json(home(folder, part) / _REPORT, dataclasses.asdict(report))
+    """Say that a part is finished; a whole run's summary says so itself."""
+    if not part.whole:
+        write_json(part.home(folder) / _REPORT, dataclasses.asdict(report))
 
 
 def withdraw_report(folder: pathlib.Path, part: Part) -> None:
     """Say that a part is in work again."""
-    (home(folder, part) / _REPORT).unlink(missing_ok=True)
+    (part.home(folder) / _REPORT).unlink(missing_ok=True)
 
 
 def read_reports(
-    folder: pathlib.Path, part: Part, work: Mapping[str, Any]
+    folder: pathlib.Path, part: Part, own: Report
 ) -> dict[Part, Report | None]:
     """The report of each part; None for one that is not finished, or was asked for other work."""
-    reports = {}
+    reports: dict[Part, Report | None] = {}
     for sibling in part.siblings():
+        if sibling == part:
+            reports[sibling] = own
+            continue
         try:
-            content = json.loads((home(folder, sibling) / _REPORT).read_text())
-            report = Report(**content)
-            fits = report.work == work and len(report.visited) == sibling.size(
-                work["images"]
-            )
+            report = Report(**json.loads((sibling.home(folder) / _REPORT).read_text()))
+            size = sibling.size(own.work["images"])
+            fits = report.work == own.work and len(report.visited) == size
         except (OSError, ValueError, TypeError):  # missing or damaged
             fits = False
         reports[sibling] = report if fits else None
     return reports
 
 
-def in_order(visited: Sequence[Sequence[str]]) -> list[str]:
-    """The stream of images that the parts took turns in."""
-    rounds = itertools.zip_longest(*visited)
-    return [image for images in rounds for image in images if image is not None]
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """What all parts of a run did together; the fields are those of `Report`."""
+
+    visited: Sequence[str]
+    failures: Sequence[Mapping[str, str]]
+    seconds: Mapping[str, float]
 
 
-def total_seconds(reports: Iterable[Report]) -> dict[str, float]:
-    """Seconds per stage, of all parts together."""
-    totals: dict[str, float] = {}
+def together(reports: Sequence[Report]) -> Whole:
+    """The reports of all parts, in their order, as one."""
+    rounds = itertools.zip_longest(*(report.visited for report in reports))
+    visited = [image for images in rounds for image in images if image is not None]
+    place = {image: number for number, image in enumerate(visited)}
+    failures = [failure for report in reports for failure in report.failures]
+    seconds: dict[str, float] = {}
     for report in reports:
-        for stage, seconds in report.seconds.items():
-            totals[stage] = totals.get(stage, 0.0) + seconds
-    return totals
+        for stage, spent in report.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+    failures.sort(key=lambda failure: place[failure["id"]])
+    return Whole(visited, failures, {stage: round(spent, 3) for stage, spent in seconds.items()})

@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.run_binary import World, assert_refused, finish, only_failure, run, start
+from tests.support.run_binary import assert_refused, finish, only_failure, run, start
 from tests.support.tiny_datasets import save_palette
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

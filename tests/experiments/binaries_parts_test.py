@@ -8,14 +8,9 @@ import time
 import pytest
 
 from tests.experiments.binaries_resume_test import repeated
-from tests.support.run_binary import World, assert_refused, finish, read_lines, run, start
+from tests.support.run_binary import assert_refused, finish, read_lines, run, start
 
 SLURM = {"SLURM_JOB_ID": "4711", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")

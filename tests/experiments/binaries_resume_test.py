@@ -12,13 +12,8 @@ import pytest
 from PIL import Image
 
 from experiments.runs.store import Store
-from tests.support.run_binary import World, assert_refused, finish, run, start
+from tests.support.run_binary import assert_refused, finish, run, start
 from tests.support.tiny_checkpoint import write_checkpoint
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from tests.support.run_binary import World, finish, run, start
+from tests.support.run_binary import finish, run, start
 
 DATASETS = ["samples", "voc", "coco", "ytvis", "folder"]
 LINE = {"id", "setting", "M", "grid", "num_instances", "num_foreground", "eigenvalues"}
@@ -15,11 +15,6 @@ RESULT = {"M", "protocol", "f_score", "f_score_raw", "images", "instances"}
 RESULT |= {"images_without_instances", "published", "difference"}
 SUMMARY = {"results", "config", "backbone", "warnings", "failures", "versions", "seconds"}
 METRICS = "boc braycurtis chebyshev correlation cosine dot l1 l2 mahalanobis".split()
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
 
 
 def check(finished, settings, *, images, annotated=True, instances=True):

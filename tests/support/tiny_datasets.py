@@ -114,6 +114,27 @@ def write_ytvis(folder):
     return maps
 
 
+def edit_annotations(folder, change):
+    """Applies a function to the content of the folder's `instances.json`."""
+    path = folder / "instances.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def check_records(dataset, maps):
+    """Asserts that a dataset gives the records whose instance maps are these, twice."""
+    for _ in range(2):
+        records = list(dataset.records())
+        assert dataset.annotated and [record.id for record in records] == list(maps)
+        for record in records:
+            instances = record.read_instances()
+            np.testing.assert_array_equal(instances, maps[record.id])
+            assert instances.dtype == np.int32
+            assert record.read_image().shape == (*instances.shape, 3)
+            assert record.id in record.source
+
+
 def scenes():
     """(image, instance map) of each scene, drawn anew; the same each time."""
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Writes torch's zip format without torch: good files, and hostile ones."""
+"""Writes torch's zip format without torch or the library: good files, and hostile ones."""
 
 import pickle
 import struct
@@ -6,6 +6,10 @@ import zipfile
 
 import ml_dtypes
 import numpy as np
+import pytest
+
+from specjax.errors import SpecjaxError
+from specjax.models.checkpoints.files import read_tensors
 
 STORAGES = {
     np.dtype(np.float64): "DoubleStorage",
@@ -34,6 +38,11 @@ def global_(module, name):
 def call(function, *arguments):
     """`function(*arguments)`, run by the reader if it lets it."""
     return Raw(function + Program().value(arguments) + b"R")
+
+
+def pickled(item, protocol=2):
+    """What the pickler writes of any object: once in a file, as it numbers the memo from 0."""
+    return Raw(pickle.dumps(item, protocol)[2:-1])
 
 
 class Program:
@@ -95,3 +104,13 @@ def write_torch_zip(
                 archive.writestr(f"archive/data/{key}", array.tobytes())
         archive.writestr("archive/version", b"3\n")
     return path
+
+
+def refuse(path, *words):
+    """The library refuses the file in one line that holds these words."""
+    with pytest.raises(SpecjaxError) as caught:
+        read_tensors(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    for word in words:
+        assert word in message

@@ -6,14 +6,14 @@ Instance maps are exact at pixel centres; the image's outlines are smoothed over
 """
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.random import PCG64, Generator, SeedSequence
 
-from experiments.datasets.scenes import backgrounds as scene_backgrounds
-from experiments.datasets.scenes import layout as scene_layout
-from experiments.datasets.scenes import paint as scene_paint
+from experiments.datasets.scenes.backgrounds import paint_background, random_backdrop
+from experiments.datasets.scenes.layout import lay_out
+from experiments.datasets.scenes.paint import paint_scene
 
 # First words of the seeds, so that no picture of one stream is in another.
 SAMPLES_STREAM = 0x53414D50
@@ -59,30 +59,17 @@ def draw_scene(
     Raises:
       ValueError: a size or number out of range, or no layout satisfied `accept`.
     """
-    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
-        raise ValueError(
-            f"a scene of {width}x{height} pixels: sides must be {MIN_SIDE} to {MAX_SIDE}"
-        )
+    name = f"a scene of {width}x{height} pixels"
+    if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise ValueError(f"{name}: sides must be {MIN_SIDE} to {MAX_SIDE}")
     if max(height, width) > MAX_ASPECT * min(height, width):
-        raise ValueError(
-            f"a scene of {width}x{height} pixels: the longer side may be {MAX_ASPECT} times the "
-            "shorter"
-        )
+        raise ValueError(f"{name}: the longer side may be {MAX_ASPECT} times the shorter")
     if num_objects is not None and not 1 <= num_objects <= 8:
         raise ValueError(f"a scene of {num_objects} objects: give 1 to 8")
-    sequences = np.random.SeedSequence(seed).spawn(2)
     # Two generators, so that a layout that is tried again does not change the paint.
-    layout, paint = (np.random.Generator(np.random.PCG64(s)) for s in sequences)
-    setting = scene_backgrounds.random_setting(layout, height)
+    layout, paint = (Generator(PCG64(child)) for child in SeedSequence(seed).spawn(2))
+    backdrop = random_backdrop(layout, height)
     count = num_objects or int(layout.choice([2, 3, 4, 5], p=[0.3, 0.35, 0.2, 0.15]))
-    placed, instances = scene_layout.lay_out(
-        layout, setting, height=height, width=width, num_objects=count, accept=accept
-    )
-    canvas = scene_backgrounds.paint_background(paint, setting, height, width)
-    return Scene(scene_paint.paint_scene(paint, canvas, placed, instances, setting), instances)
-
-
-def scene_stream(stream: int, *, height: int, width: int, start: int = 0) -> Iterator[Scene]:
-    """Endless scenes of one of the streams above; the i-th has the seed (stream, i)."""
-    for index in itertools.count(start):
-        yield draw_scene((stream, index), height=height, width=width)
+    placed, instances = lay_out(layout, backdrop, (height, width), count, accept)
+    canvas = paint_background(paint, backdrop, height, width)
+    return Scene(paint_scene(paint, canvas, placed, instances, backdrop), instances)

@@ -1,14 +1,16 @@
 """Colours, noise and patterns of the drawn scenes.
 
-A pattern maps coordinates in pixels (float32 arrays of one shape, attached to the object, so that
-the pattern turns with it) to a mixing weight in [0, 1] between two colours of its material.
+A pattern maps coordinates in pixels (arrays that broadcast, attached to the object, so that the
+pattern turns with it) to a mixing weight in [0, 1] between two colours of its material. Most
+coordinates are float32, some float64; numbers are rounded to float32 for both.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
 import numpy as np
+from numpy import float32
+from numpy.random import PCG64, Generator
 
 _TILE = 256  # side of a noise tile in texels; a power of two, so that wrapping is a bit mask
 _SIGMAS = (0.7, 1.5, 3.0, 6.0, 12.0)
@@ -22,10 +24,8 @@ Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
 @functools.lru_cache(maxsize=1)
 def _atlas() -> np.ndarray:
     """Periodic noise tiles [layers + 1, tile * tile], zero mean, unit deviation; last is 1/f."""
-    rng = np.random.Generator(np.random.PCG64(_ATLAS_SEED))
-    fy = np.fft.fftfreq(_TILE)[:, None]
-    fx = np.fft.rfftfreq(_TILE)[None, :]
-    square = fx**2 + fy**2
+    rng = Generator(PCG64(_ATLAS_SEED))
+    square = np.fft.rfftfreq(_TILE)[None, :] ** 2 + np.fft.fftfreq(_TILE)[:, None] ** 2
     filters = [np.exp(-2 * np.pi**2 * sigma**2 * square) for sigma in _SIGMAS]
     filters.append(1 / np.maximum(square, (2 / _TILE) ** 2) ** 0.75)
     tiles = []
@@ -33,12 +33,11 @@ def _atlas() -> np.ndarray:
         white = rng.standard_normal((_TILE, _TILE))
         tile = np.fft.irfft2(np.fft.rfft2(white) * kernel, s=(_TILE, _TILE))
         tiles.append((tile - tile.mean()) / tile.std())
-    return np.stack(tiles).astype(np.float32).reshape(len(tiles), -1)
+    return np.stack(tiles).astype(float32).reshape(len(tiles), -1)
 
 
 def _look_up(layer: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    column = (x + _ORIGIN).astype(np.int32) & (_TILE - 1)
-    row = (y + _ORIGIN).astype(np.int32) & (_TILE - 1)
+    column, row = ((place + _ORIGIN).astype(np.int32) & (_TILE - 1) for place in (x, y))
     return _atlas()[layer].take((row << 8) | column)
 
 
@@ -46,7 +45,7 @@ def noise(x: np.ndarray, y: np.ndarray, wavelength: float) -> np.ndarray:
     """Smooth noise of unit deviation whose blotches are about `wavelength` pixels apart."""
     sigma = wavelength / 6
     layer = min(range(len(_SIGMAS)), key=lambda i: abs(np.log(_SIGMAS[i] / sigma)))
-    zoom = np.float32(min(max(_SIGMAS[layer] / sigma, 0.35), 2.0))
+    zoom = float32(min(max(_SIGMAS[layer] / sigma, 0.35), 2.0))
     return _look_up(layer, x * zoom, y * zoom)
 
 
@@ -56,189 +55,122 @@ def fractal(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _soft_step(value: np.ndarray, softness: float) -> np.ndarray:
-    return np.clip(value / np.float32(softness) + np.float32(0.5), 0, 1)
+    return np.clip(value / float32(softness) + 0.5, 0, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Frame:
-    """A turned and shifted coordinate system that every pattern draws in."""
-
-    cosine: float
-    sine: float
-    shift_x: float
-    shift_y: float
-
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        c, s = np.float32(self.cosine), np.float32(self.sine)
-        return (
-            x * c + y * s + np.float32(self.shift_x),
-            y * c - x * s + np.float32(self.shift_y),
-        )
-
-
-def _frame(rng: np.random.Generator) -> _Frame:
-    angle = rng.uniform(0, 2 * np.pi)
-    shift = rng.uniform(0, _TILE, 2)
-    return _Frame(float(np.cos(angle)), float(np.sin(angle)), float(shift[0]), float(shift[1]))
-
-
-def stripes(rng: np.random.Generator, size: float) -> Pattern:
+def stripes(rng: Generator, size: float) -> Pattern:
     """Straight or wavering stripes, hard or soft, even or thin."""
-    frame, period = _frame(rng), max(rng.uniform(0.18, 0.5) * size, 6.0)
+    period = max(rng.uniform(0.18, 0.5) * size, 6.0)
     waver, share = rng.uniform(0, 1.2) * (rng.random() < 0.5), rng.uniform(-0.5, 0.5)
     softness = rng.choice([0.3, 0.6, 2.0])
 
     def pattern(x, y):
-        x, y = frame(x, y)
-        phase = x * np.float32(2 * np.pi / period)
+        phase = x * float32(2 * np.pi / period)
         if waver:
-            phase += np.float32(waver) * noise(x, y, 2 * period)
-        return _soft_step(np.sin(phase) + np.float32(share), softness)
+            phase += waver * noise(x, y, 2 * period)
+        return _soft_step(np.sin(phase) + float32(share), softness)
 
     return pattern
 
 
-def checks(rng: np.random.Generator, size: float) -> Pattern:
+def checks(rng: Generator, size: float) -> Pattern:
     """A chess board, or a tartan of two crossing sets of stripes."""
-    frame, period = _frame(rng), max(rng.uniform(0.25, 0.6) * size, 8.0)
-    tartan = rng.random() < 0.5
-
-    def pattern(x, y):
-        x, y = frame(x, y)
-        step = np.float32(2 * np.pi / period)
-        a, b = np.sin(x * step), np.sin(y * step)
-        if tartan:
-            return (_soft_step(a, 0.4) + _soft_step(b, 0.4)) * np.float32(0.5)
-        return _soft_step(a * b, 0.25)
-
-    return pattern
+    step = float32(2 * np.pi / max(rng.uniform(0.25, 0.6) * size, 8.0))
+    if rng.random() < 0.5:
+        return lambda x, y: (
+            (_soft_step(np.sin(x * step), 0.4) + _soft_step(np.sin(y * step), 0.4)) * 0.5
+        )
+    return lambda x, y: _soft_step(np.sin(x * step) * np.sin(y * step), 0.25)
 
 
-def dots(rng: np.random.Generator, size: float) -> Pattern:
+def dots(rng: Generator, size: float) -> Pattern:
     """Round dots in a staggered grid."""
-    frame, period = _frame(rng), max(rng.uniform(0.2, 0.45) * size, 7.0)
+    period = max(rng.uniform(0.2, 0.45) * size, 7.0)
     radius = rng.uniform(0.22, 0.38)
 
     def pattern(x, y):
-        x, y = frame(x, y)
-        row = y * np.float32(1 / period)
+        row = y * float32(1 / period)
         base = np.floor(row)
-        column = x * np.float32(1 / period) + np.float32(0.5) * (base % 2)
-        row = row - base - np.float32(0.5)
-        column = column - np.floor(column) - np.float32(0.5)
-        distance = np.sqrt(row * row + column * column)
-        return _soft_step(np.float32(radius) - distance, 1.5 / period)
+        column = x * float32(1 / period) + 0.5 * (base % 2)
+        row, column = row - base - 0.5, column - np.floor(column) - 0.5
+        return _soft_step(float32(radius) - np.sqrt(row * row + column * column), 1.5 / period)
 
     return pattern
 
 
-def blotches(rng: np.random.Generator, size: float) -> Pattern:
-    """Sharp-edged patches, as on a cow or a leopard."""
-    frame, wavelength = _frame(rng), max(rng.uniform(0.3, 1.2) * size, 7.0)
-    level = rng.uniform(-0.5, 0.7)
-
-    def pattern(x, y):
-        x, y = frame(x, y)
-        return _soft_step(noise(x, y, wavelength) - np.float32(level), 0.35)
-
-    return pattern
+def blotches(rng: Generator, size: float) -> Pattern:
+    """Sharp-edged spots, as on a cow or a leopard."""
+    wavelength, level = max(rng.uniform(0.3, 1.2) * size, 7.0), rng.uniform(-0.5, 0.7)
+    return lambda x, y: _soft_step(noise(x, y, wavelength) - level, 0.35)
 
 
-def cloudy(rng: np.random.Generator, size: float) -> Pattern:
+def cloudy(rng: Generator, size: float) -> Pattern:
     """Noise of all scales."""
-    frame = _frame(rng)
-
-    def pattern(x, y):
-        return np.clip(fractal(*frame(x, y)) * np.float32(0.3) + np.float32(0.5), 0, 1)
-
-    return pattern
+    return lambda x, y: np.clip(fractal(x, y) * 0.3 + 0.5, 0, 1)
 
 
-def fur(rng: np.random.Generator, size: float) -> Pattern:
+def fur(rng: Generator, size: float) -> Pattern:
     """Short hair: fine noise drawn out along one direction, over a coarse variation."""
-    frame, stretch = _frame(rng), np.float32(rng.uniform(0.2, 0.5))
-
-    def pattern(x, y):
-        x, y = frame(x, y)
-        strands = noise(x, y * stretch, 5.0) * np.float32(0.22)
-        return np.clip(strands + noise(x, y, 40.0) * np.float32(0.2) + np.float32(0.45), 0, 1)
-
-    return pattern
+    stretch = float32(rng.uniform(0.2, 0.5))
+    return lambda x, y: np.clip(
+        noise(x, y * stretch, 5.0) * 0.22 + noise(x, y, 40.0) * 0.2 + 0.45, 0, 1
+    )
 
 
-def speckle(rng: np.random.Generator, size: float) -> Pattern:
+def speckle(rng: Generator, size: float) -> Pattern:
     """One colour with fine specks."""
-    frame, wavelength = _frame(rng), rng.uniform(4, 8)
-    level, amount = np.float32(rng.uniform(0.9, 1.6)), np.float32(rng.uniform(0.3, 0.9))
-
-    def pattern(x, y):
-        return _soft_step(noise(*frame(x, y), wavelength) - level, 0.5) * amount
-
-    return pattern
+    wavelength, level, amount = rng.uniform(4, 8), rng.uniform(0.9, 1.6), rng.uniform(0.3, 0.9)
+    return lambda x, y: _soft_step(noise(x, y, wavelength) - level, 0.5) * amount
 
 
-def plain(rng: np.random.Generator, size: float) -> Pattern:
+def plain(rng: Generator, size: float) -> Pattern:
     """One colour that fades slowly into the other."""
-    frame, reach = _frame(rng), np.float32(rng.uniform(0.05, 0.35))
-
-    def pattern(x, y):
-        return np.clip(noise(*frame(x, y), 72.0) * reach * np.float32(0.5) + reach, 0, 1)
-
-    return pattern
+    reach = rng.uniform(0.05, 0.35)
+    return lambda x, y: np.clip(noise(x, y, 72.0) * reach * 0.5 + reach, 0, 1)
 
 
-def marble(rng: np.random.Generator, size: float) -> Pattern:
+def marble(rng: Generator, size: float) -> Pattern:
     """Thin veins bent by noise."""
-    frame, period = _frame(rng), max(rng.uniform(0.5, 1.1) * size, 14.0)
-    bend, sharp = np.float32(rng.uniform(1.0, 2.2)), rng.uniform(0.25, 0.6)
-
-    def pattern(x, y):
-        x, y = frame(x, y)
-        phase = x * np.float32(2 * np.pi / period) + bend * fractal(x, y)
-        return np.clip(1 - np.abs(np.sin(phase)) / np.float32(sharp), 0, 1)
-
-    return pattern
+    step = float32(2 * np.pi / max(rng.uniform(0.5, 1.1) * size, 14.0))
+    bend, sharp = rng.uniform(1.0, 2.2), float32(rng.uniform(0.25, 0.6))
+    return lambda x, y: np.clip(1 - np.abs(np.sin(x * step + bend * fractal(x, y))) / sharp, 0, 1)
 
 
-def wood(rng: np.random.Generator, size: float) -> Pattern:
+def wood(rng: Generator, size: float) -> Pattern:
     """Grain: rings of a trunk cut lengthwise."""
-    frame, period = _frame(rng), max(rng.uniform(0.12, 0.25) * size, 5.0)
+    period = max(rng.uniform(0.12, 0.25) * size, 5.0)
 
     def pattern(x, y):
-        x, y = frame(x, y)
-        slow = y * np.float32(0.12)
-        phase = x * np.float32(1 / period) + fractal(x * np.float32(0.5), slow)
+        slow = y * float32(0.12)
+        phase = x * float32(1 / period) + fractal(x * 0.5, slow)
         ring = phase - np.floor(phase)
-        grain = noise(x, slow, 4.0) * np.float32(0.12)
-        return np.clip(ring * ring + grain + np.float32(0.1), 0, 1)
+        return np.clip(ring * ring + noise(x, slow, 4.0) * 0.12 + 0.1, 0, 1)
 
     return pattern
 
 
-def zigzag(rng: np.random.Generator, size: float) -> Pattern:
+def zigzag(rng: Generator, size: float) -> Pattern:
     """Chevrons."""
-    frame, period = _frame(rng), max(rng.uniform(0.25, 0.5) * size, 8.0)
-
-    def pattern(x, y):
-        x, y = frame(x, y)
-        tooth = np.abs((x * np.float32(1 / period)) % 1 - np.float32(0.5)) * np.float32(period)
-        wave = np.sin((y + tooth) * np.float32(2 * np.pi / period))
-        return _soft_step(wave, 0.5)
-
-    return pattern
+    period = max(rng.uniform(0.25, 0.5) * size, 8.0)
+    step, share, height = (float32(n) for n in (2 * np.pi / period, 1 / period, period))
+    return lambda x, y: _soft_step(np.sin((y + np.abs((x * share) % 1 - 0.5) * height) * step), 0.5)
 
 
-PATTERNS = (
-    stripes, checks, dots, blotches, cloudy, fur, fur, speckle, plain, plain, marble, wood, zigzag,
-)
+_CLEAN = (stripes, checks, dots, blotches, cloudy)
+_PATTERNS = (*_CLEAN, fur, fur, speckle, plain, plain, marble, wood, zigzag)
 
 
-def random_pattern(rng: np.random.Generator, size: float) -> Pattern:
-    """A pattern for an object (or floor tile) of about `size` pixels."""
-    return PATTERNS[rng.integers(len(PATTERNS))](rng, size)
+def random_pattern(rng: Generator, size: float) -> Pattern:
+    """A pattern, turned and shifted, for an object (or floor tile) of about `size` pixels."""
+    maker = _PATTERNS[rng.integers(len(_PATTERNS))]
+    angle = rng.uniform(0, 2 * np.pi)
+    shift_x, shift_y = float32(rng.uniform(0, _TILE, 2))
+    c, s = float32(np.cos(angle)), float32(np.sin(angle))
+    pattern = maker(rng, size)
+    return lambda x, y: pattern(x * c + y * s + shift_x, y * c - x * s + shift_y)
 
 
-# Families of colours that occur together, as "#rrggbb" triples.
+# Families of colours that occur together: six of "rrggbb" each.
 _FAMILIES = (
     "5b4636 8a6b4a b89a6e d9c6a0 3a2f28 a6784c",  # earth
     "4f5d2f 74803f 9aa35a 2f3d25 b9b77d 6a5a3a",  # meadow
@@ -255,15 +187,14 @@ _FAMILIES = (
 )
 
 
-@functools.lru_cache(maxsize=1)
-def _families() -> np.ndarray:
-    rows = [[bytes.fromhex(word) for word in family.split()] for family in _FAMILIES]
-    return np.array([[list(c) for c in row] for row in rows], np.float32) / 255
+def colours_of(text: str) -> np.ndarray:
+    """Colours [n, 3] in [0, 1] of n words "rrggbb"."""
+    return np.array(list(bytes.fromhex(text)), float32).reshape(-1, 3) / 255
 
 
-def palette(rng: np.random.Generator) -> np.ndarray:
+def palette(rng: Generator) -> np.ndarray:
     """Six colours [6, 3] in [0, 1] that go together, in random order."""
-    colours = _families()[rng.integers(len(_FAMILIES))]
+    colours = colours_of(_FAMILIES[rng.integers(len(_FAMILIES))])
     tint = rng.normal(0, 0.035, (1, 3)) + rng.normal(0, 0.025, (6, 3))
     exposure = rng.uniform(0.85, 1.12)
-    return np.clip(rng.permutation(colours) * exposure + tint, 0.03, 0.97).astype(np.float32)
+    return np.clip(rng.permutation(colours) * exposure + tint, 0.03, 0.97).astype(float32)

@@ -36,8 +36,7 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     config = model.config
     tensors = {
-        name: np.ascontiguousarray(tensor, dtype)
-        for name, tensor in file_tensors(model).items()
+        name: np.ascontiguousarray(tensor, dtype) for name, tensor in file_tensors(model).items()
     }
     _replace(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
     _replace(folder / "config.json", _json(_huggingface_fields(config, np.dtype(dtype).name)))
@@ -59,13 +58,13 @@ def file_tensors(model: ViT) -> dict[str, np.ndarray]:
     }
     for file_name, (module, *_) in _ON_DISK.modules:
         for block in range(model.config.num_layers) if "{}" in file_name else (0,):
-            ours, theirs = module.format(block), file_name.format(block)
-            if f"{ours}.kernel" in leaves:
-                tensors[f"{theirs}.weight"] = _weight(ours, leaves, model.config)
+            source, target = module.format(block), file_name.format(block)
+            if f"{source}.kernel" in leaves:
+                tensors[f"{target}.weight"] = _weight(source, leaves, model.config)
             else:
-                tensors[f"{theirs}.weight"] = leaves[f"{ours}.scale"]
-            if f"{ours}.bias" in leaves:
-                tensors[f"{theirs}.bias"] = leaves[f"{ours}.bias"]
+                tensors[f"{target}.weight"] = leaves[f"{source}.scale"]
+            if f"{source}.bias" in leaves:
+                tensors[f"{target}.bias"] = leaves[f"{source}.bias"]
     return tensors
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import safetensors
 
 from specjax.errors import SpecjaxError
-from specjax.models.checkpoints.torch_zip import StoredTensor, read_torch_zip
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
+from specjax.models.checkpoints.torch_zip import Placeholder, StoredTensor, read_torch_zip
 
 TORCH_SUFFIXES = (".bin", ".pth", ".pt")
 SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
 
 Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
-IMAGENET: Colours = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 _LARGEST_FILE = 8 << 30
 _LARGEST_JSON = 4 << 20
@@ -31,7 +31,7 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     if size > _LARGEST_FILE:
         raise SpecjaxError(f"{path} has {size} bytes, more than the {_LARGEST_FILE} that are read")
     if path.suffix in TORCH_SUFFIXES:
-        return read_torch_zip(path, lambda saved: _state_dict(saved, path))
+        return read_torch_zip(path, _state_dict)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
@@ -45,26 +45,34 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _state_dict(saved: object, path: pathlib.Path) -> dict[str, StoredTensor]:
+def _state_dict(saved: object) -> dict[str, StoredTensor]:
     """The tensors of a saved object: a state dict, or a training checkpoint that holds one."""
     for wrapper in ("teacher", "state_dict", "model"):
         if isinstance(saved, dict) and isinstance(saved.get(wrapper), dict):
             saved = saved[wrapper]
     if not isinstance(saved, dict) or not saved:
         raise SpecjaxError(
-            f"{path} holds no state dict: save one with torch.save(model.state_dict(), FILE)"
+            f"it holds no state dict{_named(saved)}: save one with "
+            "torch.save(model.state_dict(), FILE)"
         )
-    strangers = [
-        key
+    strangers = {
+        key: value
         for key, value in saved.items()
         if not (isinstance(key, str) and isinstance(value, StoredTensor))
-    ]
+    }
     if strangers:
+        key, value = next(iter(strangers.items()))
         raise SpecjaxError(
-            f"{path}: {len(strangers)} entries of its state dict are no tensors, such as "
-            f"{str(strangers[0])[:80]!r}: save one with torch.save(model.state_dict(), FILE)"
+            f"{len(strangers)} entries of its state dict are no tensors, such as "
+            f"{str(key)[:80]!r}{_named(value)}: save one with torch.save(model.state_dict(), FILE)"
         )
     return dict(saved)
+
+
+def _named(saved: object) -> str:
+    if not isinstance(saved, Placeholder):
+        return ""
+    return f" ({saved.name[:80]!r}: nothing was executed)"
 
 
 def read_colours(preprocessor: Mapping | None, fields: Mapping, source: str) -> Colours:
@@ -81,7 +89,7 @@ def read_colours(preprocessor: Mapping | None, fields: Mapping, source: str) -> 
         timm = fields.get("pretrained_cfg")
         timm = timm if isinstance(timm, dict) else {}
         mean, std = timm.get("mean"), timm.get("std")
-    mean, std = (IMAGENET[0] if mean is None else mean, IMAGENET[1] if std is None else std)
+    mean, std = (IMAGENET_MEAN if mean is None else mean, IMAGENET_STD if std is None else std)
     for name, values in (("mean", mean), ("std", std)):
         if not (
             isinstance(values, list | tuple)

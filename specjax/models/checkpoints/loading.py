@@ -1,32 +1,31 @@
 """Checkpoints: files and the Hugging Face hub to a filled `ViT`.
 
-The only module that touches the hub. safetensors and torch's zip files are both read without
-torch; see `specjax.models.checkpoints.layouts` for the names that are understood.
+safetensors and torch's zip files are both read without torch; see
+`specjax.models.checkpoints.layouts` for the names that are understood.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
 import math
 import os
 import pathlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from specjax.errors import SpecjaxError
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
+from specjax.models.checkpoints import hub
 from specjax.models.checkpoints.files import (
-    IMAGENET,
     SUFFIXES,
     Colours,
     read_colours,
     read_json,
     read_tensors,
 )
-from specjax.models.checkpoints.layouts import infer_config, read_parameters
+from specjax.models.checkpoints.layouts import infer_config
+from specjax.models.checkpoints.parameters import read_parameters
 from specjax.models.checkpoints.skeleton import fill, leaf_shapes
 from specjax.models.vit import ViT, ViTConfig
 
@@ -57,8 +56,8 @@ class Checkpoint:
     model: ViT
     digest: str
     source: str
-    mean: tuple[float, float, float] = IMAGENET[0]
-    std: tuple[float, float, float] = IMAGENET[1]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
     ignored: tuple[str, ...] = ()
 
 
@@ -89,14 +88,14 @@ def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -
         raise SpecjaxError(f"cannot read {source}: {error.strerror or error}") from error
     if source in BUILT_IN:
         return _load_folder(BUILT_IN[source], source)
-    if not _is_hub_id(source):
+    if not hub.is_hub_id(source):
         raise SpecjaxError(
             f"{source}: no such file or folder; a model on the Hugging Face hub is named"
             f" owner/name, the built-in one {', '.join(BUILT_IN)}"
         )
-    config = _fetch(str(source), "config.json", revision)
-    preprocessor = _fetch(str(source), "preprocessor_config.json", revision)
-    weights = _fetch_weights(str(source), revision)
+    config = hub.fetch(str(source), "config.json", revision)
+    preprocessor = hub.fetch(str(source), "preprocessor_config.json", revision)
+    weights = hub.fetch_first(str(source), _WEIGHTS, revision)
     fields = read_json(config) if config else {}
     return _load(
         weights,
@@ -146,7 +145,7 @@ def _load_file(path: pathlib.Path, source: str) -> Checkpoint:
     config_path = path.parent / "config.json"
     fields = read_json(config_path) if config_path.is_file() else {}
     if fields.get("model_type") != "vit":  # it belongs to something else
-        return _load(path, source, None, IMAGENET)
+        return _load(path, source, None, (IMAGENET_MEAN, IMAGENET_STD))
     config = _huggingface_config(fields, str(config_path))
     return _load(path, source, config, _colours_beside(path, fields))
 
@@ -187,97 +186,3 @@ def _huggingface_config(fields: Mapping, source: str) -> ViTConfig | None:
 def _colours_beside(weights: pathlib.Path, fields: Mapping) -> Colours:
     path = weights.parent / "preprocessor_config.json"
     return read_colours(read_json(path) if path.is_file() else None, fields, str(path))
-
-
-def _is_hub_id(source: str | os.PathLike) -> bool:
-    """`owner/name`; a name may contain dots, but not end like a weights file."""
-    return (
-        isinstance(source, str)
-        and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) is not None
-        and not source.endswith(SUFFIXES)
-    )
-
-
-def _fetch(repository: str, name: str, revision: str | None) -> pathlib.Path | None:
-    """The local path of a file on the hub, through its cache; None where there is no such file.
-
-    Raises:
-        SpecjaxError: The repository or the network cannot be had, and the file is not in the cache.
-    """
-    # Imported here since it is slow to import and a local checkpoint does without it.
-    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
-
-    with _quiet_hub():
-        silence = _silence(repository, name, revision)
-        try:
-            path = hf_hub_download(
-                repository, name, revision=revision, local_files_only=silence is not None
-            )
-            return pathlib.Path(path)
-        except errors.LocalEntryNotFoundError as error:
-            # The cache also remembers which files the repository does not have.
-            known = try_to_load_from_cache(repository, name, revision=revision)
-            if known is not None and not isinstance(known, str):
-                return None
-            cause = silence or error.__cause__ or error
-            raise _unavailable(repository, name, cause) from error
-        except errors.EntryNotFoundError:
-            return None
-        # The errors of the hub, of its transfer library and of the network have no common base.
-        except Exception as error:
-            raise _unavailable(repository, name, error) from error
-
-
-def _silence(repository: str, name: str, revision: str | None) -> Exception | None:
-    """Why the hub does not answer; None where it answers, be it that there is no such file.
-
-    One question, since `hf_hub_download` repeats its own for half a minute where there is no
-    network, for six where a firewall swallows it, and has no option against that.
-    """
-    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_url
-
-    try:
-        get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
-    except errors.HfHubHTTPError:
-        pass
-    except Exception as error:
-        return error
-    return None
-
-
-@contextlib.contextmanager
-def _quiet_hub() -> Iterator[None]:
-    """Without the hub's log of every attempt (twice where the root logger has a handler as well).
-
-    What went wrong is in the error. Whoever asked the hub's library for more than warnings gets it.
-    """
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    if level >= logging.WARNING:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _fetch_weights(repository: str, revision: str | None) -> pathlib.Path:
-    failure = SpecjaxError(f"{repository} on the Hugging Face hub has none of {', '.join(_WEIGHTS)}")
-    for name in _WEIGHTS:
-        try:
-            path = _fetch(repository, name, revision)
-        except SpecjaxError as error:  # offline, the other may still be in the cache
-            failure = error
-            continue
-        if path is not None:
-            return path
-    raise failure
-
-
-def _unavailable(repository: str, name: str, error: BaseException) -> SpecjaxError:
-    cause = " ".join(str(error).split())
-    cause = f"{type(error).__name__}: {cause[:150]}{'...' if len(cause) > 150 else ''}"
-    return SpecjaxError(
-        f"cannot get {name} of {repository} from the Hugging Face hub ({cause}): on a machine with "
-        f"a network run `hf download {repository} --local-dir DIR`, then pass --checkpoint=DIR"
-    )

@@ -2,12 +2,7 @@
 
 import pytest
 
-from tests.support.run_binary import World, assert_refused, run
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
+from tests.support.run_binary import assert_refused, run
 
 
 def check_tables(text, results):

@@ -6,7 +6,7 @@ import pytest
 from experiments import datasets
 from experiments.datasets import records
 from experiments.datasets.records import VOID, Record
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 from tests.support import tiny_datasets
 
 

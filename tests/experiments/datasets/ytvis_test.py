@@ -5,19 +5,13 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from experiments import datasets
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 from tests.support import tiny_datasets
+from tests.support.tiny_datasets import edit_annotations
 
 
 def opened(folder, **options):
     return datasets.open_dataset("ytvis", data_dir=folder, **options)
-
-
-def edit(folder, change):
-    path = folder / "instances.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -29,13 +23,8 @@ def folder(tmp_path):
 def test_reads_what_was_written(tmp_path):
     maps = tiny_datasets.write_ytvis(tmp_path)
     dataset = opened(tmp_path)
-    assert dataset.name == "ytvis" and dataset.annotated
-    read = list(dataset.records())
-    assert [record.id for record in read] == list(maps)
-    for record in read:
-        np.testing.assert_array_equal(record.read_instances(), maps[record.id])
-        assert record.read_instances().dtype == np.int32
-        assert record.read_image().shape == (*maps[record.id].shape, 3)
+    assert dataset.name == "ytvis"
+    tiny_datasets.check_records(dataset, maps)
     assert set(np.unique(maps["video_0/00005"])) == {0, 1}  # absent, null in the file
 
 
@@ -51,7 +40,7 @@ def test_polygons_compressed_run_lengths_and_crowds(folder):
             segmentation["counts"] = encoded["counts"].decode()
         content["annotations"][2]["iscrowd"] = 1
 
-    edit(folder, change)
+    edit_annotations(folder, change)
     for record in opened(folder).records():
         expected = before[record.id]
         if record.id.startswith("video_1"):
@@ -68,29 +57,35 @@ def test_polygons_compressed_run_lengths_and_crowds(folder):
     ],
 )
 def test_without_annotations(folder, change):
-    edit(folder, change)
+    edit_annotations(folder, change)
     dataset = opened(folder)
     assert not dataset.annotated
     assert [record.read_instances for record in dataset.records()] == [None] * 4
+
+
+def _drop_frames(content):
+    for video in content["videos"]:
+        video["file_names"] = []
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda c: c.pop("videos"), "no list 'videos'"),
-        (lambda c: c["videos"].clear(), "lists no frames"),
+        (lambda c: c["videos"].clear(), "lists no videos"),
         (lambda c: c["videos"][0].pop("file_names"), r"videos\[0\] \(id 1\).*'file_names'"),
         (lambda c: c["videos"][0].update(file_names=[3, 4]), "video 1 has a file name that is no"),
         (lambda c: c["videos"][0].update(file_names=["a/../b.jpg", "c"]), "plain relative path"),
         (lambda c: c["videos"][0].update(height=-1), "video 1 is 80 x -1"),
         (lambda c: c["videos"][1].update(id=1), "two videos have the id 1"),
+        (lambda c: c.update(annotations=[]) or _drop_frames(c), "lists no images"),
         (lambda c: c["annotations"][0].pop("segmentations"), "no valid 'segmentations'"),
         (lambda c: c["annotations"][0]["segmentations"].pop(), "1 segmentations, its video 2"),
         (lambda c: c["annotations"][0].update(video_id=9), "video 9, which is not listed"),
     ],
 )
 def test_malformed_files(folder, change, reason):
-    edit(folder, change)
+    edit_annotations(folder, change)
     with pytest.raises(SpecjaxError, match=reason) as error:
         opened(folder)
     assert "instances.json" in str(error.value)
@@ -100,7 +95,7 @@ def test_a_bad_segmentation_fails_its_frame_alone(folder):
     def change(content):
         content["annotations"][0]["segmentations"][1] = {"size": [64, 80], "counts": [3]}
 
-    edit(folder, change)
+    edit_annotations(folder, change)
     first, second, *_ = opened(folder).records()
     assert first.read_instances().max() == 2
     with pytest.raises(SpecjaxError, match="annotation 1, frame 1: the run lengths cover 3 pixels"):

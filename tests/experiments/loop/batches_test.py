@@ -1,29 +1,22 @@
 """Runs in batches: the images that meet, and what does not depend on it."""
 
-import dataclasses
 import itertools
 import pathlib
 import types
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments.benchmarking.clock import Compilations
 from experiments.datasets.records import Record
-from experiments.loop import batches, reading
-from experiments.loop.batches import open_lanes
-from experiments.loop.reading import Work
-from specjax.errors import SpecjaxError
-from tests.support.run_binary import World, finish, read_lines, run, start
+from experiments.loop import reading
+from experiments.loop.reading import Task
+from specjax import SpecjaxError
+from specjax._batching import open_lanes
+from tests.support.run_binary import finish, read_lines, run, start
 
 SIZES = [(112, 128), (128, 112), (150, 112), (96, 200), (260, 112), (112, 240), (112, 130)]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("world"))
 
 
 def photographs(world, folder, sizes):
@@ -96,29 +89,27 @@ def test_one_program_serves_all_sizes_of_a_length(world, tmp_path):
     assert 0 < compilations.count < 20
 
 
-def works(tokens):
-    """Records whose images, once decoded, have so many tokens; None cannot be read."""
-    return [Work(Record(str(n), str(n), None, None), n, ("boc",)) for n in range(len(tokens))]
+def tasks(tokens):
+    """Records whose images have so many tokens once they are read; None cannot be read."""
+    return [Task(n, Record(str(n), str(n), None, None), ("boc",)) for n in range(len(tokens))]
 
 
 def gathered(tokens, batch_size, nbytes=1):
-    """The records of each group, and of those that failed."""
+    """The records of each batch, and of those that failed."""
     failed = []
 
-    def decode(record):
-        count = tokens[int(record.id)]
+    def read(task):
+        count = tokens[task.place]
         if count is None:
             raise SpecjaxError("no image")
         return types.SimpleNamespace(
-            prepared=types.SimpleNamespace(tokens=count), nbytes=nbytes
+            place=task.place, tokens=count, undone=task.undone, nbytes=nbytes
         )
 
-    groups = reading.groups(
-        works(tokens), decode, open_lanes(batch_size), lambda work, error: failed.append(work)
+    batches = reading.batches(
+        tasks(tokens), read, open_lanes(batch_size), lambda place, *_: failed.append(place)
     )
-    return [[int(work.record.id) for work, _ in group] for group in groups], [
-        int(work.record.id) for work in failed
-    ]
+    return [[example.place for example in batch] for batch in batches], failed
 
 
 def test_images_of_a_length_meet():
@@ -144,40 +135,3 @@ def test_few_large_images_wait():
     assert [len(group) for group in groups] == [1] * 60
     # All of them: no image is left behind.
     assert sorted(itertools.chain(*groups)) == list(range(60))
-
-
-def test_programs_are_forgotten_where_they_are_many(monkeypatch):
-    function = jax.jit(lambda x: x + 1)
-    function(1.0)
-    maps = 10
-    monkeypatch.setattr(batches, "memory_maps", lambda: maps)
-    programs = batches.Programs()
-    programs.make_room_for("a")
-    assert function._cache_size() == 1
-    maps = 10**6
-    programs.make_room_for("a")  # known: nothing new is compiled
-    assert function._cache_size() == 1
-    programs.make_room_for("b")
-    assert function._cache_size() == 0
-    # Where forgetting gives few maps back, it is not tried at once again.
-    function(1.0)
-    programs.make_room_for("c")
-    assert function._cache_size() == 1
-
-
-def test_large_images_are_fewer():
-    lanes = open_lanes(16)
-    assert [lanes.room_for(tokens) for tokens in (256, 4096, 8192, 20480)] == [16, 16, 8, 3]
-    assert open_lanes(1).room_for(2**18) == 1
-    # Where all are in work at once, so are their graphs.
-    at_once = dataclasses.replace(lanes, vectorize=True)
-    assert [at_once.room_for(tokens) for tokens in (256, 3712, 8192, 20480)] == [16, 12, 2, 1]
-    for each in (lanes, at_once):
-        assert each.graphs_for(256) > 9 and each.graphs_for(20480) == 1
-
-
-def test_few_images_take_few_slots_where_empty_ones_cost():
-    lanes = open_lanes(16)
-    assert batches.Batch(lanes, 3, 256).slots == 16
-    at_once = dataclasses.replace(lanes, vectorize=True)
-    assert [batches.Batch(at_once, n, 256).slots for n in (1, 2, 3, 9, 16)] == [1, 2, 4, 16, 16]

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import threading
-import time
 
 import pytest
 
+from experiments.runs import folder as folder_module
 from experiments.runs import merging, parts
-from experiments.runs import store as store_module
+from experiments.runs.folder import RunFolder
 from experiments.runs.parts import WHOLE, Part, Report, Share, part_of
-from experiments.runs.store import Store
 from specjax._folder import write_json
 from specjax.errors import SpecjaxError
 
@@ -24,7 +23,7 @@ class Record:
 
 
 def opened(folder, part=WHOLE, **more):
-    return Store(folder, {"N": 1}, ["boc"], overwrite=False, part=part, **more)
+    return RunFolder(folder, {"N": 1}, ["boc"], overwrite=False, part=part, **more)
 
 
 def line(image, setting="boc", **more):
@@ -53,7 +52,7 @@ def together(work, siblings):
 
 def test_the_forms_of_a_part():
     assert part_of("1/2") == FIRST and part_of(" 2/2") == SECOND and part_of("1/1") == WHOLE
-    assert str(part_of("7/12")) == "7/12" and part_of("7/12").name == "7-of-12"
+    assert str(part_of("7/12")) == "7/12"
     for text in ("3/2", "0/2", "2", "", "/", "1/0", "-1/2", "a/b", "1/2/3", "1.0/2", "1/10000"):
         with pytest.raises(SpecjaxError, match=rf"--part={text}: .*1/2 and 2/2"):
             part_of(text)
@@ -65,10 +64,12 @@ def test_parts_share_a_stream(count, total):
     ids = [f"image {number}" for number in range(total)]
     records = [Record(name) for name in ids]
     shares = [Share(records, Part(index, count)) for index in range(count)]
-    given = [[record.id for record in share] for share in shares]
-    for part, images in zip(Part(0, count).siblings(), given, strict=True):
-        assert images == ids[part.index :: count] and len(images) == part.size(total)
-    assert parts.in_order(given) == ids
+    given = [[(place, record.id) for place, record in share] for share in shares]
+    for part, placed in zip(Part(0, count).siblings(), given, strict=True):
+        assert placed == list(enumerate(ids))[part.index :: count]
+        assert len(placed) == part.size(total)
+    reports = [report(*(image for _, image in placed)) for placed in given]
+    assert parts.together(reports).visited == ids
     assert {share.seen for share in shares} == {total}
     assert len({share.digest() for share in shares}) == 1
 
@@ -133,43 +134,47 @@ def test_who_may_work_at_once(tmp_path):
     with opened(tmp_path), pytest.raises(SpecjaxError, match="another process is writing to"):
         opened(tmp_path, FIRST)
     with opened(tmp_path, SECOND), pytest.raises(SpecjaxError, match="N was 1, now 2"):
-        Store(tmp_path, {"N": 2}, ["boc"], overwrite=False, part=FIRST)
+        RunFolder(tmp_path, {"N": 2}, ["boc"], overwrite=False, part=FIRST)
 
 
 def test_one_run_claims_a_new_folder(tmp_path, monkeypatch):
     """Of processes of two runs that start at once, those of one go on."""
 
+    arrived = threading.Semaphore(0)
+
     def slowly(path, value):
-        time.sleep(0.05)
+        # Written once all six have asked for the folder.
+        for _ in range(6):
+            assert arrived.acquire(timeout=60)
         write_json(path, value)
 
-    monkeypatch.setattr(store_module, "write_json", slowly)
+    monkeypatch.setattr(folder_module, "write_json", slowly)
     refused = []
 
     def claim(part):
+        arrived.release()
         try:
             identity = {"N": part.index % 2}
-            with Store(tmp_path, identity, ["boc"], overwrite=False, part=part) as store:
+            with RunFolder(tmp_path, identity, ["boc"], overwrite=False, part=part) as store:
                 store.lines.append([line(str(part))])
         except SpecjaxError as error:
             refused.append(str(error))
 
     together(claim, Part(0, 6).siblings())
-    assert len(refused) == 3 and all("holds another run (N was" in text for text in refused)
+    assert len(refused) == 3 and all("other settings (N was" in text for text in refused)
     assert len(list((tmp_path / "parts").iterdir())) == 3
 
 
 class Conclusion:
-    """What the last part calls, and what it was told."""
+    """What the last part calls, and with what."""
 
     def __init__(self, store):
         self.store, self.calls = store, []
 
-    def __call__(self, visited, failures, seconds, entries):
-        self.calls.append((visited, [failure["id"] for failure in failures], seconds))
-        time.sleep(0.02)
+    def __call__(self, whole, entries):
+        failed = [failure["id"] for failure in whole.failures]
+        self.calls.append((whole.visited, failed, whole.seconds))
         self.store.write_summary({"parts": entries})
-        return 1 if failures else 0
 
 
 def test_the_last_part_merges(tmp_path, capsys):
@@ -184,7 +189,7 @@ def test_the_last_part_merges(tmp_path, capsys):
         assert capsys.readouterr().out.splitlines() == [
             "part 1/2 is done: 2 images",
             "part 2/2 is at work",
-            f"whoever finishes last writes {tmp_path / 'summary.json'} and prints the table",
+            f"the last to finish writes {tmp_path / 'summary.json'} and prints the table",
         ]
         assert not (tmp_path / "summary.json").exists() and ends[0].calls == []
         assert merging.finish(second, SECOND, other, ends[1]) == 1
@@ -249,15 +254,17 @@ def test_only_parts_of_the_same_work_merge(tmp_path, capsys, unfit):
 def test_a_damaged_report_is_none(tmp_path, text):
     with opened(tmp_path, FIRST):
         (tmp_path / "parts" / "1-of-2" / "report.json").write_bytes(text.encode("latin-1"))
-    assert parts.read_reports(tmp_path, FIRST, WORK) == {FIRST: None, SECOND: None}
+    own = report("b")
+    assert parts.read_reports(tmp_path, SECOND, own) == {FIRST: None, SECOND: own}
 
 
 def test_a_part_that_starts_again_is_not_finished(tmp_path):
     with opened(tmp_path, FIRST):
         parts.write_report(tmp_path, FIRST, report("a", "c"))
-    assert parts.read_reports(tmp_path, SECOND, WORK)[FIRST] is not None
+    own = report("b")
+    assert parts.read_reports(tmp_path, SECOND, own)[FIRST] is not None
     with opened(tmp_path, FIRST):
-        assert parts.read_reports(tmp_path, SECOND, WORK)[FIRST] is None
+        assert parts.read_reports(tmp_path, SECOND, own)[FIRST] is None
 
 
 def test_overwriting_the_whole_deletes_its_parts(tmp_path):
@@ -265,9 +272,9 @@ def test_overwriting_the_whole_deletes_its_parts(tmp_path):
         store.lines.append([line("a"), line("a", "l2")])
         store.path("labels", "l2", "a").parent.mkdir()
     with pytest.raises(SpecjaxError, match="another process"), opened(tmp_path, FIRST):
-        Store(tmp_path, {}, ["boc"], overwrite=True)
+        RunFolder(tmp_path, {}, ["boc"], overwrite=True)
     assert (tmp_path / "parts").exists()
-    with Store(tmp_path, {}, ["boc"], overwrite=True) as store:
+    with RunFolder(tmp_path, {}, ["boc"], overwrite=True) as store:
         assert store.lines.get("a", "boc") is None
     assert not (tmp_path / "parts").exists() and not (tmp_path / "labels_l2").exists()
     # What is called like the parts' folder, in a folder of no run, is somebody else's.

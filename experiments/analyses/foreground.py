@@ -1,0 +1,94 @@
+"""The foreground of each image at several numbers of channels: Table I."""
+
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.analyses import plans, scoring
+from experiments.analyses.plans import find_foreground
+from experiments.analyses.scoring import Scoring, aggregate
+from experiments.loop.backbone import Features
+from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.outcome import Outcome, Outcomes, Pending
+from experiments.loop.reading import Example
+from experiments.plots import foreground_curve
+from experiments.results import columns, published, tables
+from experiments.runs.folder import RunFolder
+
+
+class ForegroundExperiment(Experiment):
+    """The foreground stage at each M of the flag."""
+
+    name = "fgbg"
+    identity: Mapping[str, Any] = {}
+
+    def __init__(self, setup: Setup):
+        self._setup = setup
+        # N means nothing to the foreground.
+        configs = [plans.config_of(setup, M=M, N=1) for M in setup.options.Ms]
+        self._configs = {f"M={config.M}": config for config in configs}
+        self._part = published.closest(setup.dataset.name)
+        self.settings = tuple(self._configs)
+        annotated = setup.dataset.annotated
+        self.columns = columns.FOREGROUND if annotated else columns.FOREGROUND_UNSCORED
+
+    def analyse(
+        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
+    ) -> Pending:
+        """The foreground at each M, and its scores."""
+        watch, scores, found = self._setup.watch, Scoring(examples, features), {}
+        for setting in settings:
+            foreground = find_foreground(features, self._configs[setting], watch)
+            with watch("score"):
+                found[setting] = foreground, scores.of_foreground(foreground)
+        return functools.partial(self._fetch, examples, features, found)
+
+    def _fetch(self, examples, features, found) -> Outcomes:
+        with self._setup.watch("score"):
+            fetched = {name: features.batch.fetch(both) for name, both in found.items()}
+            return [
+                {name: self._outcome(name, example, *both[n]) for name, both in fetched.items()}
+                for n, example in enumerate(examples)
+            ]
+
+    def _outcome(self, setting: str, example: Example, foreground, f_scores) -> Outcome:
+        line = {
+            "M": self._configs[setting].M,
+            **scoring.describe(example, foreground),
+            "eigenvalues": scoring.eigenvalues(foreground.eigenvalues),
+            **scoring.f_scores(example, f_scores),
+        }
+        return Outcome(line, foreground.mask.astype(np.int32), foreground.mask)
+
+    def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
+        """F-scores at an M beside the published ones."""
+        M, scores = int(setting.removeprefix("M=")), aggregate(lines)
+        paper, paper_raw = published.f_score(self._part, M, self._setup.backbone.channels)
+        raw = published.compared(scores["f_score_raw"], paper_raw)
+        return {
+            "M": M,
+            "protocol": self._setup.options.protocol.name,
+            **scores,
+            **published.compared(scores["f_score"], paper),
+            **{f"{key}_raw": value for key, value in raw.items()},
+        }
+
+    def report(self, results: Sequence[dict]) -> Sequence[str]:
+        """Table I."""
+        table, *_ = super().report(results)
+        if not self._setup.dataset.annotated:
+            return [table]
+        measured_on = published.FOREGROUND_MEASURED_ON[self._part]
+        here = f"C = {self._setup.backbone.channels}"
+        return [table + "\n" + plans.remark(self._setup, measured_on, here)]
+
+    def draw(
+        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
+    ) -> Sequence[pathlib.Path]:
+        """Fig. 8 and 9, of several M."""
+        if not self._setup.dataset.annotated:
+            return ()
+        return foreground_curve.write(folder.folder, results, self._setup.backbone.channels)

@@ -1,0 +1,126 @@
+"""Instances of each image under one metric or several: Tables II to IV."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.analyses import plans
+from experiments.analyses.plans import InstanceAnalysis, Plan
+from experiments.analyses.scoring import aggregate
+from experiments.datasets.records import Dataset
+from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.flags import Options
+from experiments.plots import strata as strata_plot
+from experiments.results import columns, published, strata, tables
+from experiments.runs.folder import RunFolder
+from specjax import Config, SpecjaxError
+
+
+class InstanceExperiment(Experiment):
+    """What experiments on instances share: plans by setting, and the method under each.
+
+    A subclass sets `plans` and `settings`, and writes `label` and `result`.
+    """
+
+    def __init__(self, setup: Setup, config: Config, plans_by_setting: Mapping[str, Plan]):
+        options = setup.options
+        self.setup, self.config = setup, config
+        self.settings = tuple(plans_by_setting)
+        self.warnings = plans.smaller_N(setup, config)
+        self.identity: Mapping[str, Any] = {
+            "M": config.M,
+            "N": config.N,
+            "num_instances": options.num_instances or "oracle",
+        }
+        self.as_published = published.is_papers_setting(config, options.num_instances)
+        self.analyse = InstanceAnalysis(
+            plans_by_setting,
+            num_instances=options.num_instances,
+            seed=options.seed,
+            watch=setup.watch,
+            label=self.label,
+        )
+
+    def label(self, setting: str) -> dict[str, Any]:
+        """What a setting's lines carry besides scores."""
+        raise NotImplementedError
+
+    def scores(self, lines: Sequence[dict], paper_miou: float | None) -> dict[str, Any]:
+        """The scores of a setting's lines, beside the published mIoU where there is one."""
+        scores = {"miou": None, "miou_instances": None, **aggregate(lines)}
+        return {
+            "protocol": self.setup.options.protocol.name,
+            **scores,
+            **published.compared(scores["miou"], paper_miou),
+        }
+
+    def remarks(self, setting: str, lines: Sequence[dict]) -> Sequence[str]:
+        """Images of fewer instances than asked for."""
+        return plans.too_many_asked(setting, lines, self.setup.options.num_instances)
+
+    def remark(self) -> str:
+        """The line under a table that has published numbers."""
+        here = published.instance_setting(self.config, self.setup.options.num_instances)
+        return plans.remark(self.setup, published.INSTANCES_MEASURED_ON, here)
+
+
+class Instance(InstanceExperiment):
+    """The method under each metric of the flag."""
+
+    name = "instance"
+
+    def __init__(self, setup: Setup):
+        config = plans.config_of(setup)
+        super().__init__(
+            setup,
+            config,
+            {
+                metric: Plan(config, dataclasses.replace(config, metric=metric))
+                for metric in setup.options.metrics
+            },
+        )
+        annotated = setup.dataset.annotated
+        self.columns = columns.INSTANCE if annotated else columns.INSTANCE_UNSCORED
+
+    @classmethod
+    def check(cls, options: Options, dataset: Dataset) -> None:
+        """Raises SpecjaxError where the number of instances is neither given nor annotated."""
+        if options.num_instances is None and not dataset.annotated:
+            raise SpecjaxError(
+                f"dataset {dataset.name!r} has no annotation to count instances in: give"
+                " --num_instances=3, or another number"
+            )
+
+    def label(self, setting: str) -> dict[str, Any]:
+        """The metric and the numbers of channels."""
+        return {"metric": setting, "M": self.config.M, "N": self.config.N}
+
+    def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
+        """Scores of a metric, also by stratum."""
+        return {
+            **self.label(setting),
+            **self.scores(lines, published.miou(setting) if self.as_published else None),
+            **strata.scores(lines, setting, papers_setting=self.as_published),
+        }
+
+    def report(self, results: Sequence[dict]) -> Sequence[str]:
+        """Table II, and Tables III and IV."""
+        if not self.setup.dataset.annotated:
+            return super().report(results)
+        table = tables.render(results, self.columns) + "\n" + self.remark()
+        return [table, *strata.report(results)]
+
+    def draw(
+        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
+    ) -> Sequence[pathlib.Path]:
+        """Fig. 11 and 12, of several metrics."""
+        if len(results) < 2 or not self.setup.dataset.annotated:
+            return ()
+        return strata_plot.write(folder.folder, results)
+
+
+class Segment(Instance):
+    """`Instance` on a person's own photographs."""
+
+    name = "segment"

@@ -1,0 +1,247 @@
+"""Segmenting instances under several settings; what two settings share is computed once."""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.analyses import scoring
+from experiments.analyses.scoring import Scoring
+from experiments.loop.backbone import Features
+from experiments.loop.experiment import Setup
+from experiments.loop.outcome import Outcome, Outcomes, Pending
+from experiments.loop.reading import Example
+from experiments.loop.stopwatch import Stopwatch
+from experiments.results import published, strata
+from specjax import (
+    Config,
+    Foreground,
+    channel_count,
+    instance_eigenpairs,
+    label_instances,
+    reduce_features,
+    segment_foreground,
+)
+from specjax._flags import MAX_INSTANCES
+from specjax._sizes import one_by_one, padded_instances
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How one setting is computed.
+
+    Attributes:
+        foreground: configuration of the foreground stage; its metric means nothing.
+        instances: configuration of the instance stage.
+    """
+
+    foreground: Config
+    instances: Config
+
+
+def config_of(setup: Setup, *, M: str | None = None, N: int | None = None) -> Config:
+    """The configuration under the flags, or under one of several M; N is at most M."""
+    options = setup.options
+    channels = channel_count(options.Ms[0] if M is None else M, setup.backbone.channels)
+    return Config(
+        M=channels,
+        N=min(options.Ns[0] if N is None else N, channels),
+        bins=options.bins,
+        metric=options.metrics[0],
+        protocol=options.protocol,
+        solver=options.solver,
+    )
+
+
+def smaller_N(setup: Setup, config: Config) -> list[str]:
+    """What to warn of where N had to be smaller than the flag says."""
+    N = setup.options.Ns[0]
+    return [f"N={N} is more than M={config.M}; N={config.N} is used"] if config.N < N else []
+
+
+def remark(setup: Setup, measured_on: str, here: str) -> str:
+    """What the published numbers under a table were measured on, and what ours were."""
+    options = setup.options
+    return published.remark(
+        measured_on,
+        dataset=options.dataset,
+        backbone=published.backbone_name(
+            setup.backbone.kind, checkpoint=options.checkpoint, features_dir=options.features_dir
+        ),
+        image_size=options.image_size,
+        here=here,
+    )
+
+
+def find_foreground(features: Features, config: Config, watch: Stopwatch) -> Foreground:
+    """The foreground stage, of a batch."""
+    with watch("foreground"):
+        run = features.batch.run
+        found = run(segment_foreground, features.values, features.grids, config=config)
+        return jax.block_until_ready(found)
+
+
+class InstanceAnalysis:
+    """Segments instances in a batch under several plans.
+
+    Args:
+        plans: how each setting is computed.
+        num_instances: in each image; None for the annotated number.
+        seed: of the clustering's starts.
+        watch: where the time goes.
+        label: what a setting's lines carry besides scores.
+    """
+
+    def __init__(
+        self,
+        plans: Mapping[str, Plan],
+        *,
+        num_instances: int | None,
+        seed: int,
+        watch: Stopwatch,
+        label: Callable[[str], dict[str, Any]],
+    ):
+        self._plans = plans
+        self._num_instances = num_instances
+        self._seed = np.uint32(seed)
+        self._watch = watch
+        self._label = label
+
+    def __call__(
+        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
+    ) -> Pending:
+        """Compute a batch; its outcomes are fetched by the call that this returns."""
+        batch = features.batch
+        clusters = [self._clusters(example) for example in examples]
+        numbers = [_number_of(example.id) for example in examples]
+        scores = Scoring(examples, features, max(clusters))
+        per_image = [batch.stack(values) for values in (np.int32(clusters), numbers)]
+        foregrounds: dict[Config, Any] = {}
+        found: dict[str, Any] = {}
+        for plan, group in self._groups(settings, batch.graphs):
+            if plan.foreground not in foregrounds:
+                foreground = find_foreground(features, plan.foreground, self._watch)
+                with self._watch("score"):
+                    f_scores = scores.of_foreground(foreground)
+                foregrounds[plan.foreground] = foreground, f_scores
+            mask = foregrounds[plan.foreground][0].mask
+            with self._watch("instances"):
+                # Two programs: how many clusters there may be concerns the second alone.
+                pairs = batch.run(
+                    _eigenpairs,
+                    features.values,
+                    mask,
+                    features.grids,
+                    config=plan.instances,
+                    metrics=tuple(self._plans[setting].instances.metric for setting in group),
+                )
+                instances = batch.run(
+                    _labels,
+                    pairs,
+                    mask,
+                    features.grids,
+                    *per_image,
+                    shared=(self._seed,),
+                    config=plan.instances,
+                    max_instances=padded_instances(max(clusters)),
+                )
+                jax.block_until_ready(instances)
+            with self._watch("score"):
+                both = instances, scores.of_instances(instances.labels)
+            found.update({setting: (place, both) for place, setting in enumerate(group)})
+        return functools.partial(self._fetch, examples, features, settings, foregrounds, found)
+
+    def _clusters(self, example: Example) -> int:
+        """As many as were asked for, or as are annotated; one where nothing is annotated."""
+        if self._num_instances is not None:
+            return self._num_instances
+        return min(max(example.truth.count, 1), MAX_INSTANCES)
+
+    def _groups(
+        self, settings: Sequence[str], most: int
+    ) -> Iterator[tuple[Plan, Sequence[str]]]:
+        """Settings that differ in the metric alone, at most `most` together, and their plan.
+
+        Channels do not depend on the metric, and metrics share passes over the pairs.
+        """
+        groups: dict[Plan, list[str]] = {}
+        for setting in settings:
+            plan = self._plans[setting]
+            instances = dataclasses.replace(plan.instances, metric="dot")
+            groups.setdefault(Plan(plan.foreground, instances), []).append(setting)
+        for plan, group in groups.items():
+            for first in range(0, len(group), most):
+                yield plan, group[first : first + most]
+
+    def _fetch(self, examples, features, settings, foregrounds, found) -> Outcomes:
+        """What the results say of each image, brought to the host."""
+        with self._watch("score"):
+            fetch = features.batch.fetch
+            foregrounds = {config: fetch(both) for config, both in foregrounds.items()}
+            # Settings share results: each is fetched once.
+            fetched = {id(both): fetch(both) for _, both in found.values()}
+            outcomes: Outcomes = []
+            for number, example in enumerate(examples):
+                measures = strata.measures(example.instances)
+                outcomes.append({})
+                for setting in settings:
+                    foreground, f_scores = foregrounds[self._plans[setting].foreground][number]
+                    place, both = found[setting]
+                    one, ious = jax.tree.map(
+                        lambda leaf, place=place: leaf[place], fetched[id(both)][number]
+                    )
+                    line = {
+                        **self._label(setting),
+                        **scoring.describe(example, foreground),
+                        **measures,
+                        **scoring.f_scores(example, f_scores),
+                        "num_clusters": int(one.labels.max()),
+                        "eigenvalues": scoring.eigenvalues(one.eigenvalues),
+                        **scoring.ious(example, ious),
+                    }
+                    outcomes[-1][setting] = Outcome(line, one.labels, foreground.mask, one.maps)
+            return outcomes
+
+
+def too_many_asked(
+    setting: str, lines: Sequence[dict], num_instances: int | None
+) -> list[str]:
+    """What to warn of where more instances were asked for than an image can have."""
+    asked = [line["num_instances"] if num_instances is None else num_instances for line in lines]
+    count = sum(
+        wanted > min(line["num_foreground"], MAX_INSTANCES)
+        for wanted, line in zip(asked, lines, strict=True)
+    )
+    if not count:
+        return []
+    return [
+        f"{setting}: in {count} images there are fewer instances than asked for: an image has at"
+        f" most as many as foreground tokens, and {MAX_INSTANCES}"
+    ]
+
+
+def _number_of(image_id: str) -> np.uint32:
+    """By this an image has a key of its own, whichever images came before."""
+    return np.uint32(zlib.crc32(image_id.encode()))
+
+
+def _eigenpairs(features, mask, grid, *, config, metrics):
+    """From one image's features to the eigenpairs of its instance graphs."""
+    reduced = reduce_features(features, mask, grid, config=config)
+    return instance_eigenpairs(reduced, mask, grid, config=config, metrics=metrics)
+
+
+def _labels(seed, pairs, mask, grid, clusters, number, *, config, max_instances):
+    """Labels from each of several metrics' eigenpairs."""
+    key = jax.random.fold_in(jax.random.key(seed), number)
+
+    def label(pairs):
+        return label_instances(
+            pairs, mask, grid, clusters, key, config=config, max_instances=max_instances
+        )
+
+    return one_by_one(label, pairs)

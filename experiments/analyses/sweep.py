@@ -1,0 +1,98 @@
+"""MIoU over a grid of M and N."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.analyses import plans
+from experiments.analyses.instance import InstanceExperiment
+from experiments.analyses.plans import Plan
+from experiments.datasets.records import Dataset
+from experiments.loop.experiment import Setup, needs_annotation
+from experiments.loop.flags import Options
+from experiments.plots import heat_map
+from experiments.results import columns, published, tables
+from experiments.runs.folder import RunFolder
+from specjax import Config, SpecjaxError
+
+
+class Sweep(InstanceExperiment):
+    """Every pair of the flags' M and N, where N is not above M."""
+
+    name = "sweep"
+    columns = columns.SWEEP
+
+    def __init__(self, setup: Setup):
+        options = setup.options
+        configs = [plans.config_of(setup, M=M, N=1) for M in options.Ms]
+        found, warnings = make_plans(configs, options.Ns)
+        super().__init__(setup, configs[0], found)
+        self._metric, self.warnings = options.metrics[0], warnings
+        self.identity = {
+            "metric": self._metric,
+            "num_instances": options.num_instances or "oracle",
+        }
+
+    @classmethod
+    def check(cls, options: Options, dataset: Dataset) -> None:
+        """Raises SpecjaxError where there is nothing to score, or several metrics are given."""
+        needs_annotation(dataset)
+        if len(options.metrics) > 1:
+            raise SpecjaxError(f"--metric={','.join(options.metrics)}: this experiment takes one")
+
+    def label(self, setting: str) -> dict[str, Any]:
+        """The metric and the pair."""
+        M, N = map(int, re.fullmatch(r"M=(\d+),N=(\d+)", setting).groups())
+        return {"metric": self.setup.options.metrics[0], "M": M, "N": N}
+
+    def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
+        """Scores of a pair."""
+        pair = self.label(setting)
+        config = dataclasses.replace(self.config, M=pair["M"], N=pair["N"])
+        same = published.is_papers_setting(config, self.setup.options.num_instances)
+        return {**pair, **self.scores(lines, published.miou(self._metric) if same else None)}
+
+    def report(self, results: Sequence[dict]) -> Sequence[str]:
+        """A table, most channels first."""
+        rows = sorted(results, key=lambda result: (-result["M"], -result["N"]))
+        here = f"metric {self._metric}"
+        remark = plans.remark(self.setup, published.INSTANCES_MEASURED_ON, here)
+        return [tables.render(rows, self.columns) + "\n" + remark]
+
+    def draw(
+        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
+    ) -> Sequence[pathlib.Path]:
+        """The heat map."""
+        return heat_map.write(folder.folder, results)
+
+
+def make_plans(
+    configs: Sequence[Config], Ns: Sequence[int]
+) -> tuple[dict[str, Plan], list[str]]:
+    """How each pair is computed, and what to say of those that are left out.
+
+    Args:
+        configs: one for each M, with N = 1: the foreground has no N, so that it is found once.
+        Ns: to combine with each.
+
+    Raises:
+        SpecjaxError: no pair is left.
+    """
+    found, warnings = {}, []
+    for config in dict.fromkeys(configs):
+        M = config.M
+        for N in Ns:
+            if N <= M:
+                found[f"M={M},N={N}"] = Plan(config, dataclasses.replace(config, N=N))
+        skipped = ", ".join(str(N) for N in Ns if N > M)
+        if skipped:
+            warnings.append(f"N={skipped} left out at M={M}: more than there are")
+    if not found:
+        highest = max(config.M for config in configs)
+        raise SpecjaxError(
+            f"every N ({min(Ns)} and above) is more than every M ({highest} and below); give"
+            " smaller --N or larger --M"
+        )
+    return found, warnings

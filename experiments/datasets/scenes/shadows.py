@@ -1,0 +1,126 @@
+"""Light and shadow of the drawn scenes. Shadows are soft, so they are computed on coarse layers."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageFilter
+
+from experiments.datasets.scenes.canvas import rows_and_columns, to_bytes
+from experiments.datasets.scenes.layout import Placed, Size
+
+_COARSE = 4  # pixels of the image to a pixel of a coarse layer, along each side
+
+
+class Light(NamedTuple):
+    """A lamp and the light of the sky.
+
+    Attributes:
+      direction: towards the lamp (right, down, to the viewer), float32 `[3]` of length 1.
+      ambient: strength of the light from all sides.
+      strength: strength of the lamp.
+      tint: its colour, float32 `[3]`.
+      depth: how dark a shadow is, from 0 to 1.
+    """
+
+    direction: np.ndarray
+    ambient: float
+    strength: float
+    tint: np.ndarray
+    depth: float
+
+
+def random_light(rng: Generator) -> Light:
+    """A lamp above and before the scene, more to the left or to the right."""
+    side = rng.uniform(-0.95, 0.95)
+    direction = np.array([side, -rng.uniform(0.35, 1.0), rng.uniform(0.5, 1.1)], np.float32)
+    ambient, warm = rng.uniform(0.35, 0.65), rng.uniform(-0.07, 0.07)
+    return Light(
+        direction / np.sqrt((direction**2).sum()),
+        ambient,
+        strength=rng.uniform(0.75, 1.0) * (1.25 - ambient),
+        tint=np.array([1 + warm, 1.0, 1 - warm], np.float32),
+        depth=rng.uniform(0.45, 0.75),
+    )
+
+
+def shadows(
+    rng: Generator, light: Light, placed: list[Placed], size: Size, horizon: float | None
+) -> np.ndarray:
+    """Shadows on the background of an image: `[height, width]` from 0 to 1."""
+    masks = [_coarse(thing.mask, thing.rows.start, thing.columns.start, size) for thing in placed]
+    if horizon is None:  # things lie on a surface: displaced away from the light
+        reach = rng.uniform(0.015, 0.05) * max(size) / _COARSE
+        layer = np.any([_displaced(mask, light, reach) for mask in masks], axis=0)
+        return _upsampled(layer, max(0.5 * reach, 0.8), size)
+    layer = _cast(rng, light, placed, masks)
+    # What reaches the wall or the sky is weak.
+    layer[: int(horizon / _COARSE)] *= 0.25
+    return _upsampled(layer, rng.uniform(0.6, 1.4), size)
+
+
+def darken_around(canvas: np.ndarray, thing: Placed, light: Light) -> None:
+    """A soft dark rim on what lies behind an object, displaced away from the light."""
+    margin = 3 * _COARSE
+    top, left = max(thing.rows.start - margin, 0), max(thing.columns.start - margin, 0)
+    behind = canvas[:, top : thing.rows.stop + margin, left : thing.columns.stop + margin]
+    size = behind.shape[1:]
+    mask = _coarse(thing.mask, thing.rows.start - top, thing.columns.start - left, size)
+    behind *= 1 - 0.6 * light.depth * _upsampled(_displaced(mask, light, 1.2), 1.1, size)
+
+
+def _coarse(mask: np.ndarray, top: int, left: int, size: Sequence[int]) -> np.ndarray:
+    """A mask that begins at (top, left) of an image, on a coarse layer that covers the image."""
+    layer = np.zeros([-(-side // _COARSE) for side in size], bool)
+    row, column = -(-top // _COARSE), -(-left // _COARSE)
+    samples = mask[row * _COARSE - top :: _COARSE, column * _COARSE - left :: _COARSE]
+    layer[row : row + samples.shape[0], column : column + samples.shape[1]] = samples
+    return layer
+
+
+def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.ndarray:
+    """A coarse layer in [0, 1], blurred by a radius in its own pixels and brought to full size."""
+    height, width = size
+    image = Image.fromarray(to_bytes(coarse)).filter(ImageFilter.GaussianBlur(float(radius)))
+    # The coarse layer may reach a little beyond the image: the box is the image itself.
+    image = image.resize(
+        (width, height), Image.Resampling.BILINEAR, box=(0, 0, width / _COARSE, height / _COARSE)
+    )
+    return np.asarray(image).astype(np.float32) * np.float32(1 / 255)
+
+
+def _displaced(mask: np.ndarray, light: Light, reach: float) -> np.ndarray:
+    """A coarse mask moved away from the light, by `reach` times the light's direction."""
+    across, down = (int(np.rint(-light.direction[i] * reach)) for i in (0, 1))
+    height, width = mask.shape
+    moved = np.zeros_like(mask)
+    moved[max(down, 0) : height + down, max(across, 0) : width + across] = mask[
+        max(-down, 0) : height - down, max(-across, 0) : width - across
+    ]
+    return moved
+
+
+def _cast(
+    rng: Generator, light: Light, placed: list[Placed], masks: list[np.ndarray]
+) -> np.ndarray:
+    """Shadows of upright things on the ground: sheared, flattened, darkest where they stand."""
+    height, width = masks[0].shape
+    layer = np.zeros((height, width), np.float32)
+    y, x = rows_and_columns(height, width)
+    flat, shear = rng.uniform(0.15, 0.35), -light.direction[0] * rng.uniform(0.5, 1.1)
+    strength = np.float32(rng.uniform(0.35, 0.9))
+    for thing, mask in zip(placed, masks, strict=True):
+        left, _, right, bottom = (edge / _COARSE for edge in thing.pose.extent(thing.shape))
+        base = bottom - 0.5
+        lift = (base - y) * (1 / flat)
+        rows = np.rint(base - lift).astype(np.int32)
+        columns = np.rint(x - shear * lift).astype(np.int32)
+        valid = (rows >= 0) & (rows < height) & (lift >= 0) & (columns >= 0) & (columns < width)
+        covered = mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+        layer = np.maximum(layer, strength * (covered & valid))
+        half = (right - left) * 0.42
+        dx = (x - (left + right) / 2) / half
+        dy = (y - base + 0.05 * half) / (0.22 * half + 0.6)
+        layer = np.maximum(layer, np.clip(1.5 - dx * dx - dy * dy, 0, 1))
+    return layer

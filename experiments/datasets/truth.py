@@ -1,0 +1,47 @@
+"""The annotation as the token grid sees it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.datasets.records import VOID, compact_ids
+from specjax import SpecjaxError
+
+
+class Truth(NamedTuple):
+    """Annotated instances on the token grid, flat and padded.
+
+    Attributes:
+        instances: int32, 0 background, 1 to `count` instances; 0 for void and padding.
+        counted: tokens that take part in scores: no void, no padding.
+        count: instances left on the grid.
+    """
+
+    instances: np.ndarray
+    counted: np.ndarray
+    count: int
+
+
+def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
+    """Sample an instance map `[H, W]` on the grid, padded to `tokens`.
+
+    Token (i, j) takes pixel (floor(i H / h), floor(j W / w)) of the whole, uncropped map.
+    """
+    height, width = grid
+    rows = np.arange(height) * instances.shape[0] // height
+    columns = np.arange(width) * instances.shape[1] // width
+    sampled = compact_ids(instances[rows[:, None], columns[None, :]]).ravel()
+    flat = np.zeros(tokens, np.int32)
+    counted = np.zeros(tokens, bool)
+    flat[: sampled.size] = np.where(sampled == VOID, 0, sampled)
+    counted[: sampled.size] = sampled != VOID
+    return Truth(flat, counted, int(flat.max(initial=0)))
+
+
+def check_size(instances: np.ndarray, image: np.ndarray, source: str) -> None:
+    """Raises SpecjaxError unless the map and the image have the same size."""
+    if instances.shape != image.shape[:2]:
+        raise SpecjaxError(
+            f"{source}: the image is {image.shape[1]}x{image.shape[0]}, its annotation"
+            f" {instances.shape[1]}x{instances.shape[0]}; one of them belongs to another image"
+        )

@@ -1,0 +1,97 @@
+"""What makes one experiment different from another."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from experiments.datasets.records import Dataset
+from experiments.loop.backbone import Backbone, Features
+from experiments.loop.flags import Options
+from experiments.loop.outcome import Pending
+from experiments.loop.reading import Example
+from experiments.loop.stopwatch import Stopwatch
+from experiments.loop.writers import Writers
+from experiments.results import tables
+from experiments.runs.folder import RunFolder
+from specjax import SpecjaxError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setup:
+    """What an experiment is made from.
+
+    Attributes:
+        options: the flags.
+        dataset: whose images it sees.
+        backbone: where features come from.
+        watch: where it counts the time of its stages.
+    """
+
+    options: Options
+    dataset: Dataset
+    backbone: Backbone
+    watch: Stopwatch
+
+
+class Experiment(Protocol):
+    """Settings, what is computed of a batch under each, and what the lines of a run amount to.
+
+    Made from a `Setup` once dataset and backbone are open. Only `analyse` and `result` must be
+    written; the other methods suit most experiments.
+
+    Attributes:
+        name: what files and the identity of a run call it.
+        settings: what is computed for each image, a line of `per_image.jsonl` each.
+        identity: what a resumed run must share, beyond what all experiments share.
+        columns: keys of a result for the table, with their headings.
+        warnings: what the user should know before the run.
+    """
+
+    name: str
+    settings: Sequence[str]
+    identity: Mapping[str, Any]
+    columns: Mapping[str, str]
+    warnings: Sequence[str] = ()
+    # Values that `--figure` may have, and what they are, where the experiment makes figures.
+    figures: ClassVar[Mapping[str, str] | None] = None
+
+    @classmethod
+    def check(cls, options: Options, dataset: Dataset) -> None:
+        """Raises SpecjaxError where the flags do not suit the dataset, before a backbone loads."""
+
+    def analyse(
+        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
+    ) -> Pending:
+        """Compute a batch under some of the settings."""
+        ...
+
+    def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
+        """An object of `results` in `summary.json`, from the lines of a setting."""
+        ...
+
+    def remarks(self, setting: str, lines: Sequence[dict]) -> Sequence[str]:
+        """What the user should know of the lines of a setting."""
+        return ()
+
+    def report(self, results: Sequence[dict]) -> Sequence[str]:
+        """Texts to print of all results."""
+        return [tables.render(results, self.columns)]
+
+    def draw(
+        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
+    ) -> Sequence[pathlib.Path]:
+        """Draw plots of all results and lines; returns their paths."""
+        return ()
+
+    def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
+        """What writes the files of each image."""
+        return Writers(folder, save)
+
+
+def needs_annotation(dataset: Dataset) -> None:
+    """Raises SpecjaxError where there is nothing to score."""
+    if not dataset.annotated:
+        raise SpecjaxError(
+            f"dataset {dataset.name!r} has no annotation: there is nothing to compare"
+        )

@@ -1,0 +1,173 @@
+"""One run from flags to table: identity, folder, stream, summary."""
+
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.loop.backbone import open_backbone
+from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.flags import Options
+from experiments.loop.stopwatch import Stopwatch
+from experiments.loop.stream import Stream
+from experiments.loop.versions import versions
+from experiments.loop.writers import Writers
+from experiments.runs.folder import RunFolder
+from experiments.runs.merging import finish
+from experiments.runs.parts import Report, Share, Whole
+from specjax import SpecjaxError
+from specjax._batching import open_lanes
+
+
+def run(options: Options, kind: type[Experiment]) -> int:
+    """Do an experiment, or this process's part of it; the exit status is 1 where an image failed.
+
+    The dataset is opened first, then the backbone, then the folder, which is held until the table
+    is printed.
+    """
+    watch = Stopwatch()
+    dataset = options.open_dataset()
+    kind.check(options, dataset)
+    with watch("load backbone"):
+        backbone = open_backbone(options, dataset)
+    setup = Setup(options, dataset, backbone, watch)
+    experiment = kind(setup)
+    identity = _identity(setup, experiment)
+    folder = options.output_dir or _default_folder(experiment.name, options.dataset, identity)
+    _refuse_nesting(options, folder.resolve())
+    settings, part = list(experiment.settings), options.part
+    with RunFolder(
+        folder, identity, settings, overwrite=options.overwrite, part=part
+    ) as run_folder:
+        warnings = [*dataset.warnings, *experiment.warnings]
+        _print_warnings(warnings)
+        writers = experiment.writers(run_folder, options.save)
+        stream = Stream(
+            experiment,
+            backbone,
+            run_folder,
+            writers,
+            open_lanes(options.batch_size),
+            options.image_size,
+            watch,
+        )
+        share = Share(dataset.records(), part)
+        total = None if dataset.count is None else part.size(dataset.count)
+        progress = stream.process(share, total=total)
+        if not share.seen:
+            raise SpecjaxError(f"dataset {options.dataset!r} has no image that passes the filters")
+        watch.seconds["total"] = watch.total()
+        report = Report(
+            work={
+                "settings": settings,
+                "save": sorted(options.save),
+                "images": share.seen,
+                "ids_sha256": share.digest(),
+            },
+            visited=progress.visited,
+            failures=progress.failures,
+            seconds={stage: round(value, 3) for stage, value in watch.seconds.items()},
+            device=versions()["device"],
+        )
+
+        def conclude(whole: Whole, parts: Sequence[dict[str, Any]]) -> None:
+            _conclude(whole, parts, setup, experiment, run_folder, writers, identity, warnings)
+
+        return finish(run_folder, part, report, conclude)
+
+
+def _conclude(
+    whole: Whole,
+    parts: Sequence[dict[str, Any]],
+    setup: Setup,
+    experiment: Experiment,
+    folder: RunFolder,
+    writers: Writers,
+    identity: Mapping[str, Any],
+    warnings: list[str],
+) -> None:
+    """Write what is made of all images at once, the summary last, and print it."""
+    pictures = writers.finish(whole.visited, list(experiment.settings))
+    settings = list(dict.fromkeys([*folder.lines.settings(), *experiment.settings]))
+    lines = {setting: _lines(folder, setting, whole.visited) for setting in settings}
+    results = [experiment.result(setting, own) for setting, own in lines.items()]
+    plots = experiment.draw(folder, results, lines)
+    remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
+    _print_warnings(remarks)
+    kind = setup.backbone.kind
+    folder.write_summary(
+        {
+            "results": results,
+            "config": {
+                **identity,
+                "limit": setup.options.limit,
+                "settings": settings,
+                "backbone": kind,
+            },
+            "backbone": kind,
+            "warnings": [*warnings, *remarks],
+            "failures": whole.failures,
+            "versions": versions(),
+            "seconds": whole.seconds,
+            **({"parts": parts} if parts else {}),
+        }
+    )
+    print(*experiment.report(results), sep="\n\n")
+    print("", folder.summary_path, *pictures, *plots, sep="\n")
+    if whole.failures:
+        failed = f"{len(whole.failures)} of {len(whole.visited)} images failed"
+        print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
+
+
+def _lines(folder: RunFolder, setting: str, visited: Sequence[str]) -> list[dict]:
+    """The lines of a setting over the images of this run."""
+    found = (folder.lines.get(image, setting) for image in visited)
+    return [line for line in found if line is not None]
+
+
+def _print_warnings(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _identity(setup: Setup, experiment: Experiment) -> dict[str, Any]:
+    options = setup.options
+    return {
+        "binary": experiment.name,
+        "dataset": dict(setup.dataset.identity),
+        **setup.backbone.identity,
+        "bins": options.bins,
+        "protocol": options.protocol.name,
+        "image_size": options.image_size,
+        "pos_interpolation": options.pos_interpolation,
+        "solver": options.solver,
+        "seed": options.seed,
+        **experiment.identity,
+    }
+
+
+def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
+    """A run must not take its own pictures for photographs, nor delete what it reads."""
+    given = options.data_dir or ()
+    inputs = [pathlib.Path(path) for path in ([given] if isinstance(given, str) else given)]
+    for path in inputs if options.dataset == "folder" else ():
+        if path.is_dir() and folder.is_relative_to(path.resolve()):
+            raise SpecjaxError(
+                f"results would go to {folder}, inside {path}, whose images are read; choose an"
+                " --output_dir outside"
+            )
+    others = (options.features_dir, options.annotations, options.frames, options.checkpoint)
+    # A checkpoint may be a name ("auto", a hub id) instead of a path.
+    inputs += [pathlib.Path(path) for path in others if path and pathlib.Path(path).exists()]
+    for path in inputs if options.overwrite else ():
+        if path.resolve().is_relative_to(folder):
+            raise SpecjaxError(
+                f"--overwrite might delete {path}, which is read; choose another --output_dir"
+            )
+
+
+def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return pathlib.Path("outputs") / f"{name}-{dataset}-{digest[:8]}"

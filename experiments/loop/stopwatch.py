@@ -1,0 +1,47 @@
+"""Seconds per stage of a run."""
+
+import collections
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+_END = object()
+
+
+class Stopwatch:
+    """Seconds per stage of this process, whichever thread they pass in.
+
+    Attributes:
+        seconds: by stage.
+    """
+
+    def __init__(self):
+        self.seconds: dict[str, float] = collections.defaultdict(float)
+        self._start = time.perf_counter()
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time inside under `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - start
+
+    def each(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
+        """The items; the time until each is there counts under `stage`."""
+        iterator = iter(items)
+        while True:
+            with self(stage):
+                item = next(iterator, _END)
+            if item is _END:
+                return
+            yield item
+
+    def total(self) -> float:
+        """Seconds since the stopwatch was made."""
+        return time.perf_counter() - self._start

@@ -1,0 +1,125 @@
+"""What `--save` writes for each image: label maps, pictures, COCO masks, features."""
+
+import io
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from experiments.loop.outcome import Outcome
+from experiments.loop.reading import Example
+from experiments.loop.stored import save_features
+from experiments.runs.folder import RunFolder
+from specjax import as_grid, coco, overlay, to_pixels
+from specjax._folder import write_bytes, write_json
+
+# The first images of a run are on its gallery; more would be a sheet that nobody looks at.
+GALLERY = 24
+
+
+class Writers:
+    """The files that a run was asked for; `RunFolder.path` names them."""
+
+    def __init__(self, folder: RunFolder, save: frozenset[str]):
+        self.folder = folder
+        self.save = save
+
+    def lack(self, image_id: str, place: int, setting: str) -> bool:
+        """Whether a file that was asked for of an image is missing; `place` is its place."""
+        kinds = self.save & {"labels", "tokens", "overlays", "features"}
+        if self.in_gallery(place):
+            kinds |= {"gallery"}
+        if "coco" in self.save and self.folder.segments.get(image_id, setting) is None:
+            return True
+        return not all(self.folder.path(kind, setting, image_id).exists() for kind in kinds)
+
+    def write(
+        self,
+        example: Example,
+        setting: str,
+        outcome: Outcome,
+        features: Callable[[], np.ndarray],
+    ) -> None:
+        """Write everything that was asked for of one image under one setting.
+
+        `features` gives the image's, [tokens, C].
+        """
+
+        def path(kind: str) -> pathlib.Path:
+            return self.folder.path(kind, setting, example.id)
+
+        tiling, size = example.inputs.tiling, example.image.shape[:2]
+        if "features" in self.save and not path("features").exists():
+            save_features(path("features"), np.asarray(features()), tiling)
+        tokens = np.asarray(as_grid(outcome.labels, tiling.grid))
+        if "tokens" in self.save:
+            write_png(path("tokens"), overlay.indexed_png(tokens))
+        labels = to_pixels(tokens, tiling, size)
+        if "labels" in self.save:
+            write_png(path("labels"), overlay.indexed_png(labels))
+        if "coco" in self.save:
+            masks = {
+                "file_name": example.id + pathlib.Path(example.source).suffix,
+                "height": size[0],
+                "width": size[1],
+                "masks": coco.instances_of(labels),
+            }
+            self.folder.segments.append([{"id": example.id, "setting": setting, **masks}])
+        if "overlays" in self.save:
+            write_png(path("overlays"), stages(example, outcome, labels))
+        if self.in_gallery(example.place):
+            write_png(path("gallery"), overlay.gallery_tile(example.image, labels, example.instances))
+
+    def in_gallery(self, place: int) -> bool:
+        """Whether the image at a place of the run is on its gallery."""
+        return "gallery" in self.save and place < GALLERY
+
+    def finish(self, visited: Sequence[str], settings: Sequence[str]) -> list[pathlib.Path]:
+        """Write what is made of all images at once; returns the galleries."""
+        galleries = []
+        for setting in settings:
+            if "coco" in self.save:
+                self._write_coco(visited, setting)
+            tiles = [self.folder.path("gallery", setting, image) for image in visited[:GALLERY]]
+            # Images that failed have none.
+            tiles = [path for path in tiles if "gallery" in self.save and path.exists()]
+            if tiles:
+                galleries.append(self.folder.path("gallery", setting))
+                write_png(galleries[-1], overlay.gallery(map(Image.open, tiles)))
+        return galleries
+
+    def _write_coco(self, visited: Sequence[str], setting: str) -> None:
+        """`coco.json` and `coco_results.json`: images are numbered from 1 in the stream's order."""
+        lines = [self.folder.segments.get(image, setting) for image in visited]
+        found = [
+            coco.Entry(number, line["file_name"], line["height"], line["width"], line["masks"])
+            for number, line in enumerate(lines, start=1)
+            if line is not None
+        ]
+        for kind, content in (("coco", coco.dataset(found)), ("coco_results", coco.results(found))):
+            write_json(self.folder.path(kind, setting), content, indent=None)
+
+
+def stages(example: Example, outcome: Outcome, labels: np.ndarray) -> Image.Image:
+    """A picture of every stage of one image."""
+
+    def full(flat: np.ndarray) -> np.ndarray:
+        tiling = example.inputs.tiling
+        return to_pixels(np.asarray(as_grid(flat, tiling.grid)), tiling, labels.shape)
+
+    maps = None if outcome.maps is None else [full(values) for values in outcome.maps]
+    return overlay.stages(
+        example.image,
+        full(outcome.foreground),
+        maps,
+        None if maps is None else labels,
+        example.instances,
+    )
+
+
+def write_png(path: pathlib.Path, image: Image.Image) -> None:
+    """Write a picture, atomically."""
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    write_bytes(path, content.getvalue())

@@ -1,0 +1,77 @@
+"""Fig. 11 and 12: mIoU by metric in each stratum of overlap, or of size, beside the published."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from experiments.plots.style import COLOURS, new_axes, new_figure, percent, save_figure
+from experiments.results.strata import NAMES, STRATA
+
+HEADER = ("metric", "stratum", "low", "high", "images", "miou_percent", "published_percent")
+_HATCHES = ("", "//", "..")
+# Of the distance between two metrics.
+_GROUP = 0.8
+
+
+def rows(results: Sequence[dict], measure: str) -> list[tuple[Any, ...]]:
+    """One row of `HEADER` per metric and stratum; None where there is no image or no number."""
+    found = []
+    for result in results:
+        for stratum, entry in zip(STRATA[measure], result[f"by_{measure}"], strict=True):
+            scores = [percent(entry[key]) for key in ("miou", "published")]
+            found.append((result["metric"], str(stratum), *stratum, entry["images"], *scores))
+    return found
+
+
+def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
+    """Bars of our numbers in groups, a group for each metric; short lines of the published."""
+    metrics = list(dict.fromkeys(row[0] for row in table))
+    names = [str(stratum) for stratum in STRATA[measure]]
+    figure = new_figure(max(6.0, 1.1 * len(metrics)), 4.0)
+    axes = new_axes(figure)
+    width = _GROUP / len(names)
+    for index, name in enumerate(names):
+        own = [row for row in table if row[1] == name]
+        places = [metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own]
+        images = sorted({row[4] for row in own})
+        counted = "no image" if images == [0] else f"images: {_range(images)}"
+        axes.bar(
+            places,
+            [row[5] or 0.0 for row in own],
+            width,
+            color=COLOURS[index],
+            hatch=_HATCHES[index],
+            edgecolor="white",
+            label=f"{NAMES[measure]} {name} ({counted})",
+        )
+        known = [(place, row[6]) for place, row in zip(places, own, strict=True) if row[6]]
+        for number, (place, value) in enumerate(known):
+            label = "published, YouTube-VIS 2019" if index == number == 0 else None
+            ends = [place - width / 2, place + width / 2]
+            axes.plot(ends, [value, value], color="black", linewidth=2, label=label)
+    axes.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
+    axes.grid(False, axis="x")
+    axes.set_xlabel("metric")
+    axes.set_ylabel("mIoU (%)")
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def write(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
+    """The figures as `strata_mbor.*` and `strata_size_ratio.*`; returns the paths.
+
+    One whose strata have no image is not drawn.
+    """
+    written = []
+    for measure in STRATA:
+        table = rows(results, measure)
+        if any(row[4] for row in table):
+            stem = folder / f"strata_{measure}"
+            written += save_figure(draw(table, measure), stem, header=HEADER, rows=table)
+    return written
+
+
+def _range(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

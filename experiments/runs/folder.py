@@ -1,0 +1,218 @@
+"""A run's folder: its identity, the lines that are done, what is left to do.
+
+`run.json` says what the run is, `per_image.jsonl` grows by one write per batch, `summary.json` is
+made at the end. A process may die at any moment: a line that was cut is dropped on opening, and
+everything else is written atomically. Processes may share a folder by doing a part each
+(`experiments.runs.parts`).
+"""
+
+import contextlib
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from experiments.runs import names, parts
+from experiments.runs.parts import WHOLE, Part
+from specjax._folder import (
+    Held,
+    Journal,
+    OutputError,
+    encoded,
+    lock,
+    make_folder,
+    refuse_differing,
+    remove_remains,
+    write_bytes,
+    write_json,
+)
+
+# Held as long as a process works on the whole run, or, in the part's folder, on that part; and for
+# the moments in which only one may look after the folder.
+_LOCK, _DOOR = ".lock", ".lock.door"
+
+
+class RunFolder:
+    """The folder of one run; a context manager that holds it against other processes.
+
+    Args:
+        folder: made where it is missing.
+        identity: what a run that continues must share.
+        settings: what this process computes.
+        overwrite: delete what an earlier run left.
+        part: what this process does of the run.
+
+    Attributes:
+        folder: the folder.
+        lines: `per_image.jsonl`, with what is known of other parts.
+        segments: masks for the COCO export, image by image.
+        figures: folder of plots, made by whoever writes one.
+
+    Raises:
+        OutputError: the folder is in use, cannot be written, or holds something else.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        identity: Mapping[str, Any],
+        settings: Sequence[str],
+        *,
+        overwrite: bool,
+        part: Part = WHOLE,
+    ):
+        self.folder = folder
+        self.figures = folder / names.FIGURES
+        self._part = part
+        make_folder(folder)
+        with contextlib.ExitStack() as held:
+            with lock(folder / _DOOR, wait=True):
+                self._refuse_others()
+                if overwrite and (folder / names.RUN).exists():
+                    self._clear()
+                self._plain = self._claim(identity, settings)
+                make_folder(part.home(folder))
+                held.enter_context(self._own_lock())
+                parts.withdraw_report(folder, part)
+                self.lines, self.segments = self._journals()
+            self._held = held.pop_all()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._held.close()
+
+    def close(self) -> None:
+        """Close the journals, so that other machines see all of them."""
+        self.lines.close()
+        self.segments.close()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else enters the run, or merges its parts, meanwhile."""
+        with lock(self.folder / _DOOR, wait=True):
+            yield
+
+    def at_work(self, part: Part) -> bool:
+        """Whether a process holds the part; to be asked while `alone`, so that none just starts."""
+        return part.home(self.folder).is_dir() and _held(part.home(self.folder) / _LOCK)
+
+    def merge(self, images: Sequence[str]) -> None:
+        """Write the lines of all parts as those of the whole, in the order of `images`."""
+        remove_remains(self.folder)
+        for name, journal in zip((names.LINES, names.SEGMENTS), self._journals(), strict=True):
+            content = encoded(journal.ordered(images))
+            if content:
+                write_bytes(self.folder / name, content)
+        self.close()
+        self.lines, self.segments = self._journals()
+
+    def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
+        """Where a kind of file goes: of one image, or made of all of them."""
+        return names.locate(self.folder, self._plain, kind, setting, image_id)
+
+    @property
+    def summary_path(self) -> pathlib.Path:
+        """Where the summary lies, or will."""
+        return self.folder / names.SUMMARY
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json`."""
+        write_json(self.summary_path, summary)
+
+    def read_summary(self) -> dict[str, Any]:
+        """What `summary.json` holds; nothing where it is missing or damaged."""
+        try:
+            content = json.loads(self.summary_path.read_text())
+        except (OSError, ValueError):
+            content = None
+        return content if isinstance(content, dict) else {}
+
+    def _refuse_others(self) -> None:
+        """A whole run shares the folder with nobody, a part with other parts."""
+        if _held(self.folder / _LOCK):
+            raise self._in_use("writing to")
+        for other in (self.folder / names.PARTS).glob(f"*/{_LOCK}") if self._part.whole else ():
+            if _held(other):
+                raise self._in_use("doing a part of")
+
+    @contextlib.contextmanager
+    def _own_lock(self):
+        try:
+            with lock(self._part.home(self.folder) / _LOCK):
+                yield
+        except Held:
+            raise self._in_use(f"doing part {self._part} of") from None
+
+    def _in_use(self, doing: str) -> OutputError:
+        return OutputError(
+            f"another process is {doing} {self.folder}; wait for it or choose another folder"
+        )
+
+    def _journals(self) -> tuple[Journal, Journal]:
+        """The lines and segments of this process, with what all others of the folder say."""
+        found = []
+        for name in (names.LINES, names.SEGMENTS):
+            own = self._part.home(self.folder) / name
+            every = [self.folder / name, *sorted(self.folder.glob(f"{names.PARTS}/*/{name}"))]
+            found.append(Journal(own, [path for path in every if path != own]))
+        return found[0], found[1]
+
+    def _clear(self) -> None:
+        """Delete what this run may have written, and nothing else."""
+        try:
+            plain = json.loads((self.folder / names.RUN).read_text())["plain_names"] is not None
+        except (OSError, ValueError, KeyError, TypeError):  # damaged
+            plain = True
+        try:
+            settings = self._journals()[0].settings()
+        except OutputError:  # damaged
+            settings = []
+        try:
+            for path in [self.folder / name for name in names.owned(plain, settings)]:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            # Last: without it, the rest is nobody's.
+            (self.folder / names.RUN).unlink()
+        except OSError as error:
+            raise OutputError(
+                f"cannot delete {error.filename}: {error.strerror}; choose another folder"
+            ) from error
+
+    def _claim(self, identity: Mapping[str, Any], settings: Sequence[str]) -> str | None:
+        """Make the folder this run's, or check that it is; the setting of plain names."""
+        path = self.folder / names.RUN
+        identity = json.loads(json.dumps(identity))
+        if not path.exists():
+            strangers = [name for name in names.owned(True, []) if (self.folder / name).exists()]
+            if strangers:
+                raise OutputError(
+                    f"{self.folder} holds {strangers[0]!r} without a {names.RUN}: it is not the"
+                    " folder of a run; choose another folder"
+                )
+            plain = settings[0] if len(settings) == 1 else None
+            write_json(path, {"identity": identity, "plain_names": plain})
+            return plain
+        try:
+            content = json.loads(path.read_text())
+            found, plain = content["identity"], content["plain_names"]
+        except (ValueError, OSError, KeyError, TypeError):
+            found = None
+        if not isinstance(found, dict):
+            raise OutputError(f"{path} is damaged; overwrite it, or choose another folder")
+        refuse_differing(self.folder, found, identity)
+        return plain
+
+
+def _held(path: pathlib.Path) -> bool:
+    """Whether another process holds a lock file."""
+    try:
+        with lock(path):
+            return False
+    except Held:
+        return True
