@@ -117,14 +117,14 @@ def pairwise_similarities(
 ) -> dict[str, Float[Array, "tokens tokens"]]:
     """`pairwise_similarity` under several metrics, from features prepared for each.
 
-    Metrics that prepare features alike share one pass over the pairs.
+    Metrics with the same `prepare` share one pass over the pairs.
     """
     totals: dict[Callable, dict[Term, _Block]] = {}
     for name, features in prepared.items():
         rule = metric_named(name)
         if rule.prepare not in totals:
-            alike = [METRICS[other] for other in prepared if METRICS[other].prepare is rule.prepare]
-            terms = tuple(dict.fromkeys(term for one in alike for term in one.terms))
+            group = [METRICS[other] for other in prepared if METRICS[other].prepare is rule.prepare]
+            terms = tuple(dict.fromkeys(term for one in group for term in one.terms))
             totals[rule.prepare] = dict(zip(terms, _reduce(features, terms), strict=True))
     return {name: _similarity(metric_named(name), totals) for name in prepared}
 

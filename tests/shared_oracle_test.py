@@ -51,7 +51,7 @@ class Case(dict):
 
     @functools.cached_property
     def unit(self):
-        """L2-normalised by numpy, as theirs were: bins are sensitive to the last bit."""
+        """L2-normalised by numpy, as the stored ones were: bins are sensitive to the last bit."""
         features = self["features"]
         return jnp.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
 
@@ -98,21 +98,21 @@ def test_histograms(case):
 
 
 def test_entropies(case):
-    ours = _entropy(case.unit, rule=REFERENCE.foreground_entropy)
-    np.testing.assert_allclose(ours, case["fgbg_entropy"], rtol=1e-5)
+    actual = _entropy(case.unit, rule=REFERENCE.foreground_entropy)
+    np.testing.assert_allclose(actual, case["fgbg_entropy"], rtol=1e-5)
     raw = jnp.asarray(case["features"])
-    ours = _entropy(raw, rule=REFERENCE.instance_entropy)
-    np.testing.assert_allclose(ours, case["inst_entropy"], rtol=1e-5)
+    actual = _entropy(raw, rule=REFERENCE.instance_entropy)
+    np.testing.assert_allclose(actual, case["inst_entropy"], rtol=1e-5)
 
 
 def test_channel_reduction(case):
     raw, stored = jnp.asarray(case["features"]), case["ncr_channels"]
     for protocol in (REFERENCE, PAPER):
-        ours = _ncr(raw, keep=len(stored), rule=protocol.instance_entropy)
-        assert set(np.asarray(ours)) == set(stored)
+        actual = _ncr(raw, keep=len(stored), rule=protocol.instance_entropy)
+        assert set(np.asarray(actual)) == set(stored)
     reduced, stored = specjax.normalize_tokens(raw[:, stored]), case["dcr_indices"]
-    ours = specjax.deviation_channel_reduction(reduced, keep=len(stored))
-    assert set(np.asarray(ours)) == set(stored)
+    actual = specjax.deviation_channel_reduction(reduced, keep=len(stored))
+    assert set(np.asarray(actual)) == set(stored)
     deviation = case["dcr_std"] * np.sqrt(1 - 1 / case.tokens)
     np.testing.assert_allclose(specjax.channel_deviation(reduced), deviation, rtol=1e-4)
 
@@ -120,15 +120,15 @@ def test_channel_reduction(case):
 def test_instance_features(case):
     """From raw features to F'', whose channels come in another order: compared by products."""
     M, N = len(case["ncr_channels"]), len(case["dcr_indices"])
-    ours = specjax.reduce_features(
+    actual = specjax.reduce_features(
         case.pad(case["features"]),
         case.pad(case.mask),
         case.grid,
         config=specjax.Config(M=M, N=N, protocol=REFERENCE),
     )
-    ours, theirs = np.asarray(ours)[: case.tokens], case["inst_feats_masked"]
-    np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, rtol=0, atol=2e-6)
-    np.testing.assert_array_equal(ours.any(1), theirs.any(1))
+    actual, reference = np.asarray(actual)[: case.tokens], case["inst_feats_masked"]
+    np.testing.assert_allclose(actual @ actual.T, reference @ reference.T, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(actual.any(1), reference.any(1))
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +165,8 @@ def test_bipartition(case, splits):
 
 def test_foreground_graph(with_affinities):
     case = with_affinities
-    ours = foreground.foreground_graph(case.unit[:, case["fgbg_channels"]])
-    np.testing.assert_allclose(ours, case["fgbg_affinity"], rtol=0, atol=1e-5)
+    actual = foreground.foreground_graph(case.unit[:, case["fgbg_channels"]])
+    np.testing.assert_allclose(actual, case["fgbg_affinity"], rtol=0, atol=1e-5)
 
 
 @jax.jit
@@ -193,23 +193,23 @@ def test_f_score(case):
     assert not case["inverted"]
     for key, name in (("mask", "f_score"), ("segmap", "f_score_nopost")):
         mask = case[key].ravel() > 0
-        ours = specjax.f_score(jnp.asarray(mask), truth, counted=counted)
-        np.testing.assert_allclose(ours, case[name], rtol=0, atol=1e-6)
+        actual = specjax.f_score(jnp.asarray(mask), truth, counted=counted)
+        np.testing.assert_allclose(actual, case[name], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_affinities(with_affinities, metric):
     features = jnp.asarray(with_affinities["inst_feats_masked"])
-    ours = specjax.affinity_matrix(features, metric=metric)
-    theirs = with_affinities[(METRICS[metric] or "boc_") + "affinity"]
+    actual = specjax.affinity_matrix(features, metric=metric)
+    reference = with_affinities[(METRICS[metric] or "boc_") + "affinity"]
     tolerance = 1e-4 if metric == "mahalanobis" else 1e-5
-    np.testing.assert_allclose(ours / ours.max(), theirs, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(actual / actual.max(), reference, rtol=0, atol=tolerance)
 
 
 def degenerate(case, metric):
     """The eigenvalue of vectors on the background alone: 1 - (w_self - w_other) / d_bg."""
     if metric == "correlation":
-        # It is 0; theirs has it where ours has the foreground's own 0, so all can be compared.
+        # It is 0, and the stored run has it in place of the foreground's own 0: all can be compared.
         return np.inf
     front, back = np.flatnonzero(case.mask), np.flatnonzero(~case.mask)
     # Two tokens stand for the background, but where a covariance is over all.
@@ -261,6 +261,6 @@ def test_kmeans_of_stored_embeddings(case):
     mask = case.pad(case.mask)
     for seed in range(3):
         key = jax.random.key(seed)
-        ours = _kmeans(case.pad(points), clusters, key, max_clusters=MOST, mask=mask)
-        theirs = oracles.kmeans_inertia(points[case.mask], clusters, seed)
-        assert ours.inertia <= 1.01 * theirs
+        actual = _kmeans(case.pad(points), clusters, key, max_clusters=MOST, mask=mask)
+        reference = oracles.kmeans_inertia(points[case.mask], clusters, seed)
+        assert actual.inertia <= 1.01 * reference

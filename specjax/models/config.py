@@ -102,7 +102,7 @@ class ViTConfig:
                     "use a ViT checkpoint such as facebook/dino-vits16"
                 )
         values = {
-            ours: fields.get(name, default) for ours, (name, default) in _HUGGING_FACE.items()
+            field: fields.get(name, default) for field, (name, default) in _HUGGING_FACE.items()
         }
         for name in ("patch_size", "image_size"):
             values[name] = _square(values[name])

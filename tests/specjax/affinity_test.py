@@ -56,9 +56,9 @@ def test_values(features, metric, scale):
 @pytest.mark.parametrize("metric", ["boc", "correlation", "mahalanobis"])
 def test_values_in_float64(features, metric):
     with jax.enable_x64(True):
-        ours = affinity_matrix(jnp.asarray(features, jnp.float64), metric=metric)
-        assert ours.dtype == jnp.float64
-        agree(ours, features.astype(np.float64), metric, tolerance=1e-7)
+        actual = affinity_matrix(jnp.asarray(features, jnp.float64), metric=metric)
+        assert actual.dtype == jnp.float64
+        agree(actual, features.astype(np.float64), metric, tolerance=1e-7)
 
 
 def test_more_channels_than_one_pass():
@@ -128,8 +128,8 @@ def test_batches_of_padded_images(features, metric):
     for image, length in zip(batch, lengths, strict=True):
         image[:length] = features[:length] + 0.01
     valid = jnp.arange(TOKENS)[None, :] < jnp.asarray(lengths)[:, None]
-    ours = functools.partial(affinity.affinity_matrix, metric=metric)
-    weights = jax.jit(jax.vmap(lambda x, v: ours(x, valid=v)))(jnp.asarray(batch), valid)
+    actual = functools.partial(affinity.affinity_matrix, metric=metric)
+    weights = jax.jit(jax.vmap(lambda x, v: actual(x, valid=v)))(jnp.asarray(batch), valid)
     for found, image, length in zip(np.asarray(weights), batch, lengths, strict=True):
         assert not found[length:].any() and not found[:, length:].any()
         if length > 1:
@@ -143,8 +143,8 @@ def test_prepared_parts_are_the_whole(features, metric):
     whole = np.asarray(affinity_matrix(x, metric=metric, valid=ALL))
     prepared = affinity.prepare_features(x, metric=metric, valid=jnp.ones(TOKENS, bool))
     part = np.array([2, 3, 9, 11, 20])
-    ours = affinity.pairwise_similarity(prepared[part], metric=metric)
-    np.testing.assert_allclose(ours, whole[np.ix_(part, part)], rtol=0, atol=1e-6)
+    actual = affinity.pairwise_similarity(prepared[part], metric=metric)
+    np.testing.assert_allclose(actual, whole[np.ix_(part, part)], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -170,9 +170,9 @@ def test_gradients(features, metric):
     with jax.enable_x64(True):
         x, mix = jnp.asarray(x, jnp.float64), jnp.asarray(mix)
         step = 1e-6 * direction
-        ours = jnp.sum(score_and_gradient(x, mix)[1] * direction)
+        actual = jnp.sum(score_and_gradient(x, mix)[1] * direction)
         slope = score_and_gradient(x + step, mix)[0] - score_and_gradient(x - step, mix)[0]
-        np.testing.assert_allclose(ours, slope / 2e-6, rtol=1e-4)
+        np.testing.assert_allclose(actual, slope / 2e-6, rtol=1e-4)
 
 
 def test_unknown_metric():

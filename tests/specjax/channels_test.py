@@ -42,8 +42,8 @@ def padded(features, value=np.nan):
 @pytest.mark.parametrize("bins", [30, 7, 1])
 @pytest.mark.parametrize("compiled", [False, True])
 def test_histogram_is_numpys(features, bins, compiled):
-    ours = functools.partial(channels.channel_histogram, bins=bins)
-    counts = (jax.jit(ours) if compiled else ours)(jnp.asarray(features))
+    actual = functools.partial(channels.channel_histogram, bins=bins)
+    counts = (jax.jit(actual) if compiled else actual)(jnp.asarray(features))
     np.testing.assert_array_equal(counts, oracles.histogram(features, bins))
 
 
@@ -65,48 +65,50 @@ def test_histogram_in_float64(features):
 
 
 def test_entropy(features):
-    ours = np.asarray(entropy(jnp.asarray(features)))
-    np.testing.assert_allclose(ours, oracles.entropy(features), rtol=1e-5, atol=1e-6)
-    assert ours[4] == ours[5] == 0.0
-    assert (ours >= 0).all() and (ours <= np.log2(30)).all()
-    np.testing.assert_allclose(ours[8], oracles.entropy(features)[8], rtol=1e-6)
+    actual = np.asarray(entropy(jnp.asarray(features)))
+    np.testing.assert_allclose(actual, oracles.entropy(features), rtol=1e-5, atol=1e-6)
+    assert actual[4] == actual[5] == 0.0
+    assert (actual >= 0).all() and (actual <= np.log2(30)).all()
+    np.testing.assert_allclose(actual[8], oracles.entropy(features)[8], rtol=1e-6)
 
 
 def test_entropies_of_the_reference_protocol(features):
     x = jnp.asarray(features)
-    ours = entropy(x, rule=REFERENCE.foreground_entropy)
+    actual = entropy(x, rule=REFERENCE.foreground_entropy)
     expected = oracles.released_entropy(features, empty=5.0)
-    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
     assert (expected == 5.0).any()
     full = np.repeat(np.arange(30), 2).astype(np.float32)[:, None]
-    ours = entropy(jnp.asarray(full), rule=REFERENCE.foreground_entropy)
-    np.testing.assert_allclose(ours, oracles.released_entropy(full, empty=5.0), rtol=1e-5)
-    assert ours[0] < 5.0
-    ours = entropy(x, rule=REFERENCE.instance_entropy)
-    np.testing.assert_allclose(ours, oracles.released_entropy(features, smoothing=1e-6), rtol=1e-5)
+    actual = entropy(jnp.asarray(full), rule=REFERENCE.foreground_entropy)
+    np.testing.assert_allclose(actual, oracles.released_entropy(full, empty=5.0), rtol=1e-5)
+    assert actual[0] < 5.0
+    actual = entropy(x, rule=REFERENCE.instance_entropy)
+    np.testing.assert_allclose(
+        actual, oracles.released_entropy(features, smoothing=1e-6), rtol=1e-5
+    )
 
 
 def test_reference_selects_the_papers_channels_in_the_instance_stage(features):
     x = jnp.asarray(features)
-    ours = channels.noise_channel_reduction(x, keep=7, rule=REFERENCE.instance_entropy)
-    np.testing.assert_array_equal(ours, channels.noise_channel_reduction(x, keep=7))
+    actual = channels.noise_channel_reduction(x, keep=7, rule=REFERENCE.instance_entropy)
+    np.testing.assert_array_equal(actual, channels.noise_channel_reduction(x, keep=7))
 
 
 def test_deviation(features):
-    ours = channels.channel_deviation(jnp.asarray(features))
+    actual = channels.channel_deviation(jnp.asarray(features))
     expected = np.std(features.astype(np.float64), axis=0)
-    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     with jax.enable_x64(True):
-        ours = channels.channel_deviation(jnp.asarray(features, jnp.float64))
-        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
+        actual = channels.channel_deviation(jnp.asarray(features, jnp.float64))
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_normalisation(features):
     x = features[:, :4].copy()
     x[[0, 7]] = 0.0
-    ours = channels.normalize_tokens(jnp.asarray(x))
-    np.testing.assert_allclose(ours, sklearn.preprocessing.normalize(x), rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(ours[7], np.zeros(4))
+    actual = channels.normalize_tokens(jnp.asarray(x))
+    np.testing.assert_allclose(actual, sklearn.preprocessing.normalize(x), rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(actual[7], np.zeros(4))
 
 
 @pytest.mark.parametrize("keep", [1, 5, 12])

@@ -42,17 +42,17 @@ def test_inertia_is_scikit_learns(mask, kind, clusters):
     points = points_of(kind)
     for seed in range(3):
         result = run(points, mask, clusters, seed)
-        theirs = oracles.kmeans_inertia(points[mask], clusters, seed)
-        np.testing.assert_allclose(result.inertia, theirs, rtol=0.01)
+        reference = oracles.kmeans_inertia(points[mask], clusters, seed)
+        np.testing.assert_allclose(result.inertia, reference, rtol=0.01)
 
 
 @pytest.mark.parametrize("kind", ["groups", "uniform", "skewed", "repeated"])
 def test_inertia_where_there_are_many_local_minima(mask, kind):
-    """There single runs differ by more than 1 %, theirs as well: means over seeds are compared."""
+    """There single runs differ by more than 1 %, scikit-learn's as well: means over seeds are compared."""
     points, seeds = points_of(kind), range(12)
     results = [run(points, mask, MOST, seed) for seed in seeds]
-    theirs = [oracles.kmeans_inertia(points[mask], MOST, seed) for seed in seeds]
-    assert np.mean([result.inertia for result in results]) <= 1.01 * np.mean(theirs)
+    reference = [oracles.kmeans_inertia(points[mask], MOST, seed) for seed in seeds]
+    assert np.mean([result.inertia for result in results]) <= 1.01 * np.mean(reference)
     for result in results:
         # The inertia is the labels' own, and labels are of the masked points only.
         labels = np.asarray(result.labels)

@@ -72,10 +72,10 @@ def test_instance_scores(cases):
     found = jax.jit(jax.vmap(lambda p, t, c: call(p, t, counted=c)))(labels, truth, counted)
     for i, (mine, true, use) in enumerate(cases):
         expected = oracles.matched_ious(mine[use], true[use])
-        ours = np.asarray(found.ious[i])
+        actual = np.asarray(found.ious[i])
         # The optimum's sum is unique, the assignment need not be.
-        np.testing.assert_allclose(ours.sum(), expected.sum(), rtol=1e-5)
-        np.testing.assert_array_equal(ours[len(expected) :], 0.0)
+        np.testing.assert_allclose(actual.sum(), expected.sum(), rtol=1e-5)
+        np.testing.assert_array_equal(actual[len(expected) :], 0.0)
         mean = expected.mean() if len(expected) else 0.0
         np.testing.assert_allclose(found.mean[i], mean, rtol=1e-5)
     assert found.mean[-1] == 1.0
@@ -96,8 +96,8 @@ def test_void_is_neither_prediction_nor_truth():
     np.testing.assert_allclose(scores.ious[:3], [1.0, 0.5, 0.0])
     np.testing.assert_allclose(scores.mean, 0.75)
     masks = (jnp.asarray(x) > 0 for x in (labels, truth))
-    ours = evaluation.f_score(*masks, counted=jnp.asarray(counted))
-    np.testing.assert_allclose(ours, 6 / 7, rtol=1e-6)
+    actual = evaluation.f_score(*masks, counted=jnp.asarray(counted))
+    np.testing.assert_allclose(actual, 6 / 7, rtol=1e-6)
 
 
 def test_greedy_matching_would_be_worse():

@@ -23,7 +23,7 @@ def flat(mask, fill=True):
 
 
 @pytest.fixture(scope="module")
-def ours(masks):
+def actual(masks):
     """Inversion and both protocols' post-processing, compiled, on all masks at once."""
 
     def everything(mask, grid):
@@ -38,9 +38,9 @@ def ours(masks):
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(everything))(batch, grids))
 
 
-def test_inversion(ours, masks):
+def test_inversion(actual, masks):
     inverted = 0
-    for found, mask in zip(ours[0], masks, strict=True):
+    for found, mask in zip(actual[0], masks, strict=True):
         expected = oracles.invert_if_background(mask)
         inverted += (expected != mask).any()
         np.testing.assert_array_equal(found, flat(expected, False))
@@ -62,18 +62,18 @@ def test_inversion_needs_two_strips_over_nine_tenths():
 
 
 @pytest.mark.parametrize("variant", range(len(VARIANTS)))
-def test_postprocessing(ours, masks, variant):
+def test_postprocessing(actual, masks, variant):
     size, area = VARIANTS[variant]
-    for found, mask in zip(ours[1][variant], masks, strict=True):
+    for found, mask in zip(actual[1][variant], masks, strict=True):
         expected = oracles.postprocess(mask, median_size=size, area=area)
         np.testing.assert_array_equal(found, flat(expected, False))
 
 
-def test_defaults_are_the_papers(ours, masks):
+def test_defaults_are_the_papers(actual, masks):
     found = jax.jit(foreground.postprocess)(
         jnp.asarray(flat(masks[5])), jnp.asarray(masks[5].shape)
     )
-    np.testing.assert_array_equal(found, ours[1][0][5])
+    np.testing.assert_array_equal(found, actual[1][0][5])
 
 
 # ---------------------------------------------------------------- bipartition

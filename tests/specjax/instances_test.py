@@ -102,10 +102,10 @@ def test_eigensegments_are_the_full_graphs(metric, kind, solver):
     errors, norms = oracles.residuals(weights, eigenvalues[1 : known + 1], maps)
     np.testing.assert_allclose(norms, 1.0, atol=1e-4)
     np.testing.assert_array_less(errors, 5 * TOLERANCE[metric] * np.sqrt(weights.sum(1).max()))
-    for value, ours, theirs in zip(values[1:], maps, vectors, strict=False):
-        np.testing.assert_array_equal(ours, oracles.orient(ours, break_ties=True))
+    for value, actual, reference in zip(values[1:], maps, vectors, strict=False):
+        np.testing.assert_array_equal(actual, oracles.orient(actual, break_ties=True))
         if np.sort(np.abs(values - value))[1] > 0.01:
-            overlap = ours @ oracles.laplacian_and_degrees(weights)[1] @ theirs
+            overlap = actual @ oracles.laplacian_and_degrees(weights)[1] @ reference
             assert abs(overlap) > 1 - 1e-4
 
 
@@ -117,13 +117,13 @@ def test_the_spectrum_is_the_full_one_less_the_backgrounds_own(metric):
     grid = jnp.asarray(GRID)
     graph, nodes = graph_of(jnp.asarray(features), jnp.asarray(mask), grid, metric=metric)
     kept = np.asarray(graph, np.float64)[np.ix_(nodes, nodes)]
-    ours = oracles.eigenpairs(kept, len(kept))[0]
+    actual = oracles.eigenpairs(kept, len(kept))[0]
     weights = full_graph(features, metric)
     background = weights[np.ix_(~mask, ~mask)]
     degree = max(weights[~mask].sum(1).max(), 1e-12)
     dropped = 1 - (background[0, 0] - background[0, 1]) / degree
     lost = TOKENS - len(kept)
-    everything = np.sort(np.concatenate([ours, np.full(lost, dropped)]))
+    everything = np.sort(np.concatenate([actual, np.full(lost, dropped)]))
     expected = scipy.linalg.eigvalsh(*oracles.laplacian_and_degrees(weights))
     np.testing.assert_allclose(everything, expected, rtol=0, atol=TOLERANCE[metric])
 

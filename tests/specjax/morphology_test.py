@@ -32,7 +32,7 @@ def values(masks):
 
 
 @pytest.fixture(scope="module")
-def ours(masks, values):
+def actual(masks, values):
     """Every operation, compiled, on all masks at once. The padding says True, and NaN."""
 
     def everything(mask, values, grid):
@@ -68,46 +68,46 @@ def compare(found, expected, outside):
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
-def test_median_of_maps(ours, values, size):
+def test_median_of_maps(actual, values, size):
     expected = [scipy.ndimage.median_filter(m, size, mode="nearest") for m in values]
-    compare(ours[f"median {size}"], expected, 0)
+    compare(actual[f"median {size}"], expected, 0)
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_median_of_masks(ours, masks, size):
-    compare(ours[f"mask {size}"], [oracles.median_mask(m, size) for m in masks], False)
+def test_median_of_masks(actual, masks, size):
+    compare(actual[f"mask {size}"], [oracles.median_mask(m, size) for m in masks], False)
 
 
 @pytest.mark.parametrize("name,connectivity", [("four", 4), ("eight", 8)])
-def test_components(ours, masks, name, connectivity):
+def test_components(actual, masks, name, connectivity):
     expected = [oracles.first_token_labels(m, connectivity) for m in masks]
-    compare(ours[name], expected, -1)
+    compare(actual[name], expected, -1)
 
 
-def test_holes(ours, masks):
+def test_holes(actual, masks):
     expected = [scipy.ndimage.binary_fill_holes(m) for m in masks]
     assert sum((e != m).any() for e, m in zip(expected, masks, strict=True)) > 100
-    compare(ours["filled"], expected, False)
+    compare(actual["filled"], expected, False)
 
 
 @pytest.mark.parametrize("area", ["tokens", "contour"])
-def test_areas(ours, masks, area):
+def test_areas(actual, masks, area):
     shapes = masks if area == "tokens" else [scipy.ndimage.binary_fill_holes(m) for m in masks]
-    for row, mask in zip(ours[area], shapes, strict=True):
+    for row, mask in zip(actual[area], shapes, strict=True):
         expected = np.zeros(TOKENS)
         for region, size in oracles.region_areas(mask, area):
             expected[np.flatnonzero(region)[0]] = size
         np.testing.assert_array_equal(row, expected)
 
 
-def test_small_regions(ours, masks):
+def test_small_regions(actual, masks):
     filled = [scipy.ndimage.binary_fill_holes(m) for m in masks]
-    compare(ours["large tokens"], [oracles.drop_small_regions(m, "tokens") for m in masks], False)
+    compare(actual["large tokens"], [oracles.drop_small_regions(m, "tokens") for m in masks], False)
     compare(
-        ours["large half"], [oracles.drop_small_regions(m, "tokens", 0.5) for m in masks], False
+        actual["large half"], [oracles.drop_small_regions(m, "tokens", 0.5) for m in masks], False
     )
     expected = [oracles.drop_small_regions(m, "contour") for m in filled]
-    compare(ours["large contour"], expected, False)
+    compare(actual["large contour"], expected, False)
     # The rules differ, so both are put to the test.
     by_tokens = [oracles.drop_small_regions(m, "tokens") for m in filled]
     assert any((c != t).any() for c, t in zip(expected, by_tokens, strict=True))
@@ -138,7 +138,7 @@ def test_a_long_winding_region_is_one():
     assert set(np.asarray(labels)[:110][mask.ravel()]) == {0}
 
 
-def test_a_single_image_without_padding(ours, masks):
+def test_a_single_image_without_padding(actual, masks):
     """Plain integers as the grid, and an array of exactly its size."""
     mask = masks[47]
 
@@ -150,5 +150,5 @@ def test_a_single_image_without_padding(ours, masks):
         )
 
     large, filled = both(jnp.asarray(mask.ravel()))
-    np.testing.assert_array_equal(large, ours["large tokens"][47, : mask.size])
-    np.testing.assert_array_equal(filled, ours["filled"][47, : mask.size])
+    np.testing.assert_array_equal(large, actual["large tokens"][47, : mask.size])
+    np.testing.assert_array_equal(filled, actual["filled"][47, : mask.size])

@@ -89,10 +89,10 @@ def test_degrees_laplacian_and_normalised_adjacency(name):
     weights = jnp.asarray(GRAPHS[name])
     lap, deg = oracles.laplacian_and_degrees(weights)
     np.testing.assert_allclose(spectral.degrees(weights), np.diag(deg), rtol=1e-6)
-    ours = np.asarray(spectral.laplacian(weights))
+    actual = np.asarray(spectral.laplacian(weights))
     expected = scipy.sparse.csgraph.laplacian(np.asarray(weights, np.float64))
-    np.testing.assert_allclose(ours, expected, rtol=1e-6)
-    np.testing.assert_allclose(ours.sum(1), 0.0, atol=1e-4 * np.max(weights))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    np.testing.assert_allclose(actual.sum(1), 0.0, atol=1e-4 * np.max(weights))
     root = np.sqrt(np.diag(deg))
     np.testing.assert_allclose(
         spectral.normalized_adjacency(weights), (deg - lap) / np.outer(root, root), rtol=1e-5
@@ -268,8 +268,8 @@ def test_gradients_through_eigh():
         graph, mix = jnp.asarray(graph, jnp.float64), jnp.asarray(mix, jnp.float64)
         step = jnp.asarray(direction, jnp.float64) * 1e-6
         ahead, behind = (score_and_gradient(graph + s * step, mix, exists)[0] for s in (1, -1))
-        ours = jnp.sum(score_and_gradient(graph, mix, exists)[1] * step)
-        np.testing.assert_allclose(ours, (ahead - behind) / 2, rtol=1e-5)
+        actual = jnp.sum(score_and_gradient(graph, mix, exists)[1] * step)
+        np.testing.assert_allclose(actual, (ahead - behind) / 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("break_ties", [False, True])
@@ -286,7 +286,7 @@ def test_sign_rule(break_ties):
     def one(vector, valid):
         return spectral.orient(vector[None, :], break_ties=break_ties, valid=valid)[0]
 
-    ours = jax.jit(jax.vmap(one))(jnp.asarray(padded), jnp.asarray(valid))
-    for found, vector in zip(np.asarray(ours), cases, strict=True):
+    actual = jax.jit(jax.vmap(one))(jnp.asarray(padded), jnp.asarray(valid))
+    for found, vector in zip(np.asarray(actual), cases, strict=True):
         expected = oracles.orient(vector, break_ties=break_ties)
         np.testing.assert_array_equal(found[: len(vector)], expected)

@@ -28,12 +28,12 @@ def test_neighbours_replicate_the_border(grid):
     steps = ((0, 0), (-2, 1), (1, -3), (2, 2), (0, 9))
     found = np.asarray(grids.neighbours(TOKENS, grid, steps))
     assert found.shape == (len(steps), TOKENS)
-    for (rows, columns), ours in zip(steps, found, strict=True):
+    for (rows, columns), actual in zip(steps, found, strict=True):
         reach = max(abs(rows), abs(columns))
         padded = np.pad(index, reach, mode="edge")
         top, left = reach + rows, reach + columns
         expected = padded[top : top + height, left : left + width].ravel()
-        np.testing.assert_array_equal(ours[: height * width], expected)
+        np.testing.assert_array_equal(actual[: height * width], expected)
     # Padding, too, points at tokens that exist.
     assert (found >= 0).all() and (found < height * width).all()
 

@@ -14,9 +14,9 @@ resample = jax.jit(interpolate_positions, static_argnames=("tokens", "interpolat
 def test_positions_agree_with_a_naive_loop(grid, interpolation):
     embeddings = np.random.default_rng(3).normal(size=(49, 5)).astype(np.float32)
     expected = naive_positions(embeddings.astype(np.float64), *grid, interpolation)
-    ours = resample(jnp.asarray(embeddings), 300, jnp.array(grid), interpolation=interpolation)
-    np.testing.assert_allclose(ours[: len(expected)], expected, atol=2e-5)
-    assert np.isfinite(ours).all()
+    actual = resample(jnp.asarray(embeddings), 300, jnp.array(grid), interpolation=interpolation)
+    np.testing.assert_allclose(actual[: len(expected)], expected, atol=2e-5)
+    assert np.isfinite(actual).all()
 
 
 def test_dino_positions_are_unchanged_only_at_the_stored_size():

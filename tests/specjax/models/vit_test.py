@@ -41,11 +41,11 @@ def run(model, patches, grid, layer=-1, interpolation="dino", attention_chunk=25
 
 
 def assert_close(outputs, expected, tokens, atol=2e-5):
-    *ours, our_cls = outputs
-    *theirs, their_cls = expected
-    for one, other in zip(ours, theirs, strict=True):
+    *actual, actual_cls = outputs
+    *reference, reference_cls = expected
+    for one, other in zip(actual, reference, strict=True):
         np.testing.assert_allclose(one[:tokens], other[:tokens], atol=atol)
-    np.testing.assert_allclose(our_cls, their_cls, atol=atol)
+    np.testing.assert_allclose(actual_cls, reference_cls, atol=atol)
 
 
 @pytest.mark.parametrize("interpolation", ["dino", "hf"])
@@ -69,8 +69,8 @@ def test_every_block_in_one_pass(model):
     every = jax.jit(lambda patches, grid: model.every_block(patches, grid, attention_chunk=256))
     blocks = every(some_patches(25), jnp.array((3, 7)))
     assert len(blocks) == TINY.num_layers
-    for outputs, theirs in zip(blocks, expected, strict=True):
-        assert_close(outputs, theirs, 21)
+    for outputs, reference in zip(blocks, expected, strict=True):
+        assert_close(outputs, reference, 21)
 
 
 def test_a_grid_of_python_integers_and_an_unchanged_model(model):
