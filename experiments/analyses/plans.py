@@ -119,7 +119,7 @@ class InstanceAnalysis:
         clusters = [self._clusters(example) for example in examples]
         numbers = [_number_of(example.id) for example in examples]
         scores = Scoring(examples, features, max(clusters))
-        per_image = [batch.stack(values) for values in (np.int32(clusters), numbers)]
+        per_image = [batch.stack(list(map(np.int32, clusters))), batch.stack(numbers)]
         foregrounds: dict[Config, Any] = {}
         found: dict[str, Any] = {}
         for plan, group in self._groups(settings, batch.graphs):

@@ -108,7 +108,7 @@ def stages(example: Example, outcome: Outcome, labels: np.ndarray) -> Image.Imag
         tiling = example.inputs.tiling
         return to_pixels(np.asarray(as_grid(flat, tiling.grid)), tiling, labels.shape)
 
-    maps = None if outcome.maps is None else [full(values) for values in outcome.maps]
+    maps = None if outcome.maps is None else np.stack([full(one) for one in outcome.maps])
     return overlay.stages(
         example.image,
         full(outcome.foreground),
