@@ -97,7 +97,7 @@ def warn_of_clamping(num_clusters: _Count, max_clusters: int, mask: _Mask) -> No
         return
     # In numpy: inside a trace, an operation of JAX on values that are known gives one that is not.
     wanted = int(num_clusters)
-    tokens = wanted if isinstance(mask, jax.core.Tracer) else int(np.sum(mask))
+    tokens = wanted if isinstance(mask, jax.core.Tracer) else int(np.asarray(mask).sum())
     if wanted > max_clusters:
         reason = f"their bound is {max_clusters}"
     elif wanted > tokens:

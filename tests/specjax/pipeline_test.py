@@ -225,7 +225,7 @@ def test_fewer_instances_than_asked_for_warn_where_it_is_known():
         pairs = pipeline.instance_eigenpairs(reduced, mask, grid(), config=PAPERS)
         with pytest.warns(UserWarning, match=reason):
             found = pipeline.label_instances(pairs, mask, grid(), count, key, **static)
-        assert found.labels.max() == min(MOST, mask.sum())
+        assert found.labels.max() <= min(MOST, mask.sum())
         # Under jit the mask is not known; the number is, where it is Python's.
         if count > MOST:
             jitted = jax.jit(lambda *a: pipeline.label_instances(*a, grid(), 5, key, **static))
