@@ -4,7 +4,7 @@ Pure functions on the arrays of one image; batch with `jax.vmap`, compile with `
 over tokens are flat, row-major over the token grid, and may be padded (`specjax.tokens`).
 """
 
-from specjax.affinity import METRICS, affinity_matrix, pairwise_similarity, prepare_features
+from specjax.affinity import METRICS, affinity_matrix
 from specjax.channels import (
     EntropyRule,
     channel_deviation,
@@ -17,7 +17,6 @@ from specjax.clustering import kmeans
 from specjax.config import PAPER, PROTOCOLS, REFERENCE, Config, Protocol, channel_count
 from specjax.errors import SpecjaxError
 from specjax.evaluation import (
-    SimilarityVariances,
     f_score,
     instance_scores,
     similarity_variance_ratio,
@@ -100,8 +99,6 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     # ... graphs
     "METRICS",
     "affinity_matrix",
-    "prepare_features",
-    "pairwise_similarity",
     "instance_graph",
     "Eigenpairs",
     "smallest_eigenpairs",
@@ -113,7 +110,6 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "f_score",
     "instance_scores",
     "similarity_variance_ratio",
-    "SimilarityVariances",
     # A mistake in the input
     "SpecjaxError",
 ]

@@ -19,7 +19,7 @@ from experiments.loop.reading import Example
 from experiments.plots import similarity_variance, toy_pixels
 from experiments.results import columns
 from experiments.runs.folder import RunFolder
-from specjax import METRICS, SpecjaxError, reduce_features
+from specjax import METRICS, SpecjaxError, reduce_features, valid_tokens
 from specjax._sizes import padded_instances
 
 
@@ -81,7 +81,7 @@ class Similarity(Experiment):
                 for metric, line in lines.items():
                     found = similarity_variance.sampled_variances(
                         reduced,
-                        on_device,
+                        valid_tokens(example.tokens, on_device),
                         jnp.asarray(places),
                         jnp.asarray(owners),
                         metric=metric,
