@@ -6,9 +6,7 @@ split of frames that is not public as a list.
 
 from fractions import Fraction
 
-from experiments.loop.backbone import Backbone
-from experiments.loop.flags import Options
-from specjax.config import Config
+from specjax import Config
 
 INSTANCES_MEASURED_ON = (
     "YouTube-VIS 2019 (10,285 frames), DINO ViT-S/16, M = 128, N = 60, number of instances known"
@@ -64,8 +62,8 @@ _ABLATION = {
     "NCR+BoC": 0.3362,
     "NCR+DCR+BoC": 0.3441,
 }
-# Table I: F-score with and without post-processing by M, as a share of all C channels. No numbers
-# of VOC at C/11 are at hand.
+# Table I: F-score with and without post-processing by M, as a share of all C channels. VOC has
+# no number at C/11 here.
 _F_SCORES = {
     "ytvis": {
         Fraction(1): (0.5390, 0.5068),
@@ -90,7 +88,7 @@ _F_SCORES = {
 
 
 def is_papers_setting(config: Config, num_instances: int | None) -> bool:
-    """Whether the published mIoUs are of this configuration; None is the oracle's number."""
+    """Whether the published mIoUs have this configuration; None is the oracle's number."""
     return (config.M, config.N, config.bins, num_instances) == (128, 60, 30, None)
 
 
@@ -112,53 +110,57 @@ def ablation(setting: str) -> float:
 def f_scores(dataset: str) -> dict[Fraction, tuple[float, float]]:
     """Table I, Fig. 8 and 9: F-score with and without post-processing by share of the channels.
 
-    Of "ytvis" or "voc".
+    Args:
+        dataset: "ytvis" or "voc".
     """
     return dict(_F_SCORES[dataset])
 
 
 def share_of(M: int, channels: int) -> Fraction | None:
-    """Which share in Table I gives M of so many channels; None where not exactly one does."""
+    """The share in Table I that gives M of `channels`; None unless exactly one does."""
     found = [share for share in _F_SCORES["ytvis"] if int(share * channels) == M]
     return found[0] if len(found) == 1 else None
 
 
 def f_score(dataset: str, M: int, channels: int) -> tuple[float | None, float | None]:
-    """Table I's two F-scores at M of so many channels; None where it has none."""
+    """Table I's two F-scores at M of `channels`; None where it has none."""
     return _F_SCORES[dataset].get(share_of(M, channels), (None, None))
 
 
 def closest(dataset: str) -> str:
-    """Which part of Table I to show beside a dataset: its own, or else that of YouTube-VIS."""
+    """The part of Table I to show beside a dataset: its own, or else that of YouTube-VIS."""
     return dataset if dataset in _F_SCORES else "ytvis"
 
 
-def compared(ours: float | None, theirs: float | None) -> dict[str, float | None]:
-    """`published`, and `difference`, ours less theirs, where there are both."""
-    both = ours is not None and theirs is not None
-    return {"published": theirs, "difference": ours - theirs if both else None}
+def compared(ours: float | None, published: float | None) -> dict[str, float | None]:
+    """`published`, and `difference`, ours less the published number, where there are both."""
+    known = ours is not None and published is not None
+    return {"published": published, "difference": ours - published if known else None}
 
 
-def remark(measured_on: str, options: Options, backbone: Backbone, here: str = "") -> str:
-    """One line to go under a table: what the published numbers are of, and what ours are of."""
-    parts = [f"dataset {options.dataset}", f"backbone {_name(options, backbone)}"]
-    if options.image_size is not None:
-        parts.append(f"short side {options.image_size} pixels")
+def remark(
+    measured_on: str, *, dataset: str, backbone: str, image_size: int | None, here: str = ""
+) -> str:
+    """One line to go under a table: what the published numbers were measured on, and ours."""
+    parts = [f"dataset {dataset}", f"backbone {backbone}"]
+    if image_size is not None:
+        parts.append(f"short side {image_size} pixels")
     if here:
         parts.append(here)
     return f"published: {measured_on}; here: {', '.join(parts)}"
+
+
+def backbone_name(kind: str, *, checkpoint: str, features_dir: object) -> str:
+    """A backbone's name for `remark`, from its kind and the flags that chose it."""
+    if kind == "features":
+        return f"unknown (features of {features_dir})"
+    if kind != "checkpoint":
+        return kind
+    # What `auto` loads where it is not the built-in checkpoint.
+    return "facebook/dino-vits16" if checkpoint == "auto" else checkpoint
 
 
 def instance_setting(config: Config, num_instances: int | None) -> str:
     """The instance stage's configuration, for `remark`."""
     number = "number of instances known" if num_instances is None else f"{num_instances} instances"
     return f"M = {config.M}, N = {config.N}, {number}"
-
-
-def _name(options: Options, backbone: Backbone) -> str:
-    if backbone.kind == "features":
-        return f"unknown (features of {options.features_dir})"
-    if backbone.kind != "checkpoint":
-        return backbone.kind
-    # What `auto` is, where it is not built in.
-    return "facebook/dino-vits16" if options.checkpoint == "auto" else options.checkpoint

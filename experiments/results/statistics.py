@@ -1,9 +1,9 @@
-"""How sure a mean over images is, and whether two settings differ on the same images.
+"""Confidence intervals of means over images, and tests of two settings on the same images.
 
 The unit of both is what was drawn independently: an image, or a video with all its frames, which
 resemble each other. A sample holds, for each unit, the sum of a score over its images and their
 number, so that the estimate is the mean over images whatever the units are. Scores and differences
-are float64, not in percent.
+are float64 fractions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ import scipy.stats
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-# Values that may be in memory at once while resampling.
-_AT_ONCE = 2**22
+# Values in memory at once while resampling.
+_LARGEST_BATCH = 2**22
 
 
 class Sample(NamedTuple):
@@ -43,9 +43,9 @@ class Comparison(NamedTuple):
 
     Attributes:
         difference: of the means over images.
-        p: of the sign-flip test, two-sided; None where there are fewer than two units.
-        p_adjusted: after Holm, for all comparisons that were made together.
-        images, units: how many there were.
+        p: of the two-sided sign-flip test; None where there are fewer than two units.
+        p_adjusted: p after Holm's correction for all comparisons that were made together.
+        images, units: how many were compared.
     """
 
     difference: Interval
@@ -57,40 +57,40 @@ class Comparison(NamedTuple):
 
 def sample(scores: Mapping[str, float], units: Mapping[str, str]) -> Sample:
     """A score by image as a score by unit; `units` says which unit an image belongs to."""
-    # In one order, so that the same scores are resampled in the same way.
+    # Sorted, so that the same scores are resampled in the same way.
     images = sorted(scores)
     _, places = np.unique([units[image] for image in images], return_inverse=True)
     sums = np.bincount(places, weights=[scores[image] for image in images])
     return Sample(sums, np.bincount(places).astype(np.float64))
 
 
-def interval(of: Sample, *, seed: int, resamples: int = RESAMPLES) -> Interval:
+def interval(scores: Sample, *, seed: int, resamples: int = RESAMPLES) -> Interval:
     """The mean over images and its percentile bootstrap interval, units drawn with replacement.
 
     `scipy.stats.bootstrap`, of the ratio of the units' sums to their counts.
     """
-    if len(of.sums) < 2:
-        return Interval(of.mean, None, None)
+    if len(scores.sums) < 2:
+        return Interval(scores.mean, None, None)
     found = scipy.stats.bootstrap(
-        of,
+        scores,
         lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
         paired=True,
         vectorized=True,
         n_resamples=resamples,
-        batch=_batch(of),
+        batch=_batch(scores),
         confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(of.mean, float(found.low), float(found.high))
+    return Interval(scores.mean, float(found.low), float(found.high))
 
 
 def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> float | None:
-    """Probability of so large a mean difference, either way, were the two settings exchangeable.
+    """The two-sided p-value of a mean difference, were the two settings exchangeable.
 
     Each unit's differences change sign together, as if the settings' names were swapped in it.
-    Every pattern of signs is tried where there are no more of them than `resamples`, and otherwise
-    so many random ones: `scipy.stats.permutation_test`.
+    Every pattern of signs is tried where there are at most `resamples` of them, and otherwise
+    `resamples` random ones: `scipy.stats.permutation_test`. None for fewer than two units.
     """
     if len(differences.sums) < 2:
         return None
@@ -107,9 +107,9 @@ def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> 
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjusted p-values: all below a level are true with that family-wise error (Holm, 1979).
+    """P-values adjusted for how many there are, which bounds the family-wise error (Holm, 1979).
 
-    None, where nothing was tested, stays and is not counted.
+    None, where nothing was tested, stays None and is not counted.
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
@@ -128,19 +128,20 @@ def compare(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> dict[str, Comparison]:
-    """Every other setting less the reference, image by image; settings without a common image
-    are left out.
+    """Every other setting less the reference, image by image.
+
+    Settings that share no image with the reference are left out.
 
     Args:
         scores: by setting and image.
         reference: one of the settings.
         units: which unit an image belongs to.
-        seed: of resampling.
-        resamples: how many.
+        seed: seed of the resampling.
+        resamples: number of resamples.
     """
     base, samples = scores[reference], {}
-    for setting, own in scores.items():
-        differences = {image: own[image] - base[image] for image in own if image in base}
+    for setting, values in scores.items():
+        differences = {image: values[image] - base[image] for image in values if image in base}
         if setting != reference and differences:
             samples[setting] = sample(differences, units)
     found = [sign_flip(each, seed=seed, resamples=resamples) for each in samples.values()]
@@ -156,5 +157,5 @@ def compare(
     }
 
 
-def _batch(of: Sample) -> int:
-    return max(1, _AT_ONCE // len(of.sums))
+def _batch(scores: Sample) -> int:
+    return max(1, _LARGEST_BATCH // len(scores.sums))

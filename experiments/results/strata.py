@@ -1,7 +1,7 @@
-"""How much the instances of an image overlap and differ in size, and mIoU by it (Tables III, IV).
+"""MIoU by how much the instances of an image overlap and differ in size (Tables III and IV).
 
 Instance maps are int32 `[H, W]` at image resolution: 0 is background, 1 and above are instances,
-`VOID` is neither. Strata are half-open: they hold their lower bound and not their upper one.
+`VOID` is neither. Strata include their lower bound and exclude their upper one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,6 +12,7 @@ import scipy.ndimage
 
 from experiments.datasets.records import compact_ids
 from experiments.results import published, tables
+from experiments.results.columns import columns
 from experiments.results.tables import mean
 
 
@@ -34,13 +35,7 @@ STRATA = {
     "size_ratio": (Stratum(1.26, 1.64), Stratum(1.64, None)),
 }
 NAMES = {"mbor": "MBOR", "size_ratio": "size ratio"}
-_COLUMNS = {
-    "metric": "metric",
-    "images": "images",
-    "miou": "mIoU %",
-    "published": "published",
-    "difference": "difference",
-}
+_COLUMNS = columns("metric images miou published difference")
 
 
 def mbor(instances: np.ndarray) -> float | None:
@@ -85,11 +80,18 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
     result, left_out = {}, {}
     for measure, strata in STRATA.items():
         known = [line for line in scored if line.get(measure) is not None]
-        theirs = published.by_stratum(metric, measure) if papers_setting else [None] * len(strata)
-        result[f"by_{measure}"] = [
-            _score(known, measure, stratum, value)
-            for stratum, value in zip(strata, theirs, strict=True)
-        ]
+        papers = published.by_stratum(metric, measure) if papers_setting else [None] * len(strata)
+        result[f"by_{measure}"] = []
+        for stratum, value in zip(strata, papers, strict=True):
+            mious = [line["miou"] for line in known if line[measure] in stratum]
+            result[f"by_{measure}"].append(
+                {
+                    **stratum._asdict(),
+                    "images": len(mious),
+                    "miou": mean(mious),
+                    "published": value,
+                }
+            )
         left_out[measure] = {
             "below": sum(line[measure] < strata[0].low for line in known),
             "not_recorded": len(scored) - len(known),
@@ -97,45 +99,26 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
     return {**result, "strata_left_out": left_out}
 
 
-def _score(lines, measure, stratum, theirs) -> dict:
-    mious = [line["miou"] for line in lines if line[measure] in stratum]
-    return {
-        "low": stratum.low,
-        "high": stratum.high,
-        "images": len(mious),
-        "miou": mean(mious),
-        "published": theirs,
-    }
-
-
 def report(results: Sequence[dict]) -> list[str]:
-    """A table by each measure, metrics one under the other in each stratum, and what it lacks."""
+    """A table by each measure, with the metrics of a stratum below each other, and its remarks."""
     texts = []
     for measure, strata in STRATA.items():
-        rows = [
-            _row(str(stratum), result["metric"], result[f"by_{measure}"][index])
-            for index, stratum in enumerate(strata)
-            for result in results
-        ]
+        rows = []
+        for index, stratum in enumerate(strata):
+            for result in results:
+                entry = result[f"by_{measure}"][index]
+                row = {"stratum": str(stratum), "metric": result["metric"], **entry}
+                row |= published.compared(entry["miou"], entry["published"])
+                rows.append(row if entry["images"] else {**row, "miou": "no image"})
         table = tables.render(rows, {"stratum": NAMES[measure], **_COLUMNS})
         texts.append("\n".join([table, *remarks_by(results, measure)]))
     return texts
 
 
-def _row(stratum: str, metric: str, entry: dict) -> dict:
-    return {
-        "stratum": stratum,
-        "metric": metric,
-        "images": entry["images"],
-        "miou": entry["miou"] if entry["images"] else "no image",
-        **published.compared(entry["miou"], entry["published"]),
-    }
-
-
 def remarks_by(results: Sequence[dict], measure: str) -> Iterable[str]:
-    """What the strata of a measure hold, and what they lack."""
+    """What the strata of a measure include, and the images that are in none."""
     lowest = STRATA[measure][0].low
-    yield "a stratum holds its lower bound and not its upper one"
+    yield "a stratum includes its lower bound and excludes its upper one"
     counts = [result["strata_left_out"][measure] for result in results]
     below = max(count["below"] for count in counts)
     if below:
