@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.loop import runner
 from experiments.reporting import page
 from experiments.reporting.parts import Table
 from experiments.reporting.pictures import Album
@@ -22,20 +21,21 @@ from experiments.reporting.runs import read_run
 from experiments.reporting.sections import OVERVIEW_HEADINGS, overview_row, section_of
 from experiments.results import statistics
 from specjax import SpecjaxError
+from specjax._flags import Flag, at_least, declare
 from specjax._folder import write_atomically
+from specjax._program import execute
 
 
-def define() -> None:
-    """Declare the flags."""
-    flags.DEFINE_string("output", "outputs/report.html", "The page to write.")
-    flags.DEFINE_integer("seed", 0, "Seed of the resampling.", lower_bound=0, upper_bound=2**32 - 1)
-    flags.DEFINE_integer(
-        "resamples",
+FLAGS = {
+    "output": Flag("string", "outputs/report.html", "The page to write."),
+    "seed": Flag("integer", 0, "Seed of the resampling.", at_least(0, 2**32 - 1)),
+    "resamples": Flag(
+        "integer",
         statistics.RESAMPLES,
         "How often images are resampled for an interval, and signs for a test.",
-        lower_bound=100,
-        upper_bound=10**6,
-    )
+        at_least(100, 10**6),
+    ),
+}
 
 
 def write(
@@ -85,5 +85,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    define()
-    runner.execute(main)
+    declare(FLAGS)
+    execute(main)

@@ -16,11 +16,12 @@ from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
 from experiments.loop.outcome import Outcome, Outcomes, Pending
 from experiments.loop.reading import Example
-from experiments.loop.writers import GALLERY, Writers
+from experiments.loop.writers import Writers
 from experiments.plots import channel_deviation, channel_oracle, channel_sheet
 from experiments.results import columns
 from experiments.results.tables import mean
 from experiments.runs.folder import RunFolder
+from experiments.runs.names import GALLERY
 from specjax import Config, SpecjaxError
 from specjax._flags import MAX_INSTANCES
 from specjax._sizes import capacity_for, padded_instances

@@ -11,11 +11,9 @@ from experiments.loop.outcome import Outcome
 from experiments.loop.reading import Example
 from experiments.loop.stored import save_features
 from experiments.runs.folder import RunFolder
+from experiments.runs.names import GALLERY
 from specjax import as_grid, coco, overlay, to_pixels
 from specjax._folder import write_bytes, write_json
-
-# The first images of a run are on its gallery; more would be a sheet that nobody looks at.
-GALLERY = 24
 
 
 class Writers:

@@ -6,7 +6,7 @@ from experiments.reporting.parts import Exhibit, Gallery, Picture
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run
 from experiments.results.columns import SCORES
-from experiments.runs.gallery import COUNT
+from experiments.runs.names import GALLERY
 
 # Images of a group.
 EACH = 3
@@ -65,7 +65,7 @@ def gallery_of(run: Run, album: Album) -> Gallery:
         remarks.append(
             f"{missing} of these images {'have' if missing > 1 else 'has'} no picture. The command"
             " of the run with --save=overlays adds one of each image; --save=gallery makes them of"
-            f" the first {COUNT} images only."
+            f" the first {GALLERY} images only."
         )
     return Gallery(groups, remarks)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.reporting import run_files
 from experiments.results.columns import SCORES
-from experiments.runs.store import RUN, locate
+from experiments.runs.names import RUN, locate
 from specjax import SpecjaxError
 
 _LINES, _SUMMARY = "per_image.jsonl", "summary.json"

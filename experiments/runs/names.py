@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 RUN, LINES, SUMMARY, SEGMENTS = "run.json", "per_image.jsonl", "summary.json", "segments.jsonl"
 PARTS, FIGURES, FEATURES = "parts", "figures", "features"
+# The first images of a run are on its gallery; more would be a sheet that nobody looks at.
+GALLERY = 24
 # Written for each image, a folder a kind, and for all images at once, a file a kind.
 _FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = {"coco": ".json", "coco_results": ".json", "gallery": ".png"}

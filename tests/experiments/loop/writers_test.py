@@ -6,8 +6,9 @@ from PIL import Image
 from experiments.loop.outcome import Outcome
 from experiments.loop.reading import Example
 from experiments.loop.stored import TokenFeatures
-from experiments.loop.writers import GALLERY, Writers
+from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
+from experiments.runs.names import GALLERY
 from specjax import Tiling
 
 
