@@ -16,11 +16,7 @@ from specjax.channels import (
 from specjax.clustering import kmeans
 from specjax.config import PAPER, PROTOCOLS, REFERENCE, Config, Protocol, channel_count
 from specjax.errors import SpecjaxError
-from specjax.evaluation import (
-    f_score,
-    instance_scores,
-    similarity_variance_ratio,
-)
+from specjax.evaluation import f_score, instance_scores, similarity_variance_ratio
 from specjax.foreground import bipartition, postprocess
 from specjax.images import decode, resize_short_side
 from specjax.instances import instance_graph
@@ -42,7 +38,6 @@ from specjax.spectral import Eigenpairs, smallest_eigenpairs
 from specjax.tokens import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    Grid,
     Patches,
     Tiling,
     as_grid,
@@ -61,7 +56,6 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "cut_patches",
     "Patches",
     "Tiling",
-    "Grid",
     "pad_tokens",
     "valid_tokens",
     "as_grid",

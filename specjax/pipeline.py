@@ -278,7 +278,9 @@ def segment(
     ).labels
 
 
-def _least_noisy(features: _Features, grid: Grid, rule: EntropyRule, config: Config) -> Array:
+def _least_noisy(
+    features: _Features, grid: Grid, rule: EntropyRule, config: Config
+) -> Float[Array, "tokens kept"]:
     """The M channels of lowest entropy."""
     kept = noise_channel_reduction(
         features,

@@ -6,13 +6,27 @@ Statements inside functions count like any others.
 """
 
 import ast
-import graphlib
-import pathlib
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from tests.support.import_statements import (
+    EXAMPLES,
+    EXPERIMENTS,
+    LOCAL,
+    ROOT,
+    SPECJAX,
+    cycle,
+    flags_read,
+    imported,
+    imports,
+    inside,
+    late,
+    module_name,
+    outside,
+    public_list,
+)
+
 LONGEST = 300
 
 # Each may import those before it, and nothing of specjax after it.
@@ -37,8 +51,16 @@ MODEL = ("specjax.models.config", "specjax.models.positions", "specjax.models.vi
 # What else there is beside the pipeline: the modules of specjax that each may import.
 OTHERS = {
     "specjax._batching": {"specjax._memory", "specjax.errors"},
+    "specjax._flags": {
+        "specjax._eigensolvers",
+        "specjax.affinity",
+        "specjax.config",
+        "specjax.errors",
+    },
     "specjax._folder": {"specjax.errors"},
     "specjax._memory": set(),
+    "specjax._program": {"specjax._flags", "specjax._memory", "specjax.errors"},
+    "specjax._reading": {"specjax.errors"},
     "specjax.coco": {"specjax._folder", "specjax.errors", "specjax.tokens"},
     "specjax.images": {"specjax.errors"},
     "specjax.overlay": {"specjax._folder", "specjax.errors", "specjax.tokens"},
@@ -53,13 +75,17 @@ PLAIN = {
 }  # fmt: skip
 # What else each module of specjax may import from elsewhere.
 LIBRARIES = {
+    "specjax._flags": {"absl"},
+    "specjax._folder": {"filelock", *sys.stdlib_module_names},
+    "specjax._memory": {"ctypes", "platform"},
+    "specjax._program": {"absl", *sys.stdlib_module_names},
+    "specjax._reading": {"concurrent"},
     "specjax.coco": {"pycocotools"},
     "specjax.evaluation": {"optax"},
     "specjax.images": {"PIL", *sys.stdlib_module_names},
     "specjax.overlay": {"PIL", *sys.stdlib_module_names},
-    "specjax._folder": {"portalocker", *sys.stdlib_module_names},
-    "specjax._memory": {"ctypes", "platform"},
 }
+COMMAND = ("specjax._flags", "specjax._program")
 CHECKPOINT_LIBRARIES = {"huggingface_hub", "safetensors", "transformers"}
 # Imported inside functions, where they are needed: slow, or not always installed.
 LATE = {"huggingface_hub", "jinja2", "matplotlib", "pyarrow", "ray", "torch", "transformers"}
@@ -70,9 +96,9 @@ EXCEPTIONS = {
     "specjax._flags": "the command and the binaries share flags",
     "specjax._folder": "a run's folder is written as the command's is",
     "specjax._memory": "a process of many programs looks after its memory",
+    "specjax._program": "a binary ends as the command does",
+    "specjax._reading": "a run reads ahead as the command does",
     "specjax._sizes": "programs are few because all pad to the same sizes",
-    "specjax.affinity.pairwise_similarity": "compiled apart from the step that depends on sizes",
-    "specjax.affinity.prepare_features": "the step that depends on sizes",
     "specjax.coco": "label maps are written as the command writes them",
     "specjax.images.MAX_PIXELS": "the limit also holds for what annotations claim",
     "specjax.images.SUFFIXES": "a folder is searched for the files that count as images",
@@ -95,100 +121,12 @@ PACKAGES = {
 }
 
 
-def module_name(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def sources(folder):
-    found = {module_name(path): path.read_text() for path in (ROOT / folder).rglob("*.py")}
-    assert found
-    return found
-
-
-SPECJAX, EXPERIMENTS, EXAMPLES = map(sources, ("specjax", "experiments", "examples"))
-LOCAL = {**SPECJAX, **EXPERIMENTS, **EXAMPLES}
 BINARIES = {
     module_name(path)
     for folder in ("experiments", "examples")
     for path in (ROOT / folder).glob("*.py")
     if path.name != "__init__.py"
 }
-
-
-def imported(source):
-    """(module, name) of every import in the source; the name is None where the module is meant."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {(alias.name, None) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide their direction"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                found.add((inner, None) if inner in LOCAL else (node.module, alias.name))
-    return found
-
-
-def imports(source):
-    return {module for module, _ in imported(source)}
-
-
-def outside(source):
-    """The top-level names of what is imported from elsewhere."""
-    local = {"specjax", "experiments", "examples", "tests"}
-    return {name.split(".")[0] for name in imports(source)} - local
-
-
-def inside(source, package="specjax"):
-    return {name for name in imports(source) if name.split(".")[0] == package}
-
-
-def late(source):
-    """The top-level names of what is imported inside functions."""
-    functions = (
-        node
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
-    statements = (
-        node
-        for function in functions
-        for node in ast.walk(function)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    )
-    return {name.split(".")[0] for node in statements for name in imports(ast.unparse(node))}
-
-
-def flags_read(source):
-    """How often FLAGS is named, apart from `FLAGS(arguments)`, which parses and reads nothing."""
-    tree = ast.parse(source)
-    parsed = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    count = 0
-    for node in ast.walk(tree):
-        named = getattr(node, "id", None) == "FLAGS" or getattr(node, "attr", None) == "FLAGS"
-        count += named and id(node) not in parsed
-        if isinstance(node, ast.ImportFrom):
-            count += sum(alias.name == "FLAGS" for alias in node.names)
-    return count
-
-
-def public_list():
-    """`specjax.__all__`, read."""
-    for node in ast.parse(SPECJAX["specjax"]).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
-            return set(ast.literal_eval(node.value))
-    raise AssertionError("specjax has no __all__")
-
-
-def cycle(modules):
-    """Modules that import each other in a circle, or None."""
-    graph = {name: imports(source) & modules.keys() for name, source in modules.items()}
-    try:
-        graphlib.TopologicalSorter(graph).prepare()
-    except graphlib.CycleError as error:
-        return error.args[1]
-    return None
 
 
 def test_this_test_sees_imports():
@@ -227,8 +165,9 @@ def test_imports_inside_functions_are_of_slow_libraries():
 
 
 def test_only_binaries_read_flags():
+    """And the one program around all experiments."""
     readers = {name for name, source in LOCAL.items() if flags_read(source)}
-    assert readers <= BINARIES
+    assert readers <= {*BINARIES, "experiments.loop.program"}
 
 
 # ---------------------------------------------------------------- specjax
@@ -264,7 +203,7 @@ def test_the_model_knows_no_files(name):
 def test_only_checkpoints_know_files_of_weights():
     for name, source in LOCAL.items():
         if name.startswith("specjax.models.checkpoints"):
-            known = {"specjax.errors", "specjax._folder", *MODEL}
+            known = {"specjax.errors", "specjax.tokens", "specjax._folder", *MODEL}
             assert all(
                 other in known or other.startswith("specjax.models.checkpoints.")
                 for other in inside(source)
@@ -278,7 +217,8 @@ def test_specjax_knows_nothing_above_it():
     for name, source in SPECJAX.items():
         for above in ("experiments", "examples", "tests"):
             assert not inside(source, above), name
-        assert not outside(source) & {"absl", "torch", "scipy", "sklearn", "cv2", "tqdm"}, name
+        assert not outside(source) & {"torch", "scipy", "sklearn", "cv2", "tqdm"}, name
+        assert name in COMMAND or "absl" not in outside(source), name
 
 
 def test_flax_is_for_models():
@@ -290,13 +230,14 @@ def test_flax_is_for_models():
 
 
 def test_experiments_and_examples_use_the_public_list():
-    public = public_list()
+    public, others = public_list(), []
     for importer, source in {**EXPERIMENTS, **EXAMPLES}.items():
         for module, name in imported(source):
-            if module.split(".")[0] != "specjax" or module in EXCEPTIONS:
-                continue
-            listed = module == "specjax" and name in public
-            assert listed or f"{module}.{name}" in EXCEPTIONS, f"{importer}: {module}, {name}"
+            if module.split(".")[0] == "specjax" and module not in EXCEPTIONS:
+                listed = module == "specjax" and name in public
+                if not listed and f"{module}.{name}" not in EXCEPTIONS:
+                    others.append(f"{importer}: {module}, {name}")
+    assert not others
 
 
 def test_no_exception_is_idle():

@@ -24,11 +24,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from specjax.errors import SpecjaxError
-from specjax.models.config import VIT_S16, ViTConfig
+from specjax.models.config import ViTConfig
 from specjax.models.positions import interpolate_positions
 from specjax.tokens import Grid, valid_tokens
-
-__all__ = ["VIT_S16", "BlockOutputs", "ViT", "ViTConfig", "attention", "interpolate_positions"]
 
 _PRECISION = jax.lax.Precision.HIGHEST
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -43,8 +43,8 @@ PAIRS = Eigenpairs(
 )
 REST = {"num_instances": 2, "config": CONFIG, "max_instances": 4}
 
-# Of each array function: arrays by name, and what is static. Under `vmap` the arrays of an image are
-# mapped, a model and a key are not.
+# Of each array function: arrays by name, and what is static. Under `vmap` the arrays of one image
+# are mapped; a model and a key are not.
 ARRAYS = {
     "affinity_matrix": ({"features": FEATURES}, {"metric": "boc"}),
     "as_grid": ({"flat": FEATURES[:, 0]}, {"grid": (ROWS, COLUMNS)}),

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from specjax.errors import SpecjaxError
+from specjax import VIT_S16, SpecjaxError, ViTConfig
 from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoint
 from specjax.models.checkpoints.skeleton import leaf_shapes
-from specjax.models.vit import VIT_S16, ViTConfig, interpolate_positions
+from tests.support.naive_vit import naive_vit
 
 TINY = ViTConfig(
     hidden_size=12, num_layers=2, num_heads=3, mlp_size=20, patch_size=4, image_size=20
@@ -26,72 +26,6 @@ def model():
 def some_patches(tokens, config=TINY, seed=0):
     values = np.random.default_rng(seed).normal(size=(tokens, config.patch_size**2 * 3))
     return jnp.asarray(values, jnp.float32)
-
-
-def cubic(distance):
-    distance = abs(distance)
-    if distance <= 1:
-        return 1.25 * distance**3 - 2.25 * distance**2 + 1
-    if distance < 2:
-        return -0.75 * (distance**3 - 5 * distance**2 + 8 * distance - 4)
-    return 0.0
-
-
-def naive_positions(embeddings, height, width, interpolation):
-    side = math.isqrt(len(embeddings))
-    if interpolation == "dino" and height == width == side:
-        return embeddings
-    extra = {"dino": 0.1, "hf": 0.0}[interpolation]
-    square = embeddings.reshape(side, side, -1)
-    result = np.zeros((height, width, square.shape[-1]))
-    for i in range(height):
-        for j in range(width):
-            y = (i + 0.5) * side / (height + extra) - 0.5
-            x = (j + 0.5) * side / (width + extra) - 0.5
-            for r in range(math.floor(y) - 1, math.floor(y) + 3):
-                for c in range(math.floor(x) - 1, math.floor(x) + 3):
-                    sample = square[min(max(r, 0), side - 1), min(max(c, 0), side - 1)]
-                    result[i, j] += cubic(y - r) * cubic(x - c) * sample
-    return result.reshape(height * width, -1)
-
-
-def naive_vit(model, patches, grid, interpolation="dino"):
-    """Keys, queries, values and tokens of every block, in float64 numpy."""
-    config = model.config
-    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
-    p = {".".join(map(str, path)): np.asarray(leaf[...], np.float64) for path, leaf in flat}
-
-    def linear(x, name):
-        return x @ p[f"{name}.kernel"] + p.get(f"{name}.bias", 0.0)
-
-    def norm(x, name):
-        centred = x - x.mean(-1, keepdims=True)
-        deviation = np.sqrt((centred**2).mean(-1, keepdims=True) + config.layer_norm_eps)
-        return centred / deviation * p[f"{name}.scale"] + p[f"{name}.bias"]
-
-    positions = p["position_embeddings"]
-    x = linear(np.asarray(patches, np.float64), "patch_embedding")
-    x = x + naive_positions(positions[1:], *grid, interpolation)
-    x = np.concatenate([p["cls_token"] + positions[:1], x])
-    size = config.hidden_size // config.num_heads
-    erf = np.vectorize(math.erf)
-    outputs = []
-    for block in range(config.num_layers):
-        name = f"blocks.{block}"
-        normed = norm(x, f"{name}.norm1")
-        q, k, v = (linear(normed, f"{name}.{part}") for part in ("query", "key", "value"))
-        attended = np.zeros_like(x)
-        for head in range(config.num_heads):
-            part = slice(head * size, (head + 1) * size)
-            weights = np.exp(q[:, part] @ k[:, part].T / math.sqrt(size))
-            attended[:, part] = weights / weights.sum(-1, keepdims=True) @ v[:, part]
-        x = x + linear(attended, f"{name}.projection")
-        hidden = linear(norm(x, f"{name}.norm2"), f"{name}.mlp_in")
-        x = x + linear(0.5 * hidden * (1 + erf(hidden / math.sqrt(2))), f"{name}.mlp_out")
-        last = block == config.num_layers - 1
-        final = norm(x, "norm") if last else x
-        outputs.append([k[1:], q[1:], v[1:], final[1:], final[0]])
-    return outputs
 
 
 @functools.partial(nnx.jit, static_argnames=("layer", "interpolation", "attention_chunk"))
@@ -207,27 +141,6 @@ def test_gradients_are_finite(model):
     np.testing.assert_array_equal(gradient[6:], 0)
 
 
-resample = jax.jit(interpolate_positions, static_argnames=("tokens", "interpolation"))
-
-
-@pytest.mark.parametrize("interpolation", ["dino", "hf"])
-@pytest.mark.parametrize("grid", [(7, 7), (14, 14), (9, 17), (1, 3), (3, 1), (21, 14)])
-def test_positions_agree_with_a_naive_loop(grid, interpolation):
-    embeddings = np.random.default_rng(3).normal(size=(49, 5)).astype(np.float32)
-    expected = naive_positions(embeddings.astype(np.float64), *grid, interpolation)
-    ours = resample(jnp.asarray(embeddings), 300, jnp.array(grid), interpolation=interpolation)
-    np.testing.assert_allclose(ours[: len(expected)], expected, atol=2e-5)
-    assert np.isfinite(ours).all()
-
-
-def test_dino_positions_are_unchanged_only_at_the_stored_size():
-    embeddings = jnp.asarray(np.random.default_rng(4).normal(size=(49, 5)), jnp.float32)
-    np.testing.assert_array_equal(resample(embeddings, 49, (7, 7)), embeddings)
-    other = resample(embeddings, 49, (7, 6))
-    hf = resample(embeddings, 49, (7, 6), interpolation="hf")
-    assert np.abs(other - hf)[:42].max() > 1e-3
-
-
 @pytest.mark.parametrize(
     ("changes", "count"),
     [
@@ -291,57 +204,3 @@ def test_patches_that_do_not_fit(model):
     for grid in ((3, 3), (0, 6), (np.int64(3), np.int64(3)), np.array([3, 3])):
         with pytest.raises(SpecjaxError, match="does not fit 6 patches"):
             model(some_patches(6), grid)
-
-
-GOOD = {
-    "model_type": "vit",
-    "hidden_size": 384,
-    "num_attention_heads": 6,
-    "intermediate_size": 1536,
-}
-
-
-def test_huggingface_config():
-    assert ViTConfig.from_huggingface(GOOD) == VIT_S16
-    full = ViTConfig.from_huggingface(
-        {
-            **GOOD,
-            "num_hidden_layers": 3,
-            "patch_size": [8, 8],
-            "image_size": 256,
-            "layer_norm_eps": 1e-6,
-            "qkv_bias": False,
-            "unrelated": {},
-        }
-    )
-    assert full == ViTConfig(384, 3, 6, 1536, 8, 256, 1e-6, False)
-    assert full.grid_size == 32
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"model_type": "dinov2"}, ["model_type", "dinov2"]),
-        ({"model_type": None}, ["model_type"]),
-        ({"hidden_act": "gelu_new"}, ["hidden_act", "gelu_new"]),
-        ({"num_channels": 1}, ["num_channels"]),
-        ({"hidden_size": "384"}, ["hidden_size"]),
-        ({"hidden_size": 385}, ["multiple"]),
-        ({"hidden_size": 10**12}, ["hidden_size"]),
-        ({"num_hidden_layers": 0}, ["num_layers"]),
-        ({"num_hidden_layers": True}, ["num_layers"]),
-        ({"patch_size": [16, 8]}, ["patch_size"]),
-        ({"patch_size": 230}, ["image_size"]),
-        ({"layer_norm_eps": "small"}, ["layer_norm_eps"]),
-        ({"layer_norm_eps": math.nan}, ["layer_norm_eps"]),
-        ({"layer_norm_eps": -1.0}, ["layer_norm_eps"]),
-        ({"qkv_bias": 1}, ["qkv_bias"]),
-        ({"head_dim": 32}, ["head_dim"]),
-    ],
-)
-def test_configs_that_are_refused(changes, words):
-    with pytest.raises(SpecjaxError) as caught:
-        ViTConfig.from_huggingface({**GOOD, **changes}, source="some/config.json")
-    message = str(caught.value)
-    assert message.startswith("some/config.json: ") and "\n" not in message
-    assert all(word in message for word in words)
