@@ -99,5 +99,4 @@ def _reference_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
 
 if __name__ == "__main__":
     shared.declare(FLAGS)
-    flags.adopt_module_key_flags(shared)
     execute(main)

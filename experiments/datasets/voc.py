@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.datasets.lists import read_list
+from specjax._lists import read_list
 from experiments.datasets.records import (
     VOID,
     Dataset,

@@ -10,7 +10,6 @@ from experiments.loop.experiment import Experiment
 from experiments.loop.flags import Options
 from experiments.loop.run import run
 from specjax import SpecjaxError
-from specjax import _flags as shared
 from specjax._program import execute, refuse_arguments
 
 
@@ -40,8 +39,6 @@ def run_experiment(
             return instead[options.figures](options)
         return run(options, kind)
 
-    flags.adopt_module_key_flags(experiment_flags)
-    flags.adopt_module_key_flags(shared)
     execute(main)
 
 
