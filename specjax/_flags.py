@@ -52,8 +52,8 @@ METHOD = {
     "protocol": Flag(
         "enum",
         "paper",
-        "paper: the paper's equations; reference: the authors' released code. The README has the"
-        " table of differences.",
+        "paper: the paper's equations; reference: the authors' released code. docs/paper.md has"
+        " the table of differences.",
         {"enum_values": sorted(PROTOCOLS)},
     ),
     "M": Flag(

@@ -146,7 +146,7 @@ def pad_tokens(
 
 
 def to_pixels(
-    token_map: Shaped[np.ndarray, "rows columns"],
+    token_map: Shaped[Array | np.ndarray, "rows columns"],
     tiling: Tiling,
     size: tuple[int, int],
     *,
@@ -165,7 +165,7 @@ def to_pixels(
     # Centre of each pixel in the image that was cut.
     rows = (2 * np.arange(height) + 1) * cut_height // (2 * height) // tiling.patch_size
     columns = (2 * np.arange(width) + 1) * cut_width // (2 * width) // tiling.patch_size
-    framed = np.pad(token_map, ((0, 1), (0, 1)), mode="edge" if fill else "constant")
+    framed = np.pad(np.asarray(token_map), ((0, 1), (0, 1)), mode="edge" if fill else "constant")
     return framed[
         np.minimum(rows, tiling.rows)[:, None], np.minimum(columns, tiling.columns)[None, :]
     ]
