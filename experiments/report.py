@@ -25,7 +25,6 @@ from specjax._flags import Flag, at_least, declare
 from specjax._folder import write_atomically
 from specjax._program import execute
 
-
 FLAGS = {
     "output": Flag("string", "outputs/report.html", "The page to write."),
     "seed": Flag("integer", 0, "Seed of the resampling.", at_least(0, 2**32 - 1)),

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from specjax._eigensolvers import SOLVERS
 from specjax.affinity import METRICS
 from specjax.config import MAX_INSTANCES, PROTOCOLS
-from specjax._eigensolvers import SOLVERS
 from specjax.errors import SpecjaxError
 
 SAVES = {

@@ -85,7 +85,8 @@ class Segmenter:
     seed: int = 0
 
     def __post_init__(self):
-        self.config  # checks the settings, and loads the checkpoint
+        # Wrong settings and checkpoints end here, and not at the first photograph.
+        assert self.config and self.backbone
 
     @functools.cached_property
     def backbone(self) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class Channels(Experiment):
 
     name = "channels"
     columns = columns.CHANNELS
-    figures = {
+    figures: ClassVar = {
         "oracle": "mIoU of the best single channel, by number of instances (Fig. 2)",
         "gallery": "a sheet of each image's channels by entropy (Fig. 1, 4), first 24 images",
         "deviation": "standard deviation and difference between instances by rank (Fig. 5)",
@@ -125,8 +125,7 @@ class Channels(Experiment):
 
     def _deviations(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
         return [
-            self._deviation(example, features.of(number))
-            for number, example in enumerate(examples)
+            self._deviation(example, features.of(number)) for number, example in enumerate(examples)
         ]
 
     def _deviation(self, example: Example, values: jax.Array) -> Outcome:
@@ -171,9 +170,7 @@ class Channels(Experiment):
         if "gallery" in lines and sheets.exists():
             written.append(sheets)  # one folder instead of up to 24 names
         if "deviation" in lines:
-            written += channel_deviation.write(
-                folder.figures, lines["deviation"], N=self._config.N
-            )
+            written += channel_deviation.write(folder.figures, lines["deviation"], N=self._config.N)
         return written
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ class Similarity(Experiment):
 
     name = "similarity"
     columns = columns.SIMILARITY
-    figures = {
+    figures: ClassVar = {
         "toy": "three made-up pixels and their similarities (Fig. 6, 7), without a dataset",
         "variance": "mR, variance within instances over that between them, by metric (Fig. 13)",
     }

@@ -67,7 +67,9 @@ class Writers:
         if "overlays" in self.save:
             write_png(path("overlays"), stages(example, outcome, labels))
         if self.in_gallery(example.place):
-            write_png(path("gallery"), overlay.gallery_tile(example.image, labels, example.instances))
+            write_png(
+                path("gallery"), overlay.gallery_tile(example.image, labels, example.instances)
+            )
 
     def in_gallery(self, place: int) -> bool:
         """Whether the image at a place of the run is on its gallery."""

@@ -30,14 +30,8 @@ def locate(
 ) -> pathlib.Path:
     """Where a run has a kind of file: of one image, or made of all of them.
 
+    `plain` is the setting whose files have plain names, `kind` what `--save` calls the file.
     Features do not depend on the setting.
-
-    Args:
-        folder: of the run.
-        plain: the setting whose files have plain names.
-        kind: what `--save` calls it.
-        setting: whose file.
-        image_id: whose file; None for what is made of all images.
     """
     if kind == FEATURES:
         return folder / kind / f"{image_id}.npz"
