@@ -8,80 +8,88 @@ at the size of the stored position embeddings, the others interpolated as Huggin
 torch and transformers are needed for this script alone.
 """
 
+import importlib.resources
+import itertools
 from collections.abc import Sequence
 
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from experiments.datasets import samples
-from experiments.loop import runner
-from specjax import images
-from specjax.errors import SpecjaxError
-from specjax.models.checkpoints.loading import BUILT_IN, Checkpoint, load_checkpoint
-from specjax.pipeline import extract_features
+from specjax import Patches, SpecjaxError, cut_patches, extract_features, load_checkpoint
+from specjax import _flags as shared
+from specjax._flags import Flag
+from specjax._program import execute, refuse_arguments
 
+FLAGS = {
+    "checkpoint": Flag(
+        "string",
+        "specjax-mini",
+        "A folder in the Hugging Face layout, or the name of a built-in backbone.",
+    ),
+    "tolerance": Flag("float", 2e-4, "Largest difference that counts as the same."),
+}
 _SCENES = 3
-
-
-def define() -> None:
-    """Declare the flags."""
-    flags.DEFINE_string("checkpoint", "specjax-mini", "A folder in the Hugging Face layout, or the"
-                        " name of a built-in backbone.")
-    flags.DEFINE_float("tolerance", 2e-4, "Largest difference that counts as the same.")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Compare; the exit status is 1 where a difference is too large."""
-    if len(arguments) > 1:
-        raise SpecjaxError(f"unexpected argument {arguments[1]!r}")
+    refuse_arguments(arguments, "a checkpoint goes to --checkpoint")
     try:
         import torch
         import transformers
     except ImportError as error:
-        raise SpecjaxError(f"{error.name} is not installed: pip install torch transformers") from None
+        raise SpecjaxError(
+            f"{error.name} is not installed: pip install torch transformers"
+        ) from None
     source = flags.FLAGS.checkpoint
     checkpoint = load_checkpoint(source)
-    theirs = transformers.ViTModel.from_pretrained(
-        BUILT_IN.get(source, source), add_pooling_layer=False, torch_dtype=torch.float32
+    built_in = importlib.resources.files("specjax") / "assets" / source
+    reference = transformers.ViTModel.from_pretrained(
+        built_in if built_in.is_dir() else source,
+        add_pooling_layer=False,
+        torch_dtype=torch.float32,
     ).eval()
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
-    worst = 0.0
-    for image in _images(checkpoint):
-        pixels = images.normalize(image, checkpoint.mean, checkpoint.std)
-        expected = _their_keys(torch, theirs, pixels)
-        found = _our_keys(checkpoint, pixels)
-        difference = float(np.abs(found - expected).max())
-        print(f"{image.shape[1]} x {image.shape[0]}: largest difference {difference:.2e},"
-              f" features from {expected.min():.2f} to {expected.max():.2f}")
-        worst = max(worst, difference)
+    side, worst = checkpoint.config.image_size, 0.0
+    for number, record in enumerate(itertools.islice(samples.records(), _SCENES)):
+        image = record.read_image()
+        patches = cut_patches(
+            image[:side, :side] if number == 0 else image,
+            patch_size=checkpoint.config.patch_size,
+            mean=checkpoint.mean,
+            std=checkpoint.std,
+            padded=False,
+        )
+        expected = _reference_keys(torch, reference, _pixels(patches))
+        grid = patches.tiling.grid
+        found = extract_features(checkpoint.model, patches.values, grid, interpolation="hf")
+        worst = max(worst, difference := float(np.abs(found - expected).max()))
+        print(
+            f"{grid[1]} x {grid[0]} tokens: largest difference {difference:.2e}, features from"
+            f" {expected.min():.2f} to {expected.max():.2f}"
+        )
     return 1 if worst > flags.FLAGS.tolerance else 0
 
 
-def _images(checkpoint: Checkpoint):
-    config = checkpoint.config
-    for number, record in zip(range(_SCENES), samples.records(), strict=False):
-        image = images.crop_to_patches(record.read_image(), config.patch_size)
-        yield image[: config.image_size, : config.image_size] if number == 0 else image
+def _pixels(patches: Patches) -> np.ndarray:
+    """The normalised image that the patches make up, float32 [3, H, W]."""
+    (rows, columns), side = patches.tiling.grid, patches.tiling.patch_size
+    pixels = patches.values.reshape(rows, columns, side, side, 3)
+    return pixels.transpose(4, 0, 2, 1, 3).reshape(3, rows * side, columns * side)
 
 
-def _our_keys(checkpoint: Checkpoint, pixels: np.ndarray) -> np.ndarray:
-    patch_size = checkpoint.config.patch_size
-    grid = jnp.array([side // patch_size for side in pixels.shape[:2]])
-    patches = jnp.asarray(images.patchify(pixels, patch_size))
-    return np.asarray(extract_features(checkpoint.model, patches, grid, interpolation="hf"))
-
-
-def _their_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
+def _reference_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
     # The projection's name has changed between versions of transformers.
-    name, projection = [
-        (name, module) for name, module in model.named_modules()
+    *_, (name, projection) = (
+        (name, module)
+        for name, module in model.named_modules()
         if name.endswith((".key", ".k_proj"))
-    ][-1]  # fmt: skip
+    )
     kept = []
     hook = projection.register_forward_hook(lambda module, inputs, output: kept.append(output))
     with torch.no_grad():
-        batch = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+        batch = torch.from_numpy(np.ascontiguousarray(pixels))[None]
         model(batch, interpolate_pos_encoding=True)
     hook.remove()
     if len(kept) != 1:
@@ -90,5 +98,5 @@ def _their_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    define()
-    runner.execute(main)
+    shared.declare(FLAGS)
+    execute(main)

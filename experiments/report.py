@@ -10,52 +10,31 @@ made for it are kept beside it, in `report_plots/`, as PNG, SVG and CSV.
 """
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import ablation, channels, fgbg, instance, similarity, sweep
-from experiments.loop import runner
 from experiments.reporting import page
 from experiments.reporting.parts import Table
 from experiments.reporting.pictures import Album
-from experiments.reporting.results import Layout
 from experiments.reporting.runs import read_run
 from experiments.reporting.sections import OVERVIEW_HEADINGS, overview_row, section_of
 from experiments.results import statistics
+from specjax import SpecjaxError
+from specjax._flags import Flag, at_least, declare
 from specjax._folder import write_atomically
-from specjax.errors import SpecjaxError
+from specjax._program import execute
 
-
-def both_tables(results: Sequence[dict]) -> Mapping[str, Sequence[dict]]:
-    """The ablation's two tables by caption; one of all where a row of them is missing."""
-    try:
-        first, second = ablation.both_tables(results)
-    except KeyError:
-        return {"Scores": results}
-    return {
-        "Foreground with NCR in all settings": first,
-        "Foreground without NCR where the setting is without it": second,
-    }
-
-
-LAYOUTS = {
-    "instance": Layout(instance.COLUMNS, instance.UNSCORED_COLUMNS),
-    "segment": Layout(instance.COLUMNS, instance.UNSCORED_COLUMNS),
-    "fgbg": Layout(fgbg.COLUMNS, fgbg.UNSCORED_COLUMNS),
-    "ablation": Layout(ablation.COLUMNS, split=both_tables),
-    "sweep": Layout(sweep.COLUMNS),
-    "channels": Layout(channels.COLUMNS),
-    "similarity": Layout(similarity.COLUMNS),
+FLAGS = {
+    "output": Flag("string", "outputs/report.html", "The page to write."),
+    "seed": Flag("integer", 0, "Seed of the resampling.", at_least(0, 2**32 - 1)),
+    "resamples": Flag(
+        "integer",
+        statistics.RESAMPLES,
+        "How often images are resampled for an interval, and signs for a test.",
+        at_least(100, 10**6),
+    ),
 }
-
-
-def define() -> None:
-    """Declare the flags."""
-    flags.DEFINE_string("output", "outputs/report.html", "The page to write.")
-    flags.DEFINE_integer("seed", 0, "Seed of resampling.", lower_bound=0, upper_bound=2**32 - 1)
-    flags.DEFINE_integer("resamples", statistics.RESAMPLES, "How often images are drawn anew for an"
-                         " interval, and signs for a test.", lower_bound=100, upper_bound=10**6)
 
 
 def write(
@@ -67,18 +46,10 @@ def write(
         SpecjaxError: a run cannot be read, or the page cannot be written.
     """
     runs = [read_run(folder) for folder in folders]
-    album, sections, written = Album(), [], []
+    album, sections, written = Album(), [], [output]
     plots = output.with_name(f"{output.stem}_plots")
     for number, run in enumerate(runs, start=1):
-        section, drawn = section_of(
-            run,
-            number,
-            LAYOUTS[run.binary],
-            album,
-            plots=plots,
-            seed=seed,
-            resamples=resamples,
-        )
+        section, drawn = section_of(run, number, album, plots=plots, seed=seed, resamples=resamples)
         sections.append(section)
         written += drawn
     rows = [
@@ -89,12 +60,12 @@ def write(
         Table("Runs", ["run", *OVERVIEW_HEADINGS], rows),
         resamples=resamples,
         seed=seed,
-        in_videos=any(run.in_videos for run in runs),
+        in_videos=any(run.unit == "videos" for run in runs),
     )
-    # A lone surrogate, which JSON can spell and no text file hold, becomes a question mark.
+    # A lone surrogate, which JSON can hold and a text file cannot, becomes a question mark.
     content = text.encode(errors="replace")
     write_atomically(output, lambda stream: stream.write(content))
-    return [output, *written]
+    return written
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -113,5 +84,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    define()
-    runner.execute(main)
+    declare(FLAGS)
+    execute(main)

@@ -34,6 +34,8 @@ from specjax.pipeline import (
     segment,
     segment_foreground,
 )
+from specjax.segmentation import Segmentation
+from specjax.segmenter import Segmenter
 from specjax.spectral import Eigenpairs, smallest_eigenpairs
 from specjax.tokens import (
     IMAGENET_MEAN,
@@ -48,6 +50,9 @@ from specjax.tokens import (
 )
 
 __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
+    # The front door
+    "Segmenter",
+    "Segmentation",
     # Images to patches, and maps over tokens back to pixels
     "decode",
     "resize_short_side",

@@ -5,18 +5,17 @@ which binaries call in their `main`.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
 
-from specjax.affinity import METRICS
-from specjax.config import PROTOCOLS
 from specjax._eigensolvers import SOLVERS
+from specjax.affinity import METRICS
+from specjax.config import MAX_INSTANCES, PROTOCOLS
 from specjax.errors import SpecjaxError
 
-# Labels are written as one byte per pixel, of which 255 means void to most readers.
-MAX_INSTANCES = 254
 SAVES = {
     "labels": "indexed PNGs at image resolution",
     "tokens": "the same on the token grid",
@@ -53,8 +52,8 @@ METHOD = {
     "protocol": Flag(
         "enum",
         "paper",
-        "paper: the paper's equations; reference: the authors' released code. The README has the"
-        " table of differences.",
+        "paper: the paper's equations; reference: the authors' released code. docs/paper.md has"
+        " the table of differences.",
         {"enum_values": sorted(PROTOCOLS)},
     ),
     "M": Flag(
@@ -133,10 +132,14 @@ METHOD = {
 
 
 def declare(table: Mapping[str, Flag], **defaults: Any) -> None:
-    """Declare the flags of a table; `defaults` has other defaults for some of them."""
+    """Declare the flags of a table, for the program that runs and for its `--help`.
+
+    `defaults` has other defaults for some of them.
+    """
     for name, flag in table.items():
         default = defaults.get(name, flag.default)
         getattr(flags, f"DEFINE_{flag.kind}")(name, default, help=flag.help, **flag.options)
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
 
 def check_texts(values: flags.FlagValues, names: Iterable[str]) -> None:
@@ -164,15 +167,14 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, numbers)))
 
 
-def instance_count(text: str) -> int | None:
-    """`--num_instances` as a number; None for the oracle."""
-    if text == "oracle":
+def instance_count(text: str, *, oracle: bool = True) -> int | None:
+    """`--num_instances` as a number; None for the oracle, where there is one."""
+    if oracle and text == "oracle":
         return None
     if re.fullmatch(r"\d{1,6}", text) and 1 <= int(text) <= MAX_INSTANCES:
         return int(text)
-    raise SpecjaxError(
-        f"--num_instances={text}: give 'oracle' or a number from 1 to {MAX_INSTANCES}"
-    )
+    known = "'oracle' or a number" if oracle else "a number"
+    raise SpecjaxError(f"--num_instances={text}: give {known} from 1 to {MAX_INSTANCES}")
 
 
 def chosen(name: str, texts: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:

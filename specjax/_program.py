@@ -25,6 +25,9 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
     def guarded(arguments: Sequence[str]) -> None:
         keep_freed_memory()
         logging.getLogger("jax").setLevel(logging.WARNING)
+        # What the library says is a plain line.
+        notes = logging.getLogger("specjax")
+        notes.handlers[:], notes.propagate = [logging.StreamHandler(sys.stderr)], False
         cache_compiled_programs()
         try:
             status = main(arguments)

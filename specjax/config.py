@@ -61,6 +61,9 @@ REFERENCE = Protocol(
     break_sign_ties=False,
 )
 
+# Labels are written as one byte per pixel, of which 255 means void to most readers.
+MAX_INSTANCES = 254
+
 PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, REFERENCE)}
 
 

@@ -56,7 +56,7 @@ def opened(
       SpecjaxError: no such file, not an image, truncated, or more than `max_pixels` pixels by its
         header. (Pillow itself refuses more than twice `MAX_PIXELS`, whatever `max_pixels` is.)
     """
-    name = "the image data" if isinstance(source, bytes) else repr(os.fspath(source))
+    name = _name(source)
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise SpecjaxError(f"{name}: no such file")
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -83,17 +83,20 @@ def opened(
 
 
 def decode(
-    source: str | os.PathLike | bytes, *, exif: bool = False, max_pixels: int = MAX_PIXELS
+    source: str | os.PathLike | bytes | Image.Image,
+    *,
+    upright: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The pixels of an image file, or of its bytes, as RGB.
+    """The pixels of an image file, of its bytes, or of a Pillow image, as RGB.
 
     Grey, palette, CMYK and YCbCr images are converted; transparent ones are composited over
     white; 16-bit grey is scaled to 0..255 (divided by 257, rounded). Of an animation the first
     frame is taken.
 
     Args:
-      source: path, or the content of the file.
-      exif: turn the image upright as its EXIF orientation says. Annotations are drawn on the
+      source: path, content of the file, or an image that Pillow has opened.
+      upright: turn the image as its EXIF orientation says. Annotations are usually drawn on the
         pixels as stored: leave it off where there are any.
       max_pixels: larger images are refused before they are decoded.
 
@@ -101,11 +104,16 @@ def decode(
       SpecjaxError: missing, unreadable, truncated or oversized file, no image, or values of unknown
         range (floating point; integers beyond 16 bits).
     """
-    name = "the image data" if isinstance(source, bytes) else repr(os.fspath(source))
-    with opened(source, max_pixels=max_pixels) as image:
-        orientation = _orientation(image) if exif else 1
+    if isinstance(source, Image.Image):
+        name, opening = "the image", contextlib.nullcontext(source)
+    else:
+        name, opening = _name(source), opened(source, max_pixels=max_pixels)
+    with opening as image:
+        orientation = _orientation(image) if upright else 1
         try:
             pixels = _rgb(image, name)
+        except SpecjaxError:
+            raise
         except (ValueError, OSError) as error:
             raise SpecjaxError(_unreadable(name, error)) from None
     if orientation in _TRANSPOSE_OF_ORIENTATION:
@@ -172,3 +180,7 @@ def _orientation(image: Image.Image) -> int:
 def _unreadable(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"{name} cannot be read: {reason}"
+
+
+def _name(source: str | os.PathLike | bytes) -> str:
+    return "the image data" if isinstance(source, bytes) else repr(os.fspath(source))

@@ -134,7 +134,7 @@ def reduce_features(
     return foreground_features(normalize_tokens(selected), foreground, keep=config.N, valid=valid)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "metrics"))
+@functools.partial(jax.jit, static_argnames=("config", "metrics", "capacity"))
 def instance_eigenpairs(
     reduced: _Features,
     foreground: _Mask,
@@ -142,6 +142,7 @@ def instance_eigenpairs(
     *,
     config: Config,
     metrics: tuple[str, ...] | None = None,
+    capacity: int | None = None,
 ) -> Eigenpairs:
     """The five smallest eigenpairs of an image's instance graph.
 
@@ -155,6 +156,8 @@ def instance_eigenpairs(
         config: its metric and solver.
         metrics: several metrics, which share passes over the features, and code;
             `config.metric` then means nothing. All graphs are in memory at once.
+        capacity: the size of the graph, where it is known to hold the foreground
+            (`specjax._sizes.capacity_for`): one size is compiled instead of all.
 
     Returns:
         The pairs; vectors have one entry per foreground token, in order, zeros up to the number
@@ -189,8 +192,11 @@ def instance_eigenpairs(
 
         return solve
 
-    solve = at_smallest_size(at, instance_capacities(tokens))
-    pairs = solve(jnp.sum(present), members, present, background)
+    if capacity is None:
+        solve = at_smallest_size(at, instance_capacities(tokens))
+        pairs = solve(jnp.sum(present), members, present, background)
+    else:
+        pairs = at(capacity)(members, present, background)
     return jax.tree.map(lambda leaf: leaf[0], pairs) if metrics is None else pairs
 
 

@@ -146,7 +146,11 @@ def pad_tokens(
 
 
 def to_pixels(
-    token_map: Shaped[np.ndarray, "rows columns"], tiling: Tiling, size: tuple[int, int]
+    token_map: Shaped[Array | np.ndarray, "rows columns"],
+    tiling: Tiling,
+    size: tuple[int, int],
+    *,
+    fill: bool = False,
 ) -> Shaped[np.ndarray, "height width"]:
     """A map over tokens as pixels: each takes the token that its centre lies in.
 
@@ -154,15 +158,14 @@ def to_pixels(
         token_map: one value per token.
         tiling: how the image was cut.
         size: height and width wanted, such as the image's before it was resized.
-
-    Returns:
-        The values; 0 in what `tiling` leaves out at the right and the bottom.
+        fill: what `tiling` leaves out at the right and the bottom takes the nearest token's value,
+            instead of 0.
     """
     (height, width), (cut_height, cut_width) = size, tiling.image_size
     # Centre of each pixel in the image that was cut.
     rows = (2 * np.arange(height) + 1) * cut_height // (2 * height) // tiling.patch_size
     columns = (2 * np.arange(width) + 1) * cut_width // (2 * width) // tiling.patch_size
-    framed = np.pad(token_map, ((0, 1), (0, 1)))
+    framed = np.pad(np.asarray(token_map), ((0, 1), (0, 1)), mode="edge" if fill else "constant")
     return framed[
         np.minimum(rows, tiling.rows)[:, None], np.minimum(columns, tiling.columns)[None, :]
     ]

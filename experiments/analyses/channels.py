@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,12 @@ from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
 from experiments.loop.outcome import Outcome, Outcomes, Pending
 from experiments.loop.reading import Example
-from experiments.loop.writers import GALLERY, Writers
+from experiments.loop.writers import Writers
 from experiments.plots import channel_deviation, channel_oracle, channel_sheet
 from experiments.results import columns
 from experiments.results.tables import mean
 from experiments.runs.folder import RunFolder
+from experiments.runs.names import GALLERY
 from specjax import Config, SpecjaxError
 from specjax._flags import MAX_INSTANCES
 from specjax._sizes import capacity_for, padded_instances
@@ -33,7 +34,7 @@ class Channels(Experiment):
 
     name = "channels"
     columns = columns.CHANNELS
-    figures = {
+    figures: ClassVar = {
         "oracle": "mIoU of the best single channel, by number of instances (Fig. 2)",
         "gallery": "a sheet of each image's channels by entropy (Fig. 1, 4), first 24 images",
         "deviation": "standard deviation and difference between instances by rank (Fig. 5)",
@@ -124,8 +125,7 @@ class Channels(Experiment):
 
     def _deviations(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
         return [
-            self._deviation(example, features.of(number))
-            for number, example in enumerate(examples)
+            self._deviation(example, features.of(number)) for number, example in enumerate(examples)
         ]
 
     def _deviation(self, example: Example, values: jax.Array) -> Outcome:
@@ -170,9 +170,7 @@ class Channels(Experiment):
         if "gallery" in lines and sheets.exists():
             written.append(sheets)  # one folder instead of up to 24 names
         if "deviation" in lines:
-            written += channel_deviation.write(
-                folder.figures, lines["deviation"], N=self._config.N
-            )
+            written += channel_deviation.write(folder.figures, lines["deviation"], N=self._config.N)
         return written
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:

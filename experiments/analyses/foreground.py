@@ -15,7 +15,7 @@ from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.outcome import Outcome, Outcomes, Pending
 from experiments.loop.reading import Example
 from experiments.plots import foreground_curve
-from experiments.results import columns, published, tables
+from experiments.results import columns, published
 from experiments.runs.folder import RunFolder
 
 

@@ -118,9 +118,3 @@ class Instance(InstanceExperiment):
         if len(results) < 2 or not self.setup.dataset.annotated:
             return ()
         return strata_plot.write(folder.folder, results)
-
-
-class Segment(Instance):
-    """`Instance` on a person's own photographs."""
-
-    name = "segment"

@@ -32,12 +32,7 @@ from specjax._sizes import one_by_one, padded_instances
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How one setting is computed.
-
-    Attributes:
-        foreground: configuration of the foreground stage; its metric means nothing.
-        instances: configuration of the instance stage.
-    """
+    """How one setting is computed: the configurations of the two stages."""
 
     foreground: Config
     instances: Config
@@ -86,14 +81,10 @@ def find_foreground(features: Features, config: Config, watch: Stopwatch) -> For
 
 
 class InstanceAnalysis:
-    """Segments instances in a batch under several plans.
+    """Segments instances in a batch under several plans, by setting.
 
-    Args:
-        plans: how each setting is computed.
-        num_instances: in each image; None for the annotated number.
-        seed: of the clustering's starts.
-        watch: where the time goes.
-        label: what a setting's lines carry besides scores.
+    `num_instances` is None for the annotated number; `label` gives what a setting's lines carry
+    besides scores.
     """
 
     def __init__(
@@ -119,7 +110,7 @@ class InstanceAnalysis:
         clusters = [self._clusters(example) for example in examples]
         numbers = [_number_of(example.id) for example in examples]
         scores = Scoring(examples, features, max(clusters))
-        per_image = [batch.stack(values) for values in (np.int32(clusters), numbers)]
+        per_image = [batch.stack(list(map(np.int32, clusters))), batch.stack(numbers)]
         foregrounds: dict[Config, Any] = {}
         found: dict[str, Any] = {}
         for plan, group in self._groups(settings, batch.graphs):
@@ -161,9 +152,7 @@ class InstanceAnalysis:
             return self._num_instances
         return min(max(example.truth.count, 1), MAX_INSTANCES)
 
-    def _groups(
-        self, settings: Sequence[str], most: int
-    ) -> Iterator[tuple[Plan, Sequence[str]]]:
+    def _groups(self, settings: Sequence[str], most: int) -> Iterator[tuple[Plan, Sequence[str]]]:
         """Settings that differ in the metric alone, at most `most` together, and their plan.
 
         Channels do not depend on the metric, and metrics share passes over the pairs.
@@ -207,9 +196,7 @@ class InstanceAnalysis:
             return outcomes
 
 
-def too_many_asked(
-    setting: str, lines: Sequence[dict], num_instances: int | None
-) -> list[str]:
+def too_many_asked(setting: str, lines: Sequence[dict], num_instances: int | None) -> list[str]:
     """What to warn of where more instances were asked for than an image can have."""
     asked = [line["num_instances"] if num_instances is None else num_instances for line in lines]
     count = sum(

@@ -47,9 +47,7 @@ def _score_foreground(mask, raw, instances, counted):
 
 def _score_labels(labels, instances, counted, *, max_instances):
     def score(labels):
-        return instance_scores(
-            labels, instances, counted=counted, max_instances=max_instances
-        ).ious
+        return instance_scores(labels, instances, counted=counted, max_instances=max_instances).ious
 
     return jax.vmap(score)(labels)
 

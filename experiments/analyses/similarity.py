@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from experiments.loop.reading import Example
 from experiments.plots import similarity_variance, toy_pixels
 from experiments.results import columns
 from experiments.runs.folder import RunFolder
-from specjax import METRICS, SpecjaxError, reduce_features
+from specjax import METRICS, SpecjaxError, reduce_features, valid_tokens
 from specjax._sizes import padded_instances
 
 
@@ -28,7 +28,7 @@ class Similarity(Experiment):
 
     name = "similarity"
     columns = columns.SIMILARITY
-    figures = {
+    figures: ClassVar = {
         "toy": "three made-up pixels and their similarities (Fig. 6, 7), without a dataset",
         "variance": "mR, variance within instances over that between them, by metric (Fig. 13)",
     }
@@ -81,7 +81,7 @@ class Similarity(Experiment):
                 for metric, line in lines.items():
                     found = similarity_variance.sampled_variances(
                         reduced,
-                        on_device,
+                        valid_tokens(example.tokens, on_device),
                         jnp.asarray(places),
                         jnp.asarray(owners),
                         metric=metric,

@@ -68,17 +68,10 @@ class Sweep(InstanceExperiment):
         return heat_map.write(folder.folder, results)
 
 
-def make_plans(
-    configs: Sequence[Config], Ns: Sequence[int]
-) -> tuple[dict[str, Plan], list[str]]:
+def make_plans(configs: Sequence[Config], Ns: Sequence[int]) -> tuple[dict[str, Plan], list[str]]:
     """How each pair is computed, and what to say of those that are left out.
 
-    Args:
-        configs: one for each M, with N = 1: the foreground has no N, so that it is found once.
-        Ns: to combine with each.
-
-    Raises:
-        SpecjaxError: no pair is left.
+    There is a configuration for each M, with N = 1: the foreground has no N and is found once.
     """
     found, warnings = {}, []
     for config in dict.fromkeys(configs):

@@ -1,9 +1,12 @@
-"""The stages after the backbone as the published code computes them: numpy, scipy, scikit-learn.
+"""A reference implementation of the stages after the backbone: numpy, scipy, scikit-learn.
 
-Histograms channel by channel, `eigsh` in shift-invert mode on the full foreground graph,
-`pairwise_distances` twice over all tokens, `eigsh(which="SM")` on the full instance graph, and
-scikit-learn's k-means. Written for the benchmark from the method's description; results are those
-of protocol `reference` but for the vectors that live on the background alone.
+As the paper's authors compute them: histograms channel by channel, `eigsh` in shift-invert mode on
+the full foreground graph, `pairwise_distances` twice over all tokens, `eigsh(which="SM")` on the
+full instance graph, and scikit-learn's k-means. Written for the benchmark from the method's
+description; results are those of protocol `reference` but for the vectors that live on the
+background alone.
+
+Features are `[tokens, channels]`, without padding; masks and labels are `[tokens]`.
 """
 
 import numpy as np
@@ -12,7 +15,8 @@ import scipy.sparse.linalg
 from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances
 
-_PAIRS = 5
+# The constant vector and four eigensegments.
+PAIRS = 5
 
 
 def entropies(features: np.ndarray, bins: int = 30) -> np.ndarray:
@@ -31,11 +35,10 @@ def reduced(features: np.ndarray, M: int) -> np.ndarray:
     return kept / np.linalg.norm(kept, axis=1, keepdims=True)
 
 
-def channels(features: np.ndarray, mask: np.ndarray, M: int, N: int) -> np.ndarray:
-    """Both stages' channel reduction: once for the foreground, once for the instances."""
-    reduced(features, M)
-    again = reduced(features, M)
-    kept = again[:, np.argsort(again.std(axis=0))[::-1][:N]]
+def instance_features(features: np.ndarray, mask: np.ndarray, M: int, N: int) -> np.ndarray:
+    """The N of the M channels with the highest deviation, background zero."""
+    kept = reduced(features, M)
+    kept = kept[:, np.argsort(kept.std(axis=0))[::-1][:N]]
     return kept * mask[:, None]
 
 
@@ -45,7 +48,7 @@ def foreground(normal: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     weights /= weights.max()
     degrees = np.diag(weights.sum(axis=1))
     _, vectors = scipy.sparse.linalg.eigsh(
-        degrees - weights, k=_PAIRS, sigma=0, which="LM", M=degrees
+        degrees - weights, k=PAIRS, sigma=0, which="LM", M=degrees
     )
     fiedler = vectors[:, 1]
     if np.mean(fiedler > 0) > 0.5:
@@ -71,7 +74,7 @@ def affinity(features: np.ndarray) -> np.ndarray:
 def eigenvectors(weights: np.ndarray) -> np.ndarray:
     """The smallest eigenvectors of the full graph but the first, as rows."""
     degrees = np.diag(weights.sum(axis=1))
-    _, vectors = scipy.sparse.linalg.eigsh(degrees - weights, k=_PAIRS, which="SM", M=degrees)
+    _, vectors = scipy.sparse.linalg.eigsh(degrees - weights, k=PAIRS, which="SM", M=degrees)
     return vectors[:, 1:].T
 
 

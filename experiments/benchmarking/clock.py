@@ -4,20 +4,20 @@ import dataclasses
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import jax
 
+_Name = TypeVar("_Name", bound=Hashable)
 
-def medians(
-    calls: Mapping[str, Callable[[], Any]], *, repeats: int
-) -> dict[str, float]:
+
+def medians(calls: Mapping[_Name, Callable[[], Any]], *, repeats: int) -> dict[_Name, float]:
     """Median seconds of each call, after one call that is not counted.
 
     Round by round each is called once: what slows the machine for a while slows all of them.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds = {name: [] for name in calls}
     for round_number in range(repeats + 1):
         for name, call in calls.items():
             start = time.perf_counter()

@@ -20,15 +20,23 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def _stages(row: Mapping[str, Any]) -> str:
-    """Ours, its floor, and the published way, stage by stage."""
-    lines = []
-    for name, seconds in row["seconds"].items():
-        lines.append(_stage(name, seconds, row["floor_seconds"][name],
-                            row["baseline_seconds"].get(name)))  # fmt: skip
-    floor = sum(row["floor_seconds"][name] for name in AFTER)
+    """Seconds, floors and the reference implementation's seconds, stage by stage."""
+    floors, baseline = row["floor_seconds"], row["baseline_seconds"]
+    lines = [
+        _stage(name, seconds, floors[name], baseline.get(name))
+        for name, seconds in row["seconds"].items()
+    ]
+    floor = sum(floors[name] for name in AFTER)
     total = row.get("baseline_after_backbone")
     lines.append(_stage("after the backbone", row["after_backbone"], floor, total))
-    header = ["stage", "s", "floor, s", "times floor", "published way, s", "times faster"]
+    header = [
+        "stage",
+        "s",
+        "floor, s",
+        "times floor",
+        "reference implementation, s",
+        "times faster",
+    ]
     solvers = ", ".join(f"{name} {_seconds(s)} s" for name, s in row["solver_seconds"].items())
     return (
         f"{row['size']}: {row['tokens']} tokens, {row['foreground_tokens']} of them foreground;"
@@ -40,8 +48,8 @@ def _stages(row: Mapping[str, Any]) -> str:
     )
 
 
-def _stage(name: str, seconds: float, floor: float, theirs: float | None) -> list[str]:
-    compared = ["", ""] if theirs is None else [_seconds(theirs), f"{theirs / seconds:.1f}"]
+def _stage(name: str, seconds: float, floor: float, baseline: float | None) -> list[str]:
+    compared = ["", ""] if baseline is None else [_seconds(baseline), f"{baseline / seconds:.1f}"]
     return [name, _seconds(seconds), f"{floor:.5f}", f"{seconds / floor:.1f}", *compared]
 
 
@@ -53,9 +61,7 @@ def _metrics(found: Mapping[str, Any]) -> str:
 
 
 def _throughput(found: Mapping[str, Any]) -> str:
-    rows = [
-        [str(row["batch_size"]), f"{row['images_per_second']:.2f}"] for row in found["rows"]
-    ]
+    rows = [[str(row["batch_size"]), f"{row['images_per_second']:.2f}"] for row in found["rows"]]
     return (
         f"Images of {found['size']}, from decoded to labelled, {found['dtype']}, by how many each"
         f" device works on at a time:\n\n{_table(['batch size', 'images/s'], rows)}"

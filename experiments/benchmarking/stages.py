@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -12,19 +12,31 @@ import numpy as np
 from PIL import Image
 
 from experiments.benchmarking import baseline
+from experiments.benchmarking.flags import Size
 from experiments.benchmarking.machine import Work
 from experiments.datasets.scenes.drawing import SAMPLES_STREAM, draw_scene
-from experiments.loop.backbone import pad_tokens
-from specjax import images, pipeline
+from specjax import (
+    Checkpoint,
+    Config,
+    ViTConfig,
+    cut_patches,
+    decode,
+    extract_features,
+    instance_eigenpairs,
+    instance_graph,
+    label_instances,
+    reduce_features,
+    segment_foreground,
+    smallest_eigenpairs,
+)
 from specjax._sizes import capacity_for
-from specjax.config import Config
-from specjax.models.checkpoints.loading import Checkpoint
-from specjax.models.config import ViTConfig
-from specjax.models.vit import ViT
 
 # Stages after the backbone.
-AFTER = ("channels", "foreground", "affinity", "eigen", "clustering")
-_OBJECTS = 3
+AFTER = ("foreground", "reduce", "eigenpairs", "labels")
+# Of each scene; as many are found.
+OBJECTS = 3
+# The dense solver takes minutes on larger graphs.
+_EIGH_NODES = 2000
 _FLOAT = 4
 
 
@@ -33,119 +45,106 @@ class Stage:
     """One stage of one image.
 
     Attributes:
-        ours: what is timed.
-        theirs: the same as the published code does it; None where there is nothing to compare.
+        run: what is timed.
+        baseline: the reference implementation's call; None where there is nothing to compare.
         work: the operations and bytes that it cannot do without.
     """
 
-    ours: Callable[[], Any]
-    theirs: Callable[[], Any] | None
+    run: Callable[[], Any]
+    baseline: Callable[[], Any] | None
     work: Work
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
-    """Tokens of the image, and how many of them are foreground."""
+class Case:
+    """What is timed of one image.
+
+    Attributes:
+        tokens: of the image.
+        foreground_tokens: how many of them are foreground.
+        stages: by name.
+        solvers: calls that give the eigenpairs of its instance graph, by the solver's name.
+        scipy_solver: the reference implementation's such call, on the graph of all tokens.
+    """
 
     tokens: int
-    foreground: int
+    foreground_tokens: int
+    stages: Mapping[str, Stage]
+    solvers: Mapping[str, Callable[[], Any]]
+    scipy_solver: Callable[[], Any]
 
 
-def stages_of(
-    width: int,
-    height: int,
-    *,
-    features_from: Checkpoint,
-    backbone: Checkpoint,
-    config: Config,
-    dtype: str = "float32",
-) -> tuple[dict[str, Stage], Sizes]:
-    """The stages of a drawn scene of this size.
+def draw(size: Size, seed: int) -> np.ndarray:
+    """The image of a scene, uint8 [H, W, 3]."""
+    stream, (width, height) = (SAMPLES_STREAM, seed), size
+    return draw_scene(stream, height=height, width=width, num_objects=OBJECTS).image
+
+
+def case_of(
+    size: Size, *, features_from: Checkpoint, backbone: Checkpoint, dtype: str = "float32"
+) -> Case:
+    """The stages of a drawn scene.
 
     `backbone` is what the backbone stage times; what follows it works on the features of
     `features_from`, whose foreground is about the scene's.
     """
-    scene = draw_scene((SAMPLES_STREAM, 1), height=height, width=width, num_objects=_OBJECTS)
-    file = io.BytesIO()
-    Image.fromarray(scene.image).save(file, "JPEG", quality=92)
-    patch_size = features_from.config.patch_size
-    image = images.crop_to_patches(scene.image, patch_size)
-    shape = (image.shape[0] // patch_size, image.shape[1] // patch_size)
-    tokens, grid = shape[0] * shape[1], jnp.asarray(shape, jnp.int32)
-    patches = jnp.asarray(pad_tokens(images.patchify(images.normalize(image), patch_size)))
+    image, config, file = draw(size, 1), Config(), io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=92)
+    cut = cut_patches(image, patch_size=features_from.config.patch_size)
+    tokens, patches, grid = cut.tiling.tokens, jnp.asarray(cut.values), jnp.array(cut.tiling.grid)
 
-    features = pipeline.extract_features(features_from.model, patches, grid)
-    mask = pipeline.segment_foreground(features, grid, config=config).mask
-    members = int(mask.sum())
-    # What the pipeline chooses inside its program.
-    capacity = capacity_for(members, features.shape[0])
-    masked = pipeline.reduce_for_instances(features, mask, grid, config=config)
+    features = extract_features(features_from.model, patches, grid)
+    mask = segment_foreground(features, grid, config=config).mask
+    reduced = reduce_features(features, mask, grid, config=config)
+    pairs = instance_eigenpairs(reduced, mask, grid, config=config)
+    members, channels = int(mask.sum()), features.shape[1]
 
-    normal = pipeline.reduce_for_foreground(features, grid, config=config)
-    build = functools.partial(
-        pipeline.build_instance_graph, masked, mask, grid, config=config, capacity=capacity
+    plain, plain_mask, plain_reduced = (
+        np.asarray(array[:tokens]) for array in (features, mask, reduced)
     )
-    graph, nodes = build()
-    pairs = pipeline.solve_instance_graph(graph, nodes, config=config)
+    plain_graph = functools.cache(lambda: baseline.affinity(plain_reduced))
+    plain_maps = functools.cache(lambda: baseline.eigenvectors(plain_graph()))
 
-    def reduce_both():
-        first = pipeline.reduce_for_foreground(features, grid, config=config)
-        return first, pipeline.reduce_for_instances(features, mask, grid, config=config)
-
-    plain, plain_mask, plain_normal, plain_masked = (
-        np.asarray(array[:tokens]) for array in (features, mask, normal, masked)
-    )
-
-    @functools.cache
-    def plain_graph():
-        return baseline.affinity(plain_masked)
-
-    @functools.cache
-    def plain_maps():
-        return baseline.eigenvectors(plain_graph())
-
-    channels = plain.shape[1]
-    works = {
-        "decode": Work(traffic=image.size),
-        "backbone": Work(flops=backbone_flops(backbone.config, tokens)),
-        "channels": Work(traffic=2 * _FLOAT * tokens * channels),
-        "foreground": Work(
-            flops=2 * config.M * tokens**2, traffic=2 * _FLOAT * tokens**2
-        ),
-        # Three sums over channels: a subtraction, an addition, and three ways to combine.
-        "affinity": Work(
-            flops=2 * 5 * config.N * members**2 / 2, traffic=_FLOAT * members**2
-        ),
-        "eigen": Work(traffic=2 * _FLOAT * members**2),
-        "clustering": Work(traffic=2 * _FLOAT * 4 * tokens),
-    }
-    calls = {
-        "decode": (lambda: images.decode(file.getvalue()), None),
-        "backbone": (_backbone(backbone.model, patches, grid, dtype), None),
-        "channels": (
-            reduce_both,
-            lambda: baseline.channels(plain, plain_mask, config.M, config.N),
-        ),
-        "foreground": (
-            lambda: pipeline.split_foreground(normal, grid, config=config),
-            lambda: baseline.foreground(plain_normal, shape),
-        ),
-        "affinity": (build, lambda: baseline.affinity(plain_masked)),
-        "eigen": (
-            lambda: pipeline.solve_instance_graph(graph, nodes, config=config),
-            lambda: baseline.eigenvectors(plain_graph()),
-        ),
-        "clustering": (
-            lambda: pipeline.label_instances(
-                pairs, mask, grid, _OBJECTS, jax.random.key(0), config=config, max_instances=8
-            ),
-            lambda: baseline.clusters(plain_maps(), plain_mask, shape, _OBJECTS),
-        ),
-    }
     stages = {
-        name: Stage(ours, theirs, works[name]) for name, (ours, theirs) in calls.items()
+        "decode": Stage(lambda: decode(file.getvalue()), None, Work(traffic=image.size)),
+        "backbone": Stage(
+            lambda: extract_features(backbone.model, patches, grid, dtype=dtype),
+            None,
+            Work(flops=backbone_flops(backbone.config, tokens)),
+        ),
+        "foreground": Stage(
+            lambda: segment_foreground(features, grid, config=config),
+            lambda: baseline.foreground(baseline.reduced(plain, config.M), cut.tiling.grid),
+            Work(2 * config.M * tokens**2, _FLOAT * (tokens * channels + 2 * tokens**2)),
+        ),
+        "reduce": Stage(
+            lambda: reduce_features(features, mask, grid, config=config),
+            lambda: baseline.instance_features(plain, plain_mask, config.M, config.N),
+            Work(traffic=_FLOAT * tokens * channels),
+        ),
+        # Three sums over channels: a subtraction, an addition, and three ways to combine. The graph
+        # is written once and read twice.
+        "eigenpairs": Stage(
+            lambda: instance_eigenpairs(reduced, mask, grid, config=config),
+            lambda: baseline.eigenvectors(baseline.affinity(plain_reduced)),
+            Work(2 * 5 * config.N * members**2 / 2, 3 * _FLOAT * members**2),
+        ),
+        "labels": Stage(
+            lambda: label_instances(
+                pairs, mask, grid, OBJECTS, jax.random.key(0), config=config, max_instances=8
+            ),
+            lambda: baseline.clusters(plain_maps(), plain_mask, cut.tiling.grid, OBJECTS),
+            Work(traffic=2 * _FLOAT * 4 * tokens),
+        ),
     }
-    return stages, Sizes(tokens, members)
+    capacity = capacity_for(members, len(patches))  # what the pipeline chooses in its program
+    graph, nodes = instance_graph(reduced, mask, grid, metric=config.metric, capacity=capacity)
+    solve = jax.jit(smallest_eigenpairs, static_argnames=("count", "solver"))
+    solvers = {
+        name: functools.partial(solve, graph, count=baseline.PAIRS, solver=name, valid=nodes)
+        for name in (["eigh"] if len(graph) <= _EIGH_NODES else []) + ["krylov"]
+    }
+    return Case(tokens, members, stages, solvers, lambda: baseline.eigenvectors(plain_graph()))
 
 
 def backbone_flops(config: ViTConfig, tokens: int) -> float:
@@ -155,9 +154,3 @@ def backbone_flops(config: ViTConfig, tokens: int) -> float:
     block += 4 * length**2 * channels
     embedding = 2 * tokens * config.patch_values * channels
     return embedding + (config.num_layers - 1) * block + 2 * length * channels**2
-
-
-def _backbone(
-    model: ViT, patches: jax.Array, grid: jax.Array, dtype: str
-) -> Callable[[], jax.Array]:
-    return lambda: pipeline.extract_features(model, patches, grid, dtype=dtype)

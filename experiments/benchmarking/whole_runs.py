@@ -9,7 +9,7 @@ import tempfile
 import time
 from typing import Any
 
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Work on a device, or waiting for it; what is left of a run is the host's alone.
@@ -30,25 +30,31 @@ def compare(photographs: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="specjax-benchmark-") as name:
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": f"{name}/programs"}
         ours = [
-            "experiments.instance", "--dataset=folder", f"--data_dir={photographs}",
-            "--checkpoint=random", "--num_instances=3", "--save=labels", "--overwrite",
+            "experiments.instance",
+            "--dataset=folder",
+            f"--data_dir={photographs}",
+            "--checkpoint=random",
+            "--num_instances=3",
+            "--save=labels",
+            "--overwrite",
             f"--output_dir={name}/run",
-        ]  # fmt: skip
+        ]
         first, _ = _timed(ours, environment)
         second, _ = _timed(ours, environment)
         summary = json.loads((pathlib.Path(name) / "run" / "summary.json").read_text())
     images = summary["results"][0]["images_without_instances"]
-    total, stages = summary["seconds"]["total"], summary["seconds"]
+    stages = summary["seconds"]
+    on_devices = sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES)
     plain = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
-    loop, told = _timed(["experiments.benchmarking.per_size", photographs, "3"], plain)
-    sizes = int(told.split(" images, ")[1].split(" sizes")[0])
+    loop, line = _timed(["experiments.benchmarking.per_size", photographs, "3"], plain)
+    sizes = int(line.split(" images, ")[1].split(" sizes")[0])
     return {
         "images": images,
         "sizes": sizes,
         "first_seconds": first,
         "seconds": second,
         "seconds_per_stage": stages,
-        "host_share": 1 - sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES) / total,
+        "host_share": 1 - on_devices / stages["total"],
         "loop_seconds": loop,
         "speedup": loop / second,
     }
@@ -58,8 +64,11 @@ def _timed(module_and_flags: list[str], environment: dict[str, str]) -> tuple[fl
     start = time.perf_counter()
     finished = subprocess.run(
         [sys.executable, "-m", *module_and_flags],
-        cwd=_ROOT, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=_ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     seconds = time.perf_counter() - start
     if finished.returncode:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]

@@ -5,9 +5,9 @@ import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
-from experiments.datasets.lists import read_list
 from experiments.datasets.records import Dataset, Record, passes_paper_rule
 from specjax import SpecjaxError
+from specjax._lists import read_list
 from specjax.images import SUFFIXES
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.datasets.lists import read_list
 from experiments.datasets.records import (
     VOID,
     Dataset,
@@ -18,6 +17,7 @@ from experiments.datasets.records import (
     check_relative_path,
 )
 from specjax import SpecjaxError, decode
+from specjax._lists import read_list
 from specjax.images import SUFFIXES, opened
 
 _VOID_INDEX = 255

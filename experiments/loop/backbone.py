@@ -37,10 +37,7 @@ Inputs = Patches | TokenFeatures
 class Features:
     """Features of the images of a batch, on the devices.
 
-    Attributes:
-        batch: where they are.
-        values: float32 [rows, tokens, C], padding zero.
-        grids: int32 [rows, 2], rows and columns of each image's tokens.
+    `values` are float32 [rows, tokens, C], padding zero; `grids` are int32 [rows, 2].
     """
 
     batch: Batch
@@ -59,12 +56,9 @@ class Features:
 
 
 class Backbone(Protocol):
-    """A source of features.
+    """A source of features with C `channels`; `identity` tells it from another.
 
-    Attributes:
-        kind: "checkpoint", "random", "features", or the name of a built-in backbone.
-        identity: what tells this source from another, for the identity of a run.
-        channels: C.
+    `kind` is "checkpoint", "random", "features", or the name of a built-in backbone.
     """
 
     kind: str
@@ -72,11 +66,7 @@ class Backbone(Protocol):
     channels: int
 
     def prepare(self, image_id: str, image: np.ndarray) -> Inputs:
-        """What `extract` needs of an image, uint8 [H, W, 3]; called ahead in other threads.
-
-        Raises:
-            SpecjaxError: there are no features of this image.
-        """
+        """What `extract` needs of an image, uint8 [H, W, 3]; called ahead in other threads."""
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
         """Features [rows, tokens, C] of a batch of inputs."""

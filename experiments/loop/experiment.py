@@ -19,14 +19,7 @@ from specjax import SpecjaxError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setup:
-    """What an experiment is made from.
-
-    Attributes:
-        options: the flags.
-        dataset: whose images it sees.
-        backbone: where features come from.
-        watch: where it counts the time of its stages.
-    """
+    """What an experiment is made from; it counts the time of its stages on `watch`."""
 
     options: Options
     dataset: Dataset

@@ -20,7 +20,13 @@ from specjax._flags import Flag, at_least
 # Far more channels than any backbone has: a share of them is checked before C is known.
 _MANY_CHANNELS = 10**6
 _TEXTS = (
-    "data_dir", "annotations", "split", "frames", "checkpoint", "features_dir", "output_dir",
+    "data_dir",
+    "annotations",
+    "split",
+    "frames",
+    "checkpoint",
+    "features_dir",
+    "output_dir",
 )
 
 DATASET = {
@@ -90,10 +96,7 @@ DATASET = {
 class Options:
     """The flags, checked; `specjax._flags.METHOD` and `DATASET` say what each means.
 
-    Attributes:
-        Ms, Ns, metrics, figures: as many as were given; most experiments take one M and one N.
-        num_instances: None for the annotated number.
-        part: which part of the run this process does.
+    `num_instances` is None for the annotated number. Most experiments take one M and one N.
     """
 
     dataset: str
@@ -142,12 +145,9 @@ def define(
     figures: Mapping[str, str] | None = None,
     **defaults: object,
 ) -> None:
-    """Declare the flags of an experiment.
+    """Declare the flags of an experiment, some with other defaults than the usual ones.
 
-    Args:
-        metric: whether it compares tokens by `--metric`.
-        figures: what each value of `--figure` is, where it makes figures.
-        **defaults: other defaults than the usual ones.
+    `figures` says what each value of `--figure` is, where the experiment makes figures.
     """
     wanted = {name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"}
     shared.declare({**DATASET, **wanted}, **defaults)
@@ -160,16 +160,7 @@ def define(
 def read(
     values: flags.FlagValues, *, several: str = "", figures: Mapping[str, str] | None = None
 ) -> Options:
-    """The flags as checked `Options`.
-
-    Args:
-        values: what absl parsed.
-        several: of "M" and "N" those that may have several values.
-        figures: the values that `--figure` may have.
-
-    Raises:
-        SpecjaxError: a value that no image could be processed with.
-    """
+    """What absl parsed as checked `Options`; those of "M" and "N" in `several` may be several."""
     shared.check_texts(values, _TEXTS)
     part = WHOLE if values.part is None else part_of(values.part)
     if values.overwrite and not part.whole:

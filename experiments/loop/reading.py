@@ -19,13 +19,7 @@ _WAITING_BATCHES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A record that is not done yet.
-
-    Attributes:
-        place: of the record in the run, from 0.
-        record: the record.
-        undone: the settings that it lacks.
-    """
+    """A record that is not done yet, its place in the run, and the settings that it lacks."""
 
     place: int
     record: Record
@@ -36,15 +30,9 @@ class Task:
 class Example:
     """A record that was read.
 
-    Attributes:
-        id: the record's.
-        place: the record's place in the run, from 0.
-        source: the record's image file.
-        image: uint8 [H, W, 3] at its native size.
-        instances: the annotation at image resolution; None without annotation.
-        truth: the same on the token grid.
-        inputs: what the backbone makes features of, padded.
-        undone: the settings that the record lacks.
+    `image` is uint8 [H, W, 3] at its native size; `instances` is the annotation at that size and
+    `truth` the same on the token grid, both None without annotation; `inputs` is what the backbone
+    makes features of; `undone` are the settings that the record lacks.
     """
 
     id: str

@@ -1,5 +1,6 @@
 """One run from flags to table: identity, folder, stream, summary."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -13,7 +14,6 @@ from experiments.loop.flags import Options
 from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.stream import Stream
 from experiments.loop.versions import versions
-from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
 from experiments.runs.merging import finish
 from experiments.runs.parts import Report, Share, Whole
@@ -35,26 +35,16 @@ def run(options: Options, kind: type[Experiment]) -> int:
     setup = Setup(options, dataset, backbone, watch)
     experiment = kind(setup)
     identity = _identity(setup, experiment)
-    folder = options.output_dir or _default_folder(experiment.name, options.dataset, identity)
-    _refuse_nesting(options, folder.resolve())
-    settings, part = list(experiment.settings), options.part
-    with RunFolder(
-        folder, identity, settings, overwrite=options.overwrite, part=part
-    ) as run_folder:
+    path = options.output_dir or _default_folder(experiment.name, options.dataset, identity)
+    _refuse_nesting(options, path.resolve())
+    settings = list(experiment.settings)
+    with RunFolder(path, identity, settings, options.overwrite, options.part) as folder:
         warnings = [*dataset.warnings, *experiment.warnings]
         _print_warnings(warnings)
-        writers = experiment.writers(run_folder, options.save)
-        stream = Stream(
-            experiment,
-            backbone,
-            run_folder,
-            writers,
-            open_lanes(options.batch_size),
-            options.image_size,
-            watch,
-        )
-        share = Share(dataset.records(), part)
-        total = None if dataset.count is None else part.size(dataset.count)
+        writers = experiment.writers(folder, options.save)
+        stream = Stream(setup, experiment, folder, writers, open_lanes(options.batch_size))
+        share = Share(dataset.records(), options.part)
+        total = None if dataset.count is None else options.part.size(dataset.count)
         progress = stream.process(share, total=total)
         if not share.seen:
             raise SpecjaxError(f"dataset {options.dataset!r} has no image that passes the filters")
@@ -71,49 +61,38 @@ def run(options: Options, kind: type[Experiment]) -> int:
             seconds={stage: round(value, 3) for stage, value in watch.seconds.items()},
             device=versions()["device"],
         )
-
-        def conclude(whole: Whole, parts: Sequence[dict[str, Any]]) -> None:
-            _conclude(whole, parts, setup, experiment, run_folder, writers, identity, warnings)
-
-        return finish(run_folder, part, report, conclude)
+        conclude = functools.partial(
+            _conclude, stream, {**identity, "limit": options.limit}, warnings
+        )
+        return finish(folder, options.part, report, conclude)
 
 
 def _conclude(
+    stream: Stream,
+    config: Mapping[str, Any],
+    warnings: Sequence[str],
     whole: Whole,
     parts: Sequence[dict[str, Any]],
-    setup: Setup,
-    experiment: Experiment,
-    folder: RunFolder,
-    writers: Writers,
-    identity: Mapping[str, Any],
-    warnings: list[str],
 ) -> None:
     """Write what is made of all images at once, the summary last, and print it."""
-    pictures = writers.finish(whole.visited, list(experiment.settings))
+    experiment, folder, kind = stream.experiment, stream.folder, stream.setup.backbone.kind
+    pictures = stream.writers.finish(whole.visited, list(experiment.settings))
     settings = list(dict.fromkeys([*folder.lines.settings(), *experiment.settings]))
     lines = {setting: _lines(folder, setting, whole.visited) for setting in settings}
     results = [experiment.result(setting, own) for setting, own in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
     _print_warnings(remarks)
-    kind = setup.backbone.kind
-    folder.write_summary(
-        {
-            "results": results,
-            "config": {
-                **identity,
-                "limit": setup.options.limit,
-                "settings": settings,
-                "backbone": kind,
-            },
-            "backbone": kind,
-            "warnings": [*warnings, *remarks],
-            "failures": whole.failures,
-            "versions": versions(),
-            "seconds": whole.seconds,
-            **({"parts": parts} if parts else {}),
-        }
-    )
+    summary = {
+        "results": results,
+        "config": {**config, "settings": settings, "backbone": kind},
+        "backbone": kind,
+        "warnings": [*warnings, *remarks],
+        "failures": whole.failures,
+        "versions": versions(),
+        "seconds": whole.seconds,
+    }
+    folder.write_summary({**summary, "parts": parts} if parts else summary)
     print(*experiment.report(results), sep="\n\n")
     print("", folder.summary_path, *pictures, *plots, sep="\n")
     if whole.failures:

@@ -25,12 +25,7 @@ _MAX_BYTES = 2**31
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenFeatures:
-    """Features of one image that were made elsewhere.
-
-    Attributes:
-        values: float32 [padded tokens, C], padding zero.
-        tiling: how the tokens lie on the image.
-    """
+    """Features of one image that were made elsewhere, float32 [padded tokens, C]."""
 
     values: np.ndarray
     tiling: Tiling

@@ -12,11 +12,10 @@ import tqdm
 
 from experiments.datasets.records import Record
 from experiments.loop import reading
-from experiments.loop.backbone import Backbone, Features, features_of
-from experiments.loop.experiment import Experiment
+from experiments.loop.backbone import Features, features_of
+from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.outcome import Pending
 from experiments.loop.reading import Example, Task
-from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
 from specjax import SpecjaxError
@@ -27,25 +26,13 @@ from specjax._folder import OutputError
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """What a run's records go through.
+    """What a run's records go through."""
 
-    Attributes:
-        experiment: what is computed.
-        backbone: where features come from.
-        folder: where lines go.
-        writers: what writes files.
-        lanes: the devices.
-        image_size: short side that images are resized to; None for their own.
-        watch: where the time goes.
-    """
-
+    setup: Setup
     experiment: Experiment
-    backbone: Backbone
     folder: RunFolder
     writers: Writers
     lanes: Lanes
-    image_size: int | None
-    watch: Stopwatch
 
     def process(
         self, records: Iterable[tuple[int, Record]], *, total: int | None = None
@@ -61,12 +48,14 @@ class Stream:
             OutputError: results cannot be written; those of earlier records are kept.
         """
         read = functools.partial(
-            reading.read, backbone=self.backbone, image_size=self.image_size
+            reading.read,
+            backbone=self.setup.backbone,
+            image_size=self.setup.options.image_size,
         )
         with Progress(total) as progress, _Behind() as behind:
             tasks = self._tasks(records, progress)
             batches = reading.batches(tasks, read, self.lanes, progress.failed)
-            for batch in self.watch.each("decode", batches):
+            for batch in self.setup.watch.each("decode", batches):
                 examples, features = self._features(batch, progress)
                 if features is None:
                     continue
@@ -75,9 +64,7 @@ class Stream:
                 behind.do(functools.partial(self._write, examples, features, outcomes, progress))
         return progress
 
-    def _tasks(
-        self, records: Iterable[tuple[int, Record]], progress: "Progress"
-    ) -> Iterator[Task]:
+    def _tasks(self, records: Iterable[tuple[int, Record]], progress: "Progress") -> Iterator[Task]:
         """Records with something left to do."""
         for place, record in records:
             progress.visited.append(record.id)
@@ -97,9 +84,9 @@ class Stream:
     ) -> tuple[Sequence[Example], Features | None]:
         """The examples with their features; one whose features are not finite fails."""
         while examples:
-            with self.watch("backbone"):
+            with self.setup.watch("backbone"):
                 inputs = [example.inputs for example in examples]
-                features, finite = features_of(inputs, self.backbone, self.lanes)
+                features, finite = features_of(inputs, self.setup.backbone, self.lanes)
                 jax.block_until_ready(features.values)
             if all(finite):
                 return examples, features
@@ -119,7 +106,7 @@ class Stream:
     ) -> None:
         """Write what was found in a batch."""
         found = pending()
-        with self.watch("write"):
+        with self.setup.watch("write"):
             for number, (example, outcomes) in enumerate(zip(examples, found, strict=True)):
                 of_image = functools.partial(features.of, number)
                 try:

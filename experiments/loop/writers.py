@@ -11,11 +11,9 @@ from experiments.loop.outcome import Outcome
 from experiments.loop.reading import Example
 from experiments.loop.stored import save_features
 from experiments.runs.folder import RunFolder
+from experiments.runs.names import GALLERY
 from specjax import as_grid, coco, overlay, to_pixels
 from specjax._folder import write_bytes, write_json
-
-# The first images of a run are on its gallery; more would be a sheet that nobody looks at.
-GALLERY = 24
 
 
 class Writers:
@@ -69,7 +67,9 @@ class Writers:
         if "overlays" in self.save:
             write_png(path("overlays"), stages(example, outcome, labels))
         if self.in_gallery(example.place):
-            write_png(path("gallery"), overlay.gallery_tile(example.image, labels, example.instances))
+            write_png(
+                path("gallery"), overlay.gallery_tile(example.image, labels, example.instances)
+            )
 
     def in_gallery(self, place: int) -> bool:
         """Whether the image at a place of the run is on its gallery."""
@@ -108,7 +108,7 @@ def stages(example: Example, outcome: Outcome, labels: np.ndarray) -> Image.Imag
         tiling = example.inputs.tiling
         return to_pixels(np.asarray(as_grid(flat, tiling.grid)), tiling, labels.shape)
 
-    maps = None if outcome.maps is None else [full(values) for values in outcome.maps]
+    maps = None if outcome.maps is None else np.stack([full(one) for one in outcome.maps])
     return overlay.stages(
         example.image,
         full(outcome.foreground),

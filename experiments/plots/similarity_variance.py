@@ -20,7 +20,7 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -29,9 +29,7 @@ from matplotlib.figure import Figure
 
 from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
 from experiments.results.tables import mean
-from specjax import similarity_variance_ratio
-from specjax.affinity import pairwise_similarity, prepare_features
-from specjax.evaluation import SimilarityVariances
+from specjax import affinity_matrix, similarity_variance_ratio
 
 HEADER = ("metric", "mr", "intra", "inter", "images", "images_left_out")
 TOKENS_PER_INSTANCE = 10
@@ -63,6 +61,7 @@ def generator_of(seed: int, image_id: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(image_id.encode())])
 
 
+@functools.partial(jax.jit, static_argnames=("metric", "max_instances"))
 def sampled_variances(
     reduced: Float[Array, "tokens channels"],
     valid: Bool[Array, " tokens"],
@@ -71,25 +70,15 @@ def sampled_variances(
     *,
     metric: str,
     max_instances: int,
-) -> SimilarityVariances:
+) -> NamedTuple:
     """Variances of one image under one metric, of the tokens at `places`.
 
-    `reduced` is F'', zero where nothing is annotated.
+    `reduced` is F'', zero where nothing is annotated. The result is that of
+    `specjax.similarity_variance_ratio`.
     """
-    drawn = _prepared(reduced, valid, places, metric=metric)
-    return _variances(drawn, owners, metric=metric, max_instances=max_instances)
-
-
-# Compiled apart: only the first depends on the image's size, and only the second takes long.
-@functools.partial(jax.jit, static_argnames=("metric",))
-def _prepared(reduced, valid, places, *, metric):
-    return prepare_features(reduced, metric=metric, valid=valid)[places]
-
-
-@functools.partial(jax.jit, static_argnames=("metric", "max_instances"))
-def _variances(drawn, owners, *, metric, max_instances):
-    similarities = pairwise_similarity(drawn, metric=metric)
-    return similarity_variance_ratio(similarities, owners, max_instances=max_instances)
+    affinities = affinity_matrix(reduced, metric=metric, valid=valid)
+    drawn = affinities[places][:, places]
+    return similarity_variance_ratio(drawn, owners, max_instances=max_instances)
 
 
 def ratio_over_images(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,29 +8,35 @@ import concurrent.futures
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from experiments.datasets.records import Record
 from experiments.pretraining.dino_objective import CropShapes
-from experiments.pretraining.training import Batch
-from specjax import images
-from specjax.errors import SpecjaxError
+from experiments.pretraining.streams import Batch, made_ahead
+from specjax import SpecjaxError, cut_patches
 
-LARGE_CROPS = 2
-# Shares of the image's area that a crop may take.
-_LARGE_SHARE, _SMALL_SHARE = (0.4, 1.0), (0.05, 0.4)
 _ASPECT = (3 / 4, 4 / 3)
-# Of the first large crop, the second, and the small ones, as in DINO.
-_BLUR, _SMALL_BLUR = (1.0, 0.1), 0.5
-_SOLARIZE = (0.0, 0.2)
-_AHEAD = 2
+
+
+class _Kind(NamedTuple):
+    """How a crop is made: its share of the image's area, and how likely two changes are."""
+
+    shares: tuple[float, float]
+    blur: float
+    solarize: float
+
+
+# As in DINO.
+_LARGE = (_Kind((0.4, 1.0), blur=1.0, solarize=0.0), _Kind((0.4, 1.0), blur=0.1, solarize=0.2))
+_SMALL = _Kind((0.05, 0.4), blur=0.5, solarize=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class CropBatches:
-    """The stream; `batches(start)` begins at any step, as an uninterrupted one would go on.
+    """The stream.
 
     Attributes:
         records: the images; those that cannot be read are passed over, each with one line.
@@ -55,42 +61,29 @@ class CropBatches:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     workers: int = 1
-    _told: set[str] = dataclasses.field(default_factory=set)
+    _reported: set[str] = dataclasses.field(default_factory=set)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Batches from step `start` on, made ahead of their use."""
-        pool = concurrent.futures.ThreadPoolExecutor(self.workers)
-        try:
-            waiting = [self._submit(pool, start + ahead) for ahead in range(_AHEAD)]
-            while True:
-                parts = [future.result() for future in waiting.pop(0)]
-                start += 1
-                waiting.append(self._submit(pool, start + _AHEAD - 1))
-                large, small = zip(*parts, strict=True)
-                yield Batch((np.stack(large), np.stack(small)), self._shapes())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _shapes(self) -> CropShapes:
+        """Batches from step `start` on; see `Stream`."""
         large, small = self.large_side // self.patch_size, self.small_side // self.patch_size
-        return CropShapes((large, large), (small, small))
+        shapes = CropShapes((large, large), (small, small))
+        pool = concurrent.futures.ThreadPoolExecutor(self.workers)
 
-    def _submit(self, pool, step: int) -> list[concurrent.futures.Future]:
-        places = range(step * self.size, (step + 1) * self.size)
-        return [pool.submit(self._crops_at, place) for place in places]
+        def submit(step: int) -> list[concurrent.futures.Future]:
+            places = range(step * self.size, (step + 1) * self.size)
+            return [pool.submit(self._crops_at, place) for place in places]
+
+        with made_ahead(pool, submit, start, ahead=2) as images:
+            for crops in images:
+                large, small = zip(*crops, strict=True)
+                yield Batch((np.stack(large), np.stack(small)), shapes)
 
     def _crops_at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """The crops of the image at a place of the endless sequence of epochs."""
         image = self._read(place)
         rng = np.random.default_rng((self.seed, 1, place))
-        large = [
-            self._crop(rng, image, self.large_side, _LARGE_SHARE, _BLUR[i], _SOLARIZE[i])
-            for i in range(LARGE_CROPS)
-        ]
-        small = [
-            self._crop(rng, image, self.small_side, _SMALL_SHARE, _SMALL_BLUR, 0.0)
-            for _ in range(self.small_crops)
-        ]
+        large = [self._crop(rng, image, self.large_side, kind) for kind in _LARGE]
+        small = [self._crop(rng, image, self.small_side, _SMALL) for _ in range(self.small_crops)]
         tokens = (self.small_side // self.patch_size) ** 2
         nothing = np.zeros((0, tokens, self.patch_size**2 * 3), np.float32)
         return np.stack(large), np.stack(small) if small else nothing
@@ -104,19 +97,26 @@ class CropBatches:
             try:
                 return Image.fromarray(record.read_image())
             except SpecjaxError as error:
-                if record.id not in self._told:
-                    self._told.add(record.id)
-                    # One write: two threads may tell at once, and `print` writes the end apart.
+                if record.id not in self._reported:
+                    self._reported.add(record.id)
+                    # One write: `print` writes the end of the line apart, and threads may meet.
                     sys.stderr.write(f"skipped {record.id}: {error}\n")
         raise SpecjaxError("none of the images can be read")
 
-    def _crop(self, rng, image, side, shares, blur, solarize) -> np.ndarray:
-        crop = image.resize(
-            (side, side), Image.Resampling.BICUBIC, box=random_box(rng, image.size, shares)
+    def _crop(
+        self, rng: np.random.Generator, image: Image.Image, side: int, kind: _Kind
+    ) -> np.ndarray:
+        box = random_box(rng, image.size, kind.shares)
+        crop = image.resize((side, side), Image.Resampling.BICUBIC, box=box)
+        crop = changed(rng, crop, blur=kind.blur, solarize=kind.solarize)
+        cut = cut_patches(
+            np.asarray(crop),
+            patch_size=self.patch_size,
+            mean=self.mean,
+            std=self.std,
+            padded=False,
         )
-        pixels = np.asarray(changed(rng, crop, blur=blur, solarize=solarize))
-        normal = images.normalize(pixels, self.mean, self.std)
-        return images.patchify(normal, self.patch_size)
+        return cut.values
 
 
 def random_box(

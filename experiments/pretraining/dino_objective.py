@@ -8,6 +8,7 @@ sharpened, against collapse to all of them alike. The teacher is the result.
 Constants are those of DINO's ViT-S; left out is its freezing of the last layer in the first epoch.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from specjax.models.vit import ViT
+from specjax import ViT
 
 _STUDENT_TEMPERATURE, _TEACHER_TEMPERATURE = 0.1, 0.04
 _CENTRE_MOMENTUM = 0.9
@@ -43,8 +44,7 @@ class DinoObjective:
     """`distillation_loss` of a ViT and a projection head, for `Trainer`."""
 
     def __init__(self, model: ViT, *, prototypes: int, seed: int):
-        channels = model.config.hidden_size
-        network = _Network(model, channels, prototypes, rngs=nnx.Rngs(seed))
+        network = _Network(model, prototypes, rngs=nnx.Rngs(seed))
         self._structure, self._parameters = nnx.split(network)
         self._prototypes = prototypes
 
@@ -59,18 +59,16 @@ class DinoObjective:
         """The loss of a batch of crops [images, crops, tokens, values], large and small."""
         large, small = arrays
         student, teacher = self._network(parameters), self._network(memory.teacher)
-        told = jax.lax.stop_gradient(teacher(large, shape.large))
-        said = student(large, shape.large)
+        target = jax.lax.stop_gradient(teacher(large, shape.large))
+        outputs = student(large, shape.large)
         if small.shape[1]:
-            said = jnp.concatenate([said, student(small, shape.small)], axis=1)
-        loss = distillation_loss(said, told, memory.centre)
-        mean = jnp.mean(told, axis=(0, 1))
+            outputs = jnp.concatenate([outputs, student(small, shape.small)], axis=1)
+        loss = distillation_loss(outputs, target, memory.centre)
+        mean = jnp.mean(target, axis=(0, 1))
         centre = _CENTRE_MOMENTUM * memory.centre + (1 - _CENTRE_MOMENTUM) * mean
         return loss, Memory(memory.teacher, centre)
 
-    def remember(
-        self, parameters: PyTree, memory: Memory, progress: Float[Array, ""]
-    ) -> Memory:
+    def remember(self, parameters: PyTree, memory: Memory, progress: Float[Array, ""]) -> Memory:
         """The teacher moves towards the student, ever slower: momentum 0.996 to 1, by a cosine."""
         rest = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
         teacher = jax.tree.map(
@@ -107,15 +105,13 @@ def distillation_loss(
 class _Network(nnx.Module):
     """A ViT whose class token is projected onto prototypes of unit length."""
 
-    def __init__(self, model: ViT, channels: int, prototypes: int, *, rngs: nnx.Rngs):
+    def __init__(self, model: ViT, prototypes: int, *, rngs: nnx.Rngs):
         self.backbone = model
+        widths = (model.config.hidden_size, _HIDDEN, _HIDDEN, _BOTTLENECK)
+        small = nnx.initializers.truncated_normal(0.02)
         self.layers = nnx.List(
-            [
-                _linear(inputs, outputs, rngs)
-                for inputs, outputs in (
-                    (channels, _HIDDEN), (_HIDDEN, _HIDDEN), (_HIDDEN, _BOTTLENECK)
-                )
-            ]
+            nnx.Linear(inputs, outputs, kernel_init=small, rngs=rngs)
+            for inputs, outputs in itertools.pairwise(widths)
         )
         normal = nnx.initializers.normal(1.0)
         self.prototypes = nnx.Param(normal(rngs.params(), (_BOTTLENECK, prototypes), jnp.float32))
@@ -130,12 +126,6 @@ class _Network(nnx.Module):
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden if number == 0 else jax.nn.gelu(hidden, approximate=False))
         return _unit(hidden, axis=-1) @ _unit(self.prototypes[...], axis=0)
-
-
-def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(
-        inputs, outputs, kernel_init=nnx.initializers.truncated_normal(0.02), rngs=rngs
-    )
 
 
 def _unit(x: Array, *, axis: int) -> Array:

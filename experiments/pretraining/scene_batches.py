@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments.datasets.records import passes_paper_rule
-from experiments.datasets.scenes import drawing as scenes
-from experiments.pretraining.training import Batch
-from specjax import images
+from experiments.datasets.scenes.drawing import TRAIN_STREAM, draw_scene
+from experiments.pretraining.streams import Batch, made_ahead
+from specjax import cut_patches
 
 # Height, width and number of images of a batch, in turn: about 1,500 tokens in each.
 SHAPES = (
-    (256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4), (384, 512, 2),
-    (512, 384, 2),
+    *((256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4)),
+    *((384, 512, 2), (512, 384, 2)),
 )
 PATCH_SIZE = 16
 _BLOCK = 40
@@ -29,40 +29,41 @@ _PASSES = 3
 
 @dataclasses.dataclass(frozen=True)
 class SceneBatches:
-    """The stream; `batches(start)` begins at any step, as an uninterrupted one would go on."""
+    """The stream.
+
+    Attributes:
+        seed: of scenes, their order and their changes.
+        shapes: height, width and number of images of a batch, in turn.
+        workers: processes that draw.
+    """
 
     seed: int
     shapes: tuple[tuple[int, int, int], ...] = SHAPES
     workers: int = 1
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Batches from step `start` on."""
+        """Batches from step `start` on; see `Stream`."""
         context = multiprocessing.get_context("spawn")
         pool = concurrent.futures.ProcessPoolExecutor(
             self.workers, mp_context=context, initializer=_yield_to_training
         )
-        try:
-            steps = _BLOCK * _PASSES
-            block, offset = divmod(start, steps)
-            drawn = self._draw(pool, block)
-            while True:
-                upcoming = self._draw(pool, block + 1)
-                scenes_of_block = [future.result() for future in drawn]
+
+        def draw(block: int) -> list[concurrent.futures.Future]:
+            return [
+                pool.submit(draw_batch, self.seed, number, self.shapes[number % len(self.shapes)])
+                for number in range(block * _BLOCK, (block + 1) * _BLOCK)
+            ]
+
+        steps = _BLOCK * _PASSES
+        first, offset = divmod(start, steps)
+        with made_ahead(pool, draw, first, ahead=1) as blocks:
+            for block, scenes in enumerate(blocks, start=first):
                 order = np.concatenate(
                     [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]
                 )
                 for step in range(offset, steps):
-                    rng = self._rng(block, 2, step)
-                    yield prepare(*scenes_of_block[order[step]], rng)
-                drawn, block, offset = upcoming, block + 1, 0
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _draw(self, pool, block: int) -> list:
-        return [
-            pool.submit(draw_batch, self.seed, number, self.shapes[number % len(self.shapes)])
-            for number in range(block * _BLOCK, (block + 1) * _BLOCK)
-        ]
+                    yield prepare(*scenes[order[step]], self._rng(block, 2, step))
+                offset = 0
 
     def _rng(self, *words: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *words))
@@ -78,17 +79,15 @@ def draw_batch(
     """Batch `number`: images uint8 [images, H, W, 3] and instance maps [images, H, W]."""
     height, width, size = shape
     drawn = [
-        scenes.draw_scene(
-            (scenes.TRAIN_STREAM, seed, number, index),
+        draw_scene(
+            (TRAIN_STREAM, seed, number, index),
             height=height,
             width=width,
             accept=passes_paper_rule,
         )
         for index in range(size)
     ]
-    return np.stack([scene.image for scene in drawn]), np.stack(
-        [scene.instances for scene in drawn]
-    )
+    return np.stack([one.image for one in drawn]), np.stack([one.instances for one in drawn])
 
 
 def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> Batch:
@@ -106,7 +105,8 @@ def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> B
     for image, labels in zip(pixels, maps, strict=True):
         if rng.random() < 0.5:
             image, labels = image[:, ::-1], labels[:, ::-1]
-        patches.append(images.patchify(images.normalize(_recoloured(image, rng)), PATCH_SIZE))
+        recoloured = _recoloured(image, rng)
+        patches.append(cut_patches(recoloured, patch_size=PATCH_SIZE, padded=False).values)
         # The pixel that stands for a token in scoring: its first.
         tokens = labels[::PATCH_SIZE, ::PATCH_SIZE][:height, :width].ravel()
         places.append(object_places(labels)[tokens])

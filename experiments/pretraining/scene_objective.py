@@ -28,7 +28,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from specjax.models.vit import ViT
+from specjax import ViT
 
 # Distances, as fractions of the image, at which places count as different: x, y and size.
 _SCALES = (0.18, 0.18, 0.25)

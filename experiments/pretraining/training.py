@@ -1,8 +1,8 @@
 """One training step, sharded over the devices, and the state that a resumed run goes on from."""
 
 import functools
-import io
 import pathlib
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -10,26 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
+from experiments.pretraining.streams import Batch
+from specjax import SpecjaxError, ViT
 from specjax._folder import write_atomically
-from specjax.errors import SpecjaxError
-from specjax.models.vit import ViT
 
 _WARMUP = 0.03
 _WEIGHT_DECAY = 0.03
-
-
-class Batch(NamedTuple):
-    """What a step learns from.
-
-    Attributes:
-        arrays: the first axis of each is the images.
-        shape: what the loss must know of them beside, hashable; a new value compiles anew.
-    """
-
-    arrays: tuple[np.ndarray, ...]
-    shape: Any
 
 
 class Objective(Protocol):
@@ -43,9 +32,7 @@ class Objective(Protocol):
     ) -> tuple[Float[Array, ""], PyTree]:
         """The loss, and the memory after the step."""
 
-    def remember(
-        self, parameters: PyTree, memory: PyTree, progress: Float[Array, ""]
-    ) -> PyTree:
+    def remember(self, parameters: PyTree, memory: PyTree, progress: Float[Array, ""]) -> PyTree:
         """The memory once the parameters have changed, at this share of the training."""
 
     def backbone(self, parameters: PyTree, memory: PyTree) -> ViT:
@@ -58,6 +45,7 @@ class State(NamedTuple):
     parameters: PyTree
     moments: optax.OptState
     memory: PyTree
+    done: int
 
 
 class Trainer:
@@ -75,12 +63,11 @@ class Trainer:
         automatic = (jax.sharding.AxisType.Auto,)
         self._mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=automatic)
         parameters, memory = objective.start()
-        self.state = State(parameters, self._optimizer.init(parameters), memory)
-        self._done = 0
+        self._state = State(parameters, self._optimizer.init(parameters), memory, 0)
 
     def model(self) -> ViT:
         """The backbone as it is now."""
-        return self._objective.backbone(self.state.parameters, self.state.memory)
+        return self._objective.backbone(self._state.parameters, self._state.memory)
 
     def step(self, batch: Batch) -> float:
         """Learn from a batch, split over the devices; returns its loss before the step.
@@ -88,12 +75,12 @@ class Trainer:
         Images that do not divide evenly stay on one device: slower, the same result.
         """
         even = all(len(array) % self._mesh.size == 0 for array in batch.arrays)
-        spec = jax.sharding.PartitionSpec("data") if even else jax.sharding.PartitionSpec()
-        place = jax.sharding.NamedSharding(self._mesh, spec)
+        place = NamedSharding(self._mesh, PartitionSpec("data") if even else PartitionSpec())
         arrays = [jax.device_put(array, place) for array in batch.arrays]
-        self._done += 1
-        progress = jnp.float32(self._done / self._steps)
-        self.state, loss = self._update(self.state, arrays, progress, shape=batch.shape)
+        *learnt, done = self._state
+        progress = jnp.float32((done + 1) / self._steps)
+        learnt, loss = self._update(learnt, arrays, progress, shape=batch.shape)
+        self._state = State(*learnt, done + 1)
         return float(loss)
 
     @functools.cached_property
@@ -101,34 +88,37 @@ class Trainer:
         objective, optimizer = self._objective, self._optimizer
 
         @functools.partial(jax.jit, static_argnames=("shape",), donate_argnums=0)
-        def update(state, arrays, progress, *, shape):
+        def update(learnt, arrays, progress, *, shape):
+            parameters, moments, memory = learnt
             (loss, memory), gradient = jax.value_and_grad(objective.loss, has_aux=True)(
-                state.parameters, state.memory, arrays, shape
+                parameters, memory, arrays, shape
             )
-            change, moments = optimizer.update(gradient, state.moments, state.parameters)
-            parameters = optax.apply_updates(state.parameters, change)
+            change, moments = optimizer.update(gradient, moments, parameters)
+            parameters = optax.apply_updates(parameters, change)
             memory = objective.remember(parameters, memory, progress)
-            return State(parameters, moments, memory), loss
+            return (parameters, moments, memory), loss
 
         return update
 
     def save(self, path: pathlib.Path) -> None:
         """Write the state, atomically, as plain arrays."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.state)]
-        content = io.BytesIO()
-        np.savez(content, step=self._done, **{f"leaf_{i}": leaf for i, leaf in enumerate(leaves)})
-        write_atomically(path, lambda stream: stream.write(content.getbuffer()))
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self._state)]
+        write_atomically(path, lambda stream: np.savez(stream, *leaves))
 
     def restore(self, path: pathlib.Path) -> int:
-        """Go on from a saved state; returns its step."""
-        leaves, structure = jax.tree.flatten(self.state)
+        """Go on from a saved state; returns its step.
+
+        Raises:
+            SpecjaxError: it is damaged, or the state of another model.
+        """
+        leaves, structure = jax.tree.flatten(self._state)
         try:
             with np.load(path, allow_pickle=False) as content:
-                stored = [content[f"leaf_{i}"] for i in range(len(leaves))]
-                self._done = int(content["step"])
-        except (OSError, ValueError, KeyError) as error:
+                stored = [content[f"arr_{number}"] for number in range(len(leaves))]
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SpecjaxError(f"{path}: not a training state ({error}); use --overwrite") from None
-        if [leaf.shape for leaf in stored] != [leaf.shape for leaf in leaves]:
+        if [leaf.shape for leaf in stored] != [np.shape(leaf) for leaf in leaves]:
             raise SpecjaxError(f"{path} is the state of another model; use --overwrite")
-        self.state = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in stored])
-        return self._done
+        *learnt, done = jax.tree.unflatten(structure, stored)
+        self._state = State(*jax.tree.map(jnp.asarray, learnt), int(done))
+        return int(done)

@@ -6,57 +6,48 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.datasets import truth
 from experiments.datasets.records import passes_paper_rule
 from experiments.datasets.scenes.drawing import VALIDATION_STREAM, Scene, draw_scene
-from experiments.loop import truth
-from specjax import images, pipeline
-from specjax._sizes import padded_tokens
-from specjax.models.vit import ViT
+from experiments.pretraining.streams import Colours
+from specjax import (
+    Config,
+    ViT,
+    cut_patches,
+    extract_features,
+    f_score,
+    instance_scores,
+    segment,
+)
 
-_SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
+_HEIGHTS, _WIDTHS = (384, 512, 448, 480), (512, 384, 448, 640)
 
 
 def spectral_scores(
-    model: ViT,
-    colours: tuple[tuple[float, float, float], tuple[float, float, float]],
-    *,
-    M: int,
-    N: int,
-    scenes: int,
+    model: ViT, colours: Colours, *, M: int, N: int, scenes: int
 ) -> dict[str, float]:
     """Mean F-score and mIoU (known number of instances), fractions, over so many scenes.
 
     `colours` are the mean and the deviation that the model's images are normalised with.
     """
-    config = pipeline.Config(M=M, N=N)
+    config, (mean, std) = Config(M=M, N=N), colours
     patch_size = model.config.patch_size
-    f_scores, mious = [], []
+    scores = []
     for scene in _drawn(scenes):
-        image = images.crop_to_patches(scene.image, patch_size)
-        shape = (image.shape[0] // patch_size, image.shape[1] // patch_size)
-        patches = images.patchify(images.normalize(image, *colours), patch_size)
-        tokens = padded_tokens(len(patches))
-        patches = jnp.asarray(np.pad(patches, ((0, tokens - len(patches)), (0, 0))))
-        grid = jnp.asarray(shape, jnp.int32)
-        sampled = truth.on_grid(scene.instances, shape, tokens)
-        instances, counted = jnp.asarray(sampled.instances), jnp.asarray(sampled.counted)
-
-        features = pipeline.extract_features(model, patches, grid)
-        foreground = pipeline.segment_foreground(features, grid, config=config).mask
-        reduced = pipeline.reduce_for_instances(features, foreground, grid, config=config)
-        found = pipeline.segment_instances(
-            reduced,
-            foreground,
-            grid,
-            sampled.count,
-            jax.random.key(0),
-            config=config,
-            max_instances=8,
+        patches = cut_patches(scene.image, patch_size=patch_size, mean=mean, std=std)
+        shape, grid = patches.tiling.grid, jnp.array(patches.tiling.grid)
+        wanted = truth.on_grid(scene.instances, shape, len(patches.values))
+        features = extract_features(model, patches.values, grid)
+        labels = segment(
+            features, grid, num_instances=wanted.count, key=jax.random.key(0), config=config
         )
-        f_scores.append(float(pipeline.score_foreground(foreground, instances, counted)))
-        scores = pipeline.score_instances(found.labels, instances, counted, max_instances=8)
-        mious.append(float(scores.mean))
-    return {"f_score": float(np.mean(f_scores)), "miou": float(np.mean(mious))}
+        instances, counted = jnp.asarray(wanted.instances), jnp.asarray(wanted.counted)
+        # Every token of the foreground belongs to an instance.
+        foreground = f_score(labels > 0, instances > 0, counted=counted)
+        found = instance_scores(labels, instances, counted=counted, max_instances=8)
+        scores.append((float(foreground), float(found.mean)))
+    means = np.mean(scores, axis=0)
+    return {"f_score": float(means[0]), "miou": float(means[1])}
 
 
 @functools.lru_cache(maxsize=1)
@@ -64,8 +55,8 @@ def _drawn(count: int) -> tuple[Scene, ...]:
     return tuple(
         draw_scene(
             (VALIDATION_STREAM, index),
-            height=_SIZES[index % len(_SIZES)][0],
-            width=_SIZES[index % len(_SIZES)][1],
+            height=_HEIGHTS[index % len(_HEIGHTS)],
+            width=_WIDTHS[index % len(_WIDTHS)],
             accept=passes_paper_rule,
         )
         for index in range(count)

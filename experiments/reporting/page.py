@@ -22,9 +22,9 @@ def render(
     Args:
         sections: one for each run.
         overview: a table of all runs, a row for each section.
-        resamples: how many there were, for the account of the methods.
-        seed: their seed.
-        in_videos: whether a run's images are frames of videos, for the same.
+        resamples: number of resamples, for the description of the methods.
+        seed: seed of the resampling, for the same.
+        in_videos: whether the images of any run are frames of videos, for the same.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -41,7 +41,7 @@ def render(
         resamples=resamples,
         seed=seed,
         in_videos=in_videos,
-        # Our own file, the only text that is not escaped; the page allows no other style.
+        # Our own file and the only text that is not escaped; the page allows no other style.
         style=style,
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )

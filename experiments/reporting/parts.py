@@ -6,65 +6,34 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of text under headings.
-
-    Attributes:
-        caption: what it shows.
-        headings: one for each column.
-        rows: their cells.
-        remarks: sentences to go under it.
-        groups: headings over headings, and how many columns each spans.
-    """
+    """Rows of text under headings, and sentences to go under the table."""
 
     caption: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     remarks: Sequence[str] = ()
-    groups: Sequence[tuple[str, int]] = ()
+    groups: Sequence[tuple[str, int]] = ()  # headings above the headings, and what they span
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture within the page.
+    """A picture within the page, and a sentence to go under it."""
 
-    Attributes:
-        source: a `data:` address.
-        alt: what it shows, for those who do not see it.
-        caption: a sentence to go under it.
-        size: width and height in pixels, where they are known.
-        table: the numbers that are drawn.
-    """
-
-    source: str
+    source: str  # a `data:` address
     alt: str
     caption: str
-    size: tuple[int, int] | None = None
-    table: Table | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Plots:
-    """A run's plots, and what is to be said of those that are not shown."""
-
-    pictures: Sequence[Picture]
-    remarks: Sequence[str]
+    size: tuple[int, int] | None = None  # width and height in pixels, where they are known
+    table: Table | None = None  # the numbers that are drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Exhibit:
-    """One image of the gallery.
-
-    Attributes:
-        image: its id.
-        score: its score, in words; empty where it has none.
-        result: the image, what was found and what is annotated, where that was saved.
-        stages: what each stage made of it, where that was saved.
-    """
+    """One image of the gallery, by its id, with its score as text (empty where it has none)."""
 
     image: str
     score: str
-    result: Picture | None
-    stages: Picture | None
+    result: Picture | None  # the image, its instances and its annotation
+    stages: Picture | None  # what each stage made of the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,30 +46,17 @@ class Gallery:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """All that the page says of a run.
+    """All that the page says of a run."""
 
-    Attributes:
-        anchor: its name within the page.
-        title: of the run.
-        facts: names and values that go under the title.
-        warnings: what the run's user was told.
-        results: tables of scores.
-        certainty: tables of intervals and comparisons.
-        forest: the intervals, drawn.
-        plots: the run's own.
-        gallery: its images.
-        failures: a row for each image that failed.
-        details: tables of the configuration, the versions and the times.
-    """
-
-    anchor: str
+    anchor: str  # its name within the page
     title: str
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]  # names and values that go under the title
     warnings: Sequence[str]
     results: Sequence[Table]
-    certainty: Sequence[Table]
-    forest: Picture | None
-    plots: Plots
+    certainty: Sequence[Table]  # intervals and comparisons
+    forest: Picture | None  # the intervals, drawn
+    plots: Sequence[Picture]
+    plot_remarks: Sequence[str]
     gallery: Gallery
     failures: Table | None
-    details: Sequence[Table]
+    details: Sequence[Table]  # configuration, versions and times

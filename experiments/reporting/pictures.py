@@ -1,6 +1,6 @@
 """Files as `data:` addresses within a page that stays small enough to send.
 
-Plots go in as they are; photographs are encoded anew, so that what goes in is a picture and
+Plots go in as they are; photographs are encoded again, so that what goes in is a picture and
 nothing else. A browser runs no script of an SVG that an `img` element shows.
 """
 
@@ -11,11 +11,11 @@ import warnings
 
 from PIL import Image
 
-# Of a page, in bytes before they are encoded as text.
+# Bytes of all pictures of a page, before they are encoded as text.
 BUDGET = 16 * 2**20
 # A plot that is larger as SVG is taken as PNG.
 _LARGEST_SVG, _LARGEST_PNG = 2**19, 2**20
-# What photographs are scaled down to; a row of panels is wide.
+# Photographs are scaled down to this; a row of panels is wide.
 _WIDTH, _HEIGHT = 3200, 1600
 _QUALITY = 85
 
@@ -25,7 +25,7 @@ class Refused(Exception):
 
 
 class Album:
-    """Pictures for one page, as long as it has room.
+    """Pictures for one page, until its budget is used up.
 
     Attributes:
         left: bytes that may still be added.
@@ -34,18 +34,15 @@ class Album:
     def __init__(self, budget: int = BUDGET):
         self.left = budget
 
-    def plot(self, svg: pathlib.Path, png: pathlib.Path) -> str:
-        """A plot as SVG, or as PNG where that is too large.
+    def plot(self, svg: pathlib.Path | None, png: pathlib.Path | None) -> str:
+        """A plot as SVG, or as PNG where that is too large or missing.
 
         Raises:
             Refused: it is in neither form.
         """
-        for path, largest, kind in (
-            (svg, _LARGEST_SVG, "svg+xml"),
-            (png, _LARGEST_PNG, "png"),
-        ):
+        for path, largest, kind in ((svg, _LARGEST_SVG, "svg+xml"), (png, _LARGEST_PNG, "png")):
             try:
-                if path.is_file() and path.stat().st_size <= largest:
+                if path and path.stat().st_size <= largest:
                     return self._address(path.read_bytes(), kind)
             except OSError as error:
                 raise Refused(f"it cannot be read: {error.strerror}") from error
@@ -58,7 +55,7 @@ class Album:
             Refused: it cannot be read, or the page is full.
         """
         try:
-            # Pillow warns of a picture that would fill the memory.
+            # Pillow only warns of a picture that would fill the memory.
             with warnings.catch_warnings(action="error"), Image.open(path) as image:
                 picture = image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:

@@ -3,9 +3,8 @@
 import csv
 import itertools
 import pathlib
-from collections.abc import Iterator
 
-from experiments.reporting.parts import Picture, Plots, Table
+from experiments.reporting.parts import Picture, Table
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run, is_inside
 
@@ -25,55 +24,69 @@ _MOST_SHEETS = 3
 _MOST_ROWS, _MOST_BYTES = 100, 2**20
 
 
-def plots_of(run: Run, album: Album) -> Plots:
-    """All plots in the folder and in its `figures/`, and the first sheets of channels."""
+def plots_of(run: Run, album: Album) -> tuple[list[Picture], list[str]]:
+    """All plots in the folder and in its `figures/`, the first sheets of channels, and remarks."""
     pictures, remarks = [], []
-    for stem in _stems(run.folder):
-        name = stem.relative_to(run.folder)
-        svg, png, table = (stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png", "csv"))
-        caption = _CAPTIONS.get(stem.name, stem.name.replace("_", " "))
-        try:
-            source = album.plot(svg, png)
-        except Refused as reason:
-            remarks.append(f"{name} is not shown: {reason}.")
+    tables = [
+        path for place in ("", "figures") for path in sorted((run.folder / place).glob("*.csv"))
+    ]
+    for stem in (path.with_suffix("") for path in tables):
+        if not _files(stem, run.folder).keys() & {"svg", "png"}:
             continue
-        numbers = read_table(table, "The numbers in it") if is_inside(table, run.folder) else None
-        alt = f"Plot: {caption}" + ("; its numbers follow" if numbers else "")
-        pictures.append(Picture(source, alt, f"{caption}.", table=numbers))
-    sheets = sorted((run.folder / "figures" / "channels").rglob("*.png"))
+        try:
+            caption = _CAPTIONS.get(stem.name, stem.name.replace("_", " "))
+            pictures.append(picture_of(stem, run.folder, caption, album))
+        except Refused as reason:
+            remarks.append(f"{stem.relative_to(run.folder)} is not shown: {reason}.")
+    folder = run.folder / "figures" / "channels"
+    sheets = sorted(folder.rglob("*.png"))
     for path in [path for path in sheets if is_inside(path, run.folder)][:_MOST_SHEETS]:
-        image = path.relative_to(run.folder / "figures" / "channels").as_posix()
-        caption = f"All channels of {image.removesuffix('.png')} by entropy, and the selected ones"
+        image = path.relative_to(folder).as_posix().removesuffix(".png")
+        caption = f"All channels of {image} by entropy, and the selected ones"
         try:
             source, size = album.photograph(path)
         except Refused as reason:
-            remarks.append(f"The sheet of channels {image} is not shown: {reason}.")
-            continue
-        pictures.append(Picture(source, f"Sheet: {caption}", f"{caption}.", size))
+            remarks.append(f"The sheet of channels of {image} is not shown: {reason}.")
+        else:
+            pictures.append(Picture(source, f"Sheet: {caption}", f"{caption}.", size))
     if len(sheets) > _MOST_SHEETS:
-        remarks.append(f"{len(sheets) - _MOST_SHEETS} more sheets of channels are in the folder.")
-    return Plots(pictures, remarks)
+        remarks.append(f"The folder has {len(sheets) - _MOST_SHEETS} more sheets of channels.")
+    return pictures, remarks
 
 
-def _stems(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Plots without their ending: what there is a table of beside an SVG or a PNG."""
-    for place in (folder, folder / "figures"):
-        for path in sorted(place.glob("*.csv")):
-            stem = path.with_suffix("")
-            drawn = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
-            if any(is_inside(path, folder) for path in drawn):
-                yield stem
+def picture_of(stem: pathlib.Path, folder: pathlib.Path, caption: str, album: Album) -> Picture:
+    """A plot, with the numbers in it where they are readable.
+
+    Args:
+        stem: its path without ending.
+        folder: where its files must be, with links followed.
+        caption: what it shows.
+        album: where it goes.
+
+    Raises:
+        Refused: it cannot be shown.
+    """
+    files = _files(stem, folder)
+    source = album.plot(files.get("svg"), files.get("png"))
+    numbers = read_table(files["csv"]) if "csv" in files else None
+    alt = f"Plot: {caption}" + ("; its numbers follow" if numbers else "")
+    return Picture(source, alt, f"{caption}.", table=numbers)
 
 
-def read_table(path: pathlib.Path, caption: str) -> Table | None:
-    """The first rows of a table of numbers; None where it is none."""
+def _files(stem: pathlib.Path, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png", "csv")}
+    return {kind: path for kind, path in paths.items() if is_inside(path, folder)}
+
+
+def read_table(path: pathlib.Path) -> Table | None:
+    """The first rows of a plot's numbers; None where the file is no table."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             return None
         with path.open(newline="", encoding="utf-8") as stream:
             headings, *rows = itertools.islice(csv.reader(stream), _MOST_ROWS + 2)
-    except (OSError, ValueError, csv.Error):  # not a table, or empty
+    except (OSError, ValueError, csv.Error):  # no table, or an empty file
         return None
     rows = [row for row in rows if len(row) == len(headings)]
     more = [f"More rows are in {path.name}."] if len(rows) > _MOST_ROWS else []
-    return Table(caption, headings, rows[:_MOST_ROWS], more)
+    return Table("The plot's numbers", headings, rows[:_MOST_ROWS], more)

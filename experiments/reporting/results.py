@@ -1,112 +1,105 @@
-"""A run's scores as tables, the published ones beside them."""
+"""A run's scores as tables, beside the published ones."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from experiments.reporting.parts import Table
 from experiments.reporting.runs import Run
 from experiments.results import published, strata
+from experiments.results.ablation import both_tables
+from experiments.results.columns import SCORED, UNSCORED, columns
 from experiments.results.tables import as_text
 
-# Of the columns, those that are no scores.
-_SETTINGS = ("M", "N", "protocol")
+# Columns of the configuration, which go last where all rows share them.
+_CONFIGURED = ("M", "N", "protocol")
+_ABLATION = (
+    "Foreground with NCR in all settings",
+    "Foreground without NCR where the setting is without it",
+)
 
 
-class Layout(NamedTuple):
-    """How a binary shows its results.
-
-    Attributes:
-        columns: keys of a result, with their headings.
-        unscored: the same where nothing is annotated.
-        split: from the results to tables by caption; one of all where None.
-    """
-
-    columns: Mapping[str, str]
-    unscored: Mapping[str, str] | None = None
-    split: Callable[[Sequence[dict]], Mapping[str, Sequence[dict]]] | None = None
-
-
-def tables_of(run: Run, layout: Layout) -> list[Table]:
+def tables_of(run: Run) -> list[Table]:
     """The tables that the run printed."""
-    scored = any(result.get("images") for result in run.results)
-    columns = layout.columns if scored or not layout.unscored else layout.unscored
-    split = layout.split(run.results) if layout.split else {"Scores": run.results}
-    *first, last = split.items()
-    tables = [_table(caption, results, columns) for caption, results in first]
-    tables.append(_table(*last, columns, _remark(run) if scored else ()))
-    if scored and all("by_mbor" in result for result in run.results):
-        for measure in strata.STRATA:
-            tables.append(_by_stratum(run.results, measure))
+    results = list(run.results.values())
+    scored = any(result.get("images") for result in results)
+    shown = SCORED[run.binary] if scored else UNSCORED.get(run.binary, SCORED[run.binary])
+    parts = _parts(run.binary, results)
+    tables = [_table(caption, part, shown) for caption, part in parts.items()]
+    if scored:
+        tables[-1] = dataclasses.replace(tables[-1], remarks=[_remark(run)])
+    if scored and all(result.get("by_mbor") for result in results):
+        tables += [_by_stratum(results, measure) for measure in strata.STRATA]
     return tables
 
 
-def backbone_of(run: Run) -> str:
-    """What computed the features, as far as the run knows: a file by its fingerprint."""
-    config = run.summary["config"]
-    kind, checkpoint = str(config.get("backbone")), config.get("checkpoint")
-    return f"{kind} (SHA-256 {checkpoint[:12]}…)" if isinstance(checkpoint, str) else kind
+def _parts(binary: str, results: list[dict]) -> dict[str, list[dict]]:
+    """The results of each table by its caption."""
+    if binary == "ablation":
+        with contextlib.suppress(KeyError):  # a row of them is missing
+            return dict(zip(_ABLATION, both_tables(results), strict=True))
+    return {"Scores": results}
 
 
-def _table(
-    caption: str,
-    results: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    remarks: Sequence[str] = (),
-) -> Table:
-    """Columns that are empty in every row are left out; settings that all share come last."""
-    kept = [key for key in columns if any(result.get(key) is not None for result in results)]
-    common = [key for key in _SETTINGS if key in kept[1:] and _is_shared(results, key)]
-    kept = [key for key in kept if key not in common] + common
-    rows = [[as_text(key, result.get(key)) for key in kept] for result in results]
-    return Table(caption, [columns[key] for key in kept], rows, remarks)
-
-
-def _is_shared(results: Sequence[Mapping[str, Any]], key: str) -> bool:
-    return all(result.get(key) == results[0].get(key) for result in results)
+def _table(caption: str, results: Sequence[Mapping[str, Any]], headings: dict[str, str]) -> Table:
+    """Columns that are empty in every row are left out."""
+    keys = [key for key in headings if any(row.get(key) is not None for row in results)]
+    common = [
+        key
+        for key in keys[1:]
+        if key in _CONFIGURED and all(row.get(key) == results[0].get(key) for row in results)
+    ]
+    keys = [key for key in keys if key not in common] + common
+    rows = [[as_text(key, row.get(key)) for key in keys] for row in results]
+    return Table(caption, [headings[key] for key in keys], rows)
 
 
 def _by_stratum(results: Sequence[Mapping[str, Any]], measure: str) -> Table:
     """A row for each metric, and columns for each stratum, as the paper has it."""
-    rows = [[result["metric"]] for result in results]
-    known = any(
-        entry["published"] is not None for result in results for entry in result[f"by_{measure}"]
-    )
-    keys = ("miou", "published", "difference") if known else ("miou",)
+    key = f"by_{measure}"
     names = [f"{strata.NAMES[measure]} {stratum}" for stratum in strata.STRATA[measure]]
-    counts = [{result[f"by_{measure}"][place]["images"] for result in results}
-              for place in range(len(names))]  # fmt: skip
+    known = any(entry["published"] is not None for result in results for entry in result[key])
+    headings = columns("miou published difference" if known else "miou")
+    counts = [{result[key][index]["images"] for result in results} for index in range(len(names))]
     if all(len(found) == 1 for found in counts):
-        names = [f"{name} (images: {found.pop()})"
-                 for name, found in zip(names, counts, strict=True)]  # fmt: skip
+        names = [
+            f"{name} (images: {min(found)})" for name, found in zip(names, counts, strict=True)
+        ]
     else:
-        keys = (*keys, "images")
-    for row, result in zip(rows, results, strict=True):
-        for entry in result[f"by_{measure}"]:
-            compared = {**entry, **published.compared(entry["miou"], entry["published"])}
-            row += [as_text(key, compared[key]) for key in keys]
-    remarks = strata.remarks_by(results, measure)
+        headings |= columns("images")
+    rows = []
+    for result in results:
+        rows.append([result["metric"]])
+        for entry in result[key]:
+            entry = {**entry, **published.compared(entry["miou"], entry["published"])}
+            rows[-1] += [as_text(heading, entry[heading]) for heading in headings]
     return Table(
         f"mIoU by {strata.NAMES[measure]}",
-        ["metric", *[{"miou": "mIoU %"}.get(key, key) for key in keys] * len(names)],
+        ["metric", *list(headings.values()) * len(names)],
         rows,
-        [f"{remark[0].upper()}{remark[1:]}." for remark in remarks],
-        groups=[("", 1), *((name, len(keys)) for name in names)],
+        list(map(_sentence, strata.remarks_by(results, measure))),
+        groups=[("", 1), *((name, len(headings)) for name in names)],
     )
 
 
-def _remark(run: Run) -> list[str]:
-    """What the published numbers are of, and what ours are of."""
+def _remark(run: Run) -> str:
+    """What the published numbers were measured on, and ours."""
     if run.binary == "similarity":
-        return ["mR is a ratio of two means; no interval is computed for it."]
+        return "mR is a ratio of two means; no interval is computed for it."
     if run.binary == "channels":
-        return ["The paper shows these figures without their numbers."]
-    size = run.summary["config"].get("image_size")
-    scaled = "" if size is None else f", short side {size} pixels"
-    here = f"Here: dataset {run.dataset}, backbone {backbone_of(run)}{scaled}."
-    keys = ("published", "published_raw")
-    if not any(result.get(key) is not None for result in run.results for key in keys):
-        return [f"The paper has no number for these settings. {here}"]
+        return "The paper shows these figures without their numbers."
     measured_on = published.INSTANCES_MEASURED_ON
     if run.binary == "fgbg":
         measured_on = published.FOREGROUND_MEASURED_ON[published.closest(run.dataset)]
-    return [f"Published: {measured_on}. {here}"]
+    keys = ("published", "published_raw")
+    if not any(result.get(key) is not None for result in run.results.values() for key in keys):
+        measured_on = "the paper has no number for these settings"
+    size = run.config.get("image_size")
+    return _sentence(
+        published.remark(measured_on, dataset=run.dataset, backbone=run.backbone, image_size=size)
+    )
+
+
+def _sentence(remark: str) -> str:
+    return f"{remark[0].upper()}{remark[1:]}."

@@ -1,166 +1,132 @@
-"""A run's files, read as data of the shapes that this program writes and no others.
+"""The files of a run that a report reads, each checked once against a shape.
 
-They may come from anywhere. Whatever else they hold is an error that names the file.
+Whatever differs from the shape is an error of one line that names the file. The rest of the report
+relies on the shapes and checks nothing again.
 """
 
+import contextlib
 import json
-import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from experiments.results.columns import DIFFERENCES, FRACTIONS, SCORED, SCORES
 from experiments.results.strata import STRATA
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 
-BINARIES = ("instance", "segment", "fgbg", "ablation", "sweep", "channels", "similarity")
-# Keys of a line that are means in the summary, the first of them what a run is about.
-SCORES = ("miou", "f_score", "f_score_raw", "best_channel_miou", "method_miou")
-_NUMBERS = (*SCORES, "published", "difference", "images")
-# Larger numbers are not of this program's making.
-_LARGEST = 1e18
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e18
+
+
+def _share(value: Any) -> bool:
+    return _number(value) and 0 <= value <= 1
+
+
+_RESULT = {
+    "metric": (str, None),
+    "setting": (str, None),
+    "images": (int, None),
+    **dict.fromkeys((*FRACTIONS, *DIFFERENCES), (_number, None)),
+}
+_STRATUM = {"images": int, "miou": (_number, None), "published": (_number, None)}
+_STRATA = {
+    "metric": str,
+    "strata_left_out": {key: {"below": int, "not_recorded": int} for key in STRATA},
+    **{f"by_{measure}": [_STRATUM] * len(strata) for measure, strata in STRATA.items()},
+}
+_SUMMARY = {
+    "config": {
+        "binary": str,
+        "dataset": {"name": str},
+        "settings": [str, ...],
+        "backbone": str,
+        "checkpoint": (str, None),
+    },
+    "results": [({**_RESULT, "by_mbor": None}, {**_RESULT, **_STRATA}), ...],
+    "failures": [{"id": str, "error": str}, ...],
+    "warnings": [str, ...],
+    "versions": dict,
+    "seconds": dict,
+}
+_LINE = {"id": str, "setting": str, **dict.fromkeys(SCORES, (_share, None))}
+_RUN = {"plain_names": (str, None)}
+
+
+def fits(value: Any, shape: Any) -> bool:
+    """Whether a JSON value has a shape.
+
+    A shape is a type, None, a function that accepts values, a tuple of alternatives,
+    `[shape, ...]` for a list of any length, `[a, b]` for a list of these two elements, or a dict
+    for an object with these keys, others being free and a missing one counting as None.
+    """
+    match shape:
+        case None:
+            return value is None
+        case type():
+            return type(value) is shape
+        case tuple():
+            return any(fits(value, one) for one in shape)
+        case [one, end] if end is ...:
+            return type(value) is list and all(fits(item, one) for item in value)
+        case list():
+            return type(value) is list and len(value) == len(shape) and all(map(fits, value, shape))
+        case dict():
+            return type(value) is dict and all(fits(value.get(k), one) for k, one in shape.items())
+    return shape(value)
+
+
+def read_run_file(path: pathlib.Path) -> dict[str, Any]:
+    """What `run.json` holds; `plain_names` is the setting whose files have plain names."""
+    with _naming(path):
+        return _parsed(path.read_bytes(), _RUN)
 
 
 def read_summary(path: pathlib.Path) -> dict[str, Any]:
-    """The summary, its parts in the shapes that the page relies on."""
-    summary = _parsed(path, _text(path))
-    config = summary.get("config") if isinstance(summary, dict) else None
-    if not isinstance(config, dict) or config.get("binary") not in BINARIES:
-        raise SpecjaxError(f"{path} is not of a run of any of {', '.join(BINARIES)}")
-    results, settings = summary.get("results"), config.get("settings")
-    sound = (
-        isinstance(config.get("dataset"), dict)
-        and _are(str, settings)
-        and _are(dict, results)
-        and len(results) == len(settings) == len(set(settings)) > 0
-        and all(map(_is_result, results))
-        and _are(dict, summary.get("failures"))
-        and _are(str, summary.get("warnings"))
-        and all(isinstance(summary.get(key), dict) for key in ("versions", "seconds"))
-    )
-    if not sound:
-        raise _damaged(path)
+    """The summary: one result for each setting of its configuration, in their order."""
+    with _naming(path):
+        summary = _parsed(path.read_bytes(), _SUMMARY)
+        settings = summary["config"]["settings"]
+        if not 0 < len(set(settings)) == len(settings) == len(summary["results"]):
+            raise ValueError(settings)
+    if summary["config"]["binary"] not in SCORED:
+        raise SpecjaxError(f"{path} is not of a run of any of {', '.join(SCORED)}")
     return summary
 
 
-def _is_result(result: dict[str, Any]) -> bool:
-    """Whether tables can be made of it: plain values, and strata where there are any."""
-    for key, value in result.items():
-        if key.startswith("by_"):
-            if not _are(dict, value):
-                return False
-            if not all(_is_plain(*item) for entry in value for item in entry.items()):
-                return False
-        elif not isinstance(value, dict) and not _is_plain(key, value):  # objects are not shown
-            return False
-    return "by_mbor" not in result or _has_strata(result)
+def read_scores(
+    path: pathlib.Path, settings: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The scores of these settings' lines, by setting, image and score."""
+    scores = {setting: {} for setting in settings}
+    with _naming(path), path.open("rb") as stream:
+        for text in stream:
+            if not text.endswith(b"\n"):
+                break  # a process was interrupted, or is still writing
+            line = _parsed(text, _LINE)
+            if line["setting"] in scores:
+                found = {name: float(line[name]) for name in SCORES if line.get(name) is not None}
+                # As in the run itself, the first line of an image counts.
+                scores[line["setting"]].setdefault(line["id"], found)
+    return scores
 
 
-def _has_strata(result: dict[str, Any]) -> bool:
-    """Whether `strata` can make its tables of it."""
-    counts = result.get("strata_left_out")
-    if "metric" not in result or not isinstance(counts, dict):
-        return False
-    for measure, strata in STRATA.items():
-        entries, left_out = result.get(f"by_{measure}"), counts.get(measure)
-        if not isinstance(entries, list) or len(entries) != len(strata):
-            return False
-        if not all({"images", "miou", "published"} <= entry.keys() for entry in entries):
-            return False
-        if not isinstance(left_out, dict):
-            return False
-        if not _are(int, [left_out.get("below"), left_out.get("not_recorded")]):
-            return False
-    return True
-
-
-def _is_plain(key: str, value: Any) -> bool:
-    if isinstance(value, int | float):
-        return abs(value) < _LARGEST
-    return value is None or (isinstance(value, str) and key not in _NUMBERS)
-
-
-def read_scores(path: pathlib.Path, settings: Sequence[str]) -> tuple[dict, dict]:
-    """The scores by setting, score and image, and the images by setting."""
-    scores = {setting: {score: {} for score in SCORES} for setting in settings}
-    images: dict[str, dict[str, None]] = {setting: {} for setting in settings}
-    for line in _objects(path):
-        setting, image = line.get("setting"), line.get("id")
-        if not isinstance(image, str) or not isinstance(setting, str):
-            raise _damaged(path)
-        # As the run itself has it: of two lines of an image the first counts.
-        if setting not in scores or image in images[setting]:
-            continue
-        images[setting][image] = None
-        for score in SCORES:
-            value = line.get(score)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise _damaged(path)
-            if not 0 <= value <= 1:
-                raise _damaged(path)
-            scores[setting][score][image] = float(value)
-    return scores, {setting: list(found) for setting, found in images.items()}
-
-
-def _objects(path: pathlib.Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open("rb") as stream:
-            for raw in stream:
-                if not raw.endswith(b"\n"):
-                    break  # a process was interrupted, or is at work
-                line = _parsed(path, raw)
-                if not isinstance(line, dict):
-                    raise _damaged(path)
-                yield line
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def read_plain(path: pathlib.Path) -> str | None:
-    """The setting whose files have plain names."""
-    content = _parsed(path, _text(path))
-    plain = content.get("plain_names") if isinstance(content, dict) else 0
-    if not isinstance(plain, str | None):
-        raise _damaged(path)
-    return plain
-
-
-def _text(path: pathlib.Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _parsed(path: pathlib.Path, text: bytes) -> Any:
-    try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path) from error
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(constant)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):  # 1e999
+def _parsed(text: bytes, shape: Any) -> Any:
+    value = json.loads(text)
+    if not fits(value, shape):
         raise ValueError(text)
     return value
 
 
-def _are(kind: type, values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
-
-
-def _damaged(path: pathlib.Path) -> SpecjaxError:
-    return SpecjaxError(
-        f"{path} is damaged, or not as this version writes it; run the command that made it again,"
-        " with --overwrite"
-    )
-
-
-def _unreadable(path: pathlib.Path, error: OSError) -> SpecjaxError:
-    return SpecjaxError(f"cannot read {path}: {error.strerror}")
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into one error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise SpecjaxError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SpecjaxError(
+            f"{path} is damaged, or another version of this program wrote it; run the command that"
+            " made it again, with --overwrite"
+        ) from error

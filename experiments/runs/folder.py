@@ -36,18 +36,8 @@ _LOCK, _DOOR = ".lock", ".lock.door"
 class RunFolder:
     """The folder of one run; a context manager that holds it against other processes.
 
-    Args:
-        folder: made where it is missing.
-        identity: what a run that continues must share.
-        settings: what this process computes.
-        overwrite: delete what an earlier run left.
-        part: what this process does of the run.
-
-    Attributes:
-        folder: the folder.
-        lines: `per_image.jsonl`, with what is known of other parts.
-        segments: masks for the COCO export, image by image.
-        figures: folder of plots, made by whoever writes one.
+    A run that continues must have the same `identity`. `lines` are those of `per_image.jsonl`,
+    with what is known of other parts; `segments` are masks for the COCO export.
 
     Raises:
         OutputError: the folder is in use, cannot be written, or holds something else.
@@ -58,8 +48,7 @@ class RunFolder:
         folder: pathlib.Path,
         identity: Mapping[str, Any],
         settings: Sequence[str],
-        *,
-        overwrite: bool,
+        overwrite: bool = False,
         part: Part = WHOLE,
     ):
         self.folder = folder

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 RUN, LINES, SUMMARY, SEGMENTS = "run.json", "per_image.jsonl", "summary.json", "segments.jsonl"
 PARTS, FIGURES, FEATURES = "parts", "figures", "features"
+# The first images of a run are on its gallery; more would be a sheet that nobody looks at.
+GALLERY = 24
 # Written for each image, a folder a kind, and for all images at once, a file a kind.
 _FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = {"coco": ".json", "coco_results": ".json", "gallery": ".png"}
@@ -28,14 +30,8 @@ def locate(
 ) -> pathlib.Path:
     """Where a run has a kind of file: of one image, or made of all of them.
 
+    `plain` is the setting whose files have plain names, `kind` what `--save` calls the file.
     Features do not depend on the setting.
-
-    Args:
-        folder: of the run.
-        plain: the setting whose files have plain names.
-        kind: what `--save` calls it.
-        setting: whose file.
-        image_id: whose file; None for what is made of all images.
     """
     if kind == FEATURES:
         return folder / kind / f"{image_id}.npz"

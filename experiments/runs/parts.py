@@ -33,12 +33,7 @@ _MOST = 9999
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """The records whose place in the stream leaves the remainder `index` when divided by `count`.
-
-    Attributes:
-        index: from 0.
-        count: of parts.
-    """
+    """The records whose place in the stream is `index`, from 0, modulo `count`."""
 
     index: int
     count: int
@@ -69,11 +64,7 @@ WHOLE = Part(0, 1)
 
 
 def part_of(text: str) -> Part:
-    """`1/2` as the first of two parts.
-
-    Raises:
-        SpecjaxError: any other text, or a part that does not exist.
-    """
+    """`1/2` as the first of two parts."""
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
     if match:
         number, count = int(match[1]), int(match[2])
@@ -85,11 +76,7 @@ def part_of(text: str) -> Part:
 
 
 class Share:
-    """A part of a stream of records, each with its place; the others are counted all the same.
-
-    Attributes:
-        seen: how many records the whole stream has had so far.
-    """
+    """A part of a stream of records, each with its place; `seen` counts the others too."""
 
     def __init__(self, records: Iterable[Any], part: Part):
         self.seen = 0
@@ -111,15 +98,9 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a finished part leaves behind.
+    """What a finished part leaves behind; parts merge where `work`, what was asked, is the same.
 
-    Attributes:
-        work: what was asked of it, as JSON; parts merge where it is the same.
-        visited: ids of its images, in the order of the stream.
-        failures: `{"id": ..., "error": ...}` of those that failed.
-        seconds: per stage.
-        device: what computed it.
-        finished: when, to the microsecond.
+    `visited` are ids in the order of the stream, `failures` are `{"id": ..., "error": ...}`.
     """
 
     work: Mapping[str, Any]
@@ -153,9 +134,7 @@ def withdraw_report(folder: pathlib.Path, part: Part) -> None:
     (part.home(folder) / _REPORT).unlink(missing_ok=True)
 
 
-def read_reports(
-    folder: pathlib.Path, part: Part, own: Report
-) -> dict[Part, Report | None]:
+def read_reports(folder: pathlib.Path, part: Part, own: Report) -> dict[Part, Report | None]:
     """The report of each part; None for one that is not finished, or was asked for other work."""
     reports: dict[Part, Report | None] = {}
     for sibling in part.siblings():

@@ -122,7 +122,7 @@ def test_images_without_instances_do_not_count(world, voc, tmp_path):
 def test_more_channels_than_there_are(world, voc, tmp_path):
     for binary, M in (("instance", "49"), ("fgbg", "C,49"), ("fgbg", "C/49")):
         finished = run(binary, tmp_path / "out", *voc[1], world.checkpoint, f"--M={M}")
-        assert_refused(finished, "M=", "C=48", "--M=C/3")
+        assert_refused(finished, "M=", "C=48", "(--M)")
     assert not (tmp_path / "out").exists()
 
 
@@ -156,13 +156,13 @@ def test_counting_without_annotations(world, tmp_path):
         (["--metric=BoC"], ["--metric=BoC", "boc"]),
         (["--metric="], ["--metric is empty"]),
         (["--save=masks"], ["--save=masks", "labels"]),
-        (["--M=0"], ["--M=0", "C/3"]),
-        (["--M=C/0"], ["--M=C/0", "C/3"]),
-        (["--M=0C"], ["--M=0C"]),
-        (["--M=5C/4"], ["--M=5C/4"]),
-        (["--M=-3"], ["--M=-3"]),
-        (["--M=c/3"], ["--M=c/3", "C/3"]),
-        (["--M="], ["--M="]),
+        (["--M=0"], ["M=0", "C/3", "(--M)"]),
+        (["--M=C/0"], ["M=C/0", "C/3"]),
+        (["--M=0C"], ["M=0C"]),
+        (["--M=5C/4"], ["M=5C/4"]),
+        (["--M=-3"], ["M=-3"]),
+        (["--M=c/3"], ["M=c/3", "C/3"]),
+        (["--M="], ["M=:"]),
         (["--M=C,C/3"], ["--M=C,C/3", "one value"]),
         (["--num_instances=0"], ["--num_instances=0", "254"]),
         (["--num_instances=255"], ["--num_instances=255", "254"]),
@@ -175,7 +175,7 @@ def test_counting_without_annotations(world, tmp_path):
         (["--seed=-1"], ["seed"]),
         (["--dataset=imagenet"], ["dataset", "ytvis"]),
         (["--protocol=mine"], ["protocol", "reference"]),
-        (["--solver=arpack"], ["solver", "lobpcg"]),
+        (["--solver=arpack"], ["solver", "krylov"]),
         (["--metrik=boc"], ["metrik", "metric"]),
         (["--data_dir=somewhere"], ["--data_dir", "samples"]),
         (["extra"], ["extra", "--data_dir"]),
@@ -229,13 +229,13 @@ def test_results_that_cannot_be_written(world, voc, tmp_path):
     (tmp_path / "file").write_text("in the way")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         finished = run("instance", folder, *voc[1], world.checkpoint)
-        assert_refused(finished, folder, "choose another --output_dir")
+        assert_refused(finished, folder, "choose another folder (--output_dir)")
     # In the middle of a run: it ends, since no later image would fare better.
     out = tmp_path / "out"
     assert run("fgbg", out, *voc[1], world.checkpoint, "--limit=1").status == 0
     (out / "labels").write_text("in the way")
     finished = run("fgbg", out, *voc[1], world.checkpoint, "--limit=1", "--save=labels")
-    assert_refused(finished, "labels", "choose another --output_dir")
+    assert_refused(finished, "labels", "choose another folder (--output_dir)")
 
 
 def test_no_image_passes_the_filters(world, voc, tmp_path):
@@ -249,7 +249,7 @@ def test_a_checkpoint_that_is_not_here(world, tmp_path):
     flags = ["--dataset=folder", f"--data_dir={world.photos}", "--num_instances=2"]
     home = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
     finished = finish(start("instance", tmp_path / "out", *flags, **home), tmp_path / "out")
-    assert_refused(finished, "facebook/dino-vits16", "hf download", "--checkpoint=DIR")
+    assert_refused(finished, "facebook/dino-vits16", "hf download", "load that folder")
 
 
 def test_random_weights_are_announced(world, tmp_path, monkeypatch):

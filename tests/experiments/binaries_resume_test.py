@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.runs.store import Store
+from experiments.runs.folder import RunFolder
 from tests.support.run_binary import assert_refused, finish, run, start
 from tests.support.tiny_checkpoint import write_checkpoint
 
@@ -283,7 +283,7 @@ def test_other_colours_are_another_run(world, flags, tmp_path):
 
 def test_one_process_at_a_time(flags, done, copy):
     identity = json.loads((copy / "run.json").read_text())["identity"]
-    with Store(copy, identity, [], overwrite=False):
+    with RunFolder(copy, identity, [], overwrite=False):
         finished = run("instance", copy, *flags, "--overwrite")
     assert_refused(finished, "another process is writing", copy)
     assert contents(copy) == contents(done.folder)

@@ -170,7 +170,7 @@ def test_exif_orientation(tmp_path, photograph, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / f"o.{suffix}", Image.fromarray(photograph), exif=exif)
-    np.testing.assert_array_equal(images.decode(path, exif=True), upright(photograph))
+    np.testing.assert_array_equal(images.decode(path, upright=True), upright(photograph))
     if suffix == "png":  # Pillow turns TIFF files by itself
         np.testing.assert_array_equal(images.decode(path), photograph)
 
@@ -180,7 +180,7 @@ def test_damaged_exif_is_no_obstacle(tmp_path, photograph):
     Image.fromarray(photograph).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09garbage")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert images.decode(path, exif=True).shape == (20, 30, 3)
+        assert images.decode(path, upright=True).shape == (20, 30, 3)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "tif"])

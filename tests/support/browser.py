@@ -1,4 +1,4 @@
-"""Shows a page in a real browser that has no network, and tells what a reader would see."""
+"""Shows a page in a real browser that has no network, and returns what a reader would see."""
 
 import base64
 import hashlib
@@ -11,7 +11,17 @@ import subprocess
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-# Runs before everything else on the page, and tells at the end what a reader would see.
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--window-size=1600,1200",
+    "--virtual-time-budget=10000",
+    "--dump-dom",
+)
+# Runs before everything else on the page, and reports at the end what a reader would see.
 PROBE = """
 const violations = [];
 addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
@@ -61,14 +71,9 @@ def show(path, folder, *flags, width=390, height=844):
     (folder / "probed.html").write_text(probed)
     # A window is never as narrow as a phone; a frame is.
     (folder / "frame.html").write_text(FRAME.format(width=width, height=height))
+    command = [browser, *OPTIONS, f"--user-data-dir={folder / 'profile'}", *flags]
     finished = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-            f"--user-data-dir={folder / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--window-size=1600,1200", "--virtual-time-budget=10000", "--dump-dom",
-            *flags, (folder / "frame.html").as_uri(),
-        ],
-        capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+        [*command, (folder / "frame.html").as_uri()], capture_output=True, text=True, timeout=100
+    )
     (title,) = re.findall(r"<title>(.*?)</title>", finished.stdout, re.DOTALL)
     return json.loads(html.unescape(title))

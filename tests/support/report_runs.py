@@ -1,5 +1,6 @@
 """Folders of finished runs with scores that a test chooses, their report, and a reader of pages."""
 
+import base64
 import collections
 import contextlib
 import html.parser
@@ -10,6 +11,7 @@ import runpy
 import sys
 from unittest import mock
 
+import numpy as np
 from PIL import Image
 
 from experiments import report
@@ -18,32 +20,38 @@ from tests.support.run_binary import ROOT, forget_flags
 VOID_TAGS = {"meta", "img", "br"}
 
 
-def write_run(folder, scores, *, binary="instance", dataset="voc", **changes):
-    """A run whose images have these mIoUs, by setting and image; `changes` go to its summary."""
+def write_run(folder, scores, *, binary="instance", dataset="voc", config=None, **changes):
+    """A run whose images have these mIoUs, by setting and image.
+
+    `config` adds to its configuration, `changes` replace parts of its summary.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lines, results = [], []
-    for setting, own in scores.items():
+    for setting, mious in scores.items():
+        shared = {"f_score": 0.5, "f_score_raw": 0.25}
         lines += [
-            {"id": image, "setting": setting, "miou": miou, "f_score": 0.5, "f_score_raw": 0.25}
-            for image, miou in own.items()
+            {"id": image, "setting": setting, "miou": miou, **shared}
+            for image, miou in mious.items()
         ]
-        mean = sum(own.values()) / len(own)
-        results.append(
-            {
-                "metric": setting, "miou": mean, "published": None, "f_score": 0.5,
-                "f_score_raw": 0.25, "images": len(own), "instances": 2 * len(own),
-            }
-        )  # fmt: skip
+        counts = {"images": len(mious), "instances": 2 * len(mious)}
+        mean = sum(mious.values()) / len(mious)
+        results.append({"metric": setting, "miou": mean, "published": None, **shared, **counts})
     summary = {
         "results": results,
-        "config": {"binary": binary, "dataset": {"name": dataset}, "settings": list(scores),
-                   "backbone": "random", "protocol": "paper"},
+        "config": {
+            "binary": binary,
+            "dataset": {"name": dataset},
+            "settings": list(scores),
+            "backbone": "random",
+            "protocol": "paper",
+            **(config or {}),
+        },
         "warnings": [],
         "failures": [],
         "versions": {"jax": "0.0"},
         "seconds": {"total": 1.5},
         **changes,
-    }  # fmt: skip
+    }
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "per_image.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "run.json").write_text(json.dumps({"identity": {}, "plain_names": None}))
@@ -54,6 +62,14 @@ def save_picture(path, colour, size=(40, 20)):
     """A picture of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
+
+
+def colour_of(source):
+    """The mean colour of a photograph on a page, from its `data:` address."""
+    kind, content = source.split(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        return np.asarray(image).mean(axis=(0, 1))
 
 
 def write_page(folders, output):

@@ -8,8 +8,8 @@ import numpy as np
 import safetensors
 
 from specjax.errors import SpecjaxError
-from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints.torch_zip import Placeholder, StoredTensor, read_torch_zip
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 
 TORCH_SUFFIXES = (".bin", ".pth", ".pt")
 SUFFIXES = (".safetensors", *TORCH_SUFFIXES)

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from specjax.errors import SpecjaxError
-from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints import hub
 from specjax.models.checkpoints.files import (
     SUFFIXES,
@@ -28,6 +27,7 @@ from specjax.models.checkpoints.layouts import infer_config
 from specjax.models.checkpoints.parameters import read_parameters
 from specjax.models.checkpoints.skeleton import fill, leaf_shapes
 from specjax.models.vit import ViT, ViTConfig
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order they are tried
 

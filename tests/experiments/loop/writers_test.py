@@ -6,8 +6,9 @@ from PIL import Image
 from experiments.loop.outcome import Outcome
 from experiments.loop.reading import Example
 from experiments.loop.stored import TokenFeatures
-from experiments.loop.writers import GALLERY, Writers
+from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
+from experiments.runs.names import GALLERY
 from specjax import Tiling
 
 
@@ -74,7 +75,7 @@ def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
         assert writers.finish(["failed", *ids[:4]], ["boc"]) == [tmp_path / "gallery.png"]
     four = picture()
     colours = {tuple(colour) for colour in four.reshape(-1, 3).tolist()}
-    assert four.shape[1] == 3 * (3 * (176 + 4) - 4 + 16) and four.shape[0] == 16 + 2 * (132 + 4)
+    assert four.shape[1] == 6 + 3 * (552 + 6)
     assert len(colours) > 100
 
     with RunFolder(tmp_path, {}, ["boc"], overwrite=False) as run:
@@ -87,7 +88,8 @@ def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
         writers.finish(ids, ["boc"])
         late = example("late", place=GALLERY)
         writers.write(late, "boc", outcome(labels), features)
-    assert picture().shape[0] == 16 + 8 * (132 + 4)
+    # Eight rows of tiles instead of two, each as high, and 6 pixels around.
+    assert 2 * (picture().shape[0] - 6) == 8 * (four.shape[0] - 6)
     assert len(list((tmp_path / "gallery").iterdir())) == GALLERY
     with RunFolder(tmp_path, {}, ["boc"], overwrite=True):
         assert not list(tmp_path.glob("gallery*"))

@@ -12,7 +12,7 @@ from experiments import datasets
 from experiments.pretraining.crops import CropBatches, changed, random_box
 from experiments.pretraining.dino_objective import CropShapes, DinoObjective, distillation_loss
 from specjax.errors import SpecjaxError
-from specjax.images import IMAGENET_MEAN, IMAGENET_STD
+from specjax import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints.loading import random_checkpoint
 from specjax.models.config import ViTConfig
 

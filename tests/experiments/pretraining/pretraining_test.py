@@ -16,7 +16,7 @@ from experiments.pretraining import loop
 from experiments.pretraining.scene_objective import SceneObjective
 from experiments.pretraining.training import Batch, Trainer
 from specjax.errors import SpecjaxError
-from specjax.images import IMAGENET_MEAN, IMAGENET_STD
+from specjax import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints.loading import load_checkpoint
 from specjax.models.config import ViTConfig
 from specjax.models.vit import ViT

@@ -18,7 +18,6 @@ RUNS = {
     "instance": ("instance", "voc", "--metric=boc,dot", "--save=overlays,gallery"),
     "videos": ("instance", "ytvis", "--metric=boc,dot"),
     "fgbg": ("fgbg", "voc", "--M=C,C/3"),
-    "sweep": ("sweep", "voc", "--M=C/3"),
     "segment": ("segment", "folder", "--save=overlays"),
     "channels": ("channels", "voc", "--figure=deviation"),
 }
@@ -34,13 +33,13 @@ def folder(tmp_path_factory):
         grid = np.array(instances.shape) // 4
         numbers = instances[::4, ::4].ravel()
         features = np.random.default_rng(0).normal(size=(numbers.size, 384)) + 3 * numbers[:, None]
-        np.savez(folder / "features" / f"{record_id}.npz", grid=grid, patch_size=4,
-                 features=features.astype(np.float32))  # fmt: skip
+        arrays = {"grid": grid, "patch_size": 4, "features": features.astype(np.float32)}
+        np.savez(folder / "features" / f"{record_id}.npz", **arrays)
     for name, (binary, dataset, *more) in RUNS.items():
         given = world.flags(dataset)
         if binary == "fgbg":
-            given = [given[0], f"--data_dir={world.folder / dataset}",
-                     f"--features_dir={folder / 'features'}"]  # fmt: skip
+            data, features = world.folder / dataset, folder / "features"
+            given = [given[0], f"--data_dir={data}", f"--features_dir={features}"]
         finished = run(binary, folder / name, *given, *more)
         assert finished.status == 0, finished.stderr
     report.write([folder / name for name in RUNS], folder / "report.html", seed=0, resamples=200)
@@ -57,8 +56,10 @@ def summary(folder):
 
 
 def test_every_run_has_its_scores(folder, page):
-    titles = [f"{number}. {binary} on {dataset}"
-              for number, (binary, dataset, *_) in enumerate(RUNS.values(), start=1)]  # fmt: skip
+    titles = [
+        f"{number}. {binary} on {dataset}"
+        for number, (binary, dataset, *_) in enumerate(RUNS.values(), start=1)
+    ]
     assert [row[0] for row in page.tables["Runs"][1:]] == titles
     for name in RUNS:
         for result in summary(folder / name)["results"]:
@@ -67,7 +68,7 @@ def test_every_run_has_its_scores(folder, page):
                     assert f"{100 * result[key]:.2f}" in page.text
     assert "short side 112 pixels" in page.text
     assert {"mIoU by MBOR", "mIoU by size ratio"} <= page.tables.keys()
-    assert "Of 3 there is no picture" in page.text  # of the runs that saved none
+    assert "3 of these images have no picture" in page.text  # of the runs that saved none
 
 
 def test_published_numbers_stand_beside_ours(folder, tmp_path):
@@ -78,9 +79,9 @@ def test_published_numbers_stand_beside_ours(folder, tmp_path):
     headings, *rows = page.tables["Scores"]
     assert headings[:4] == ["M", "F %", "published", "difference"]
     paper = ((384, 58.66), (128, 58.56))
-    for row, result, (M, theirs) in zip(rows, results, paper, strict=True):
+    for row, result, (M, published) in zip(rows, results, paper, strict=True):
         ours = 100 * result["f_score"]
-        assert row[:4] == [str(M), f"{ours:.2f}", f"{theirs}", f"{ours - theirs:+.2f}"]
+        assert row[:4] == [str(M), f"{ours:.2f}", f"{published}", f"{ours - published:+.2f}"]
     assert "Published: PASCAL VOC 2012 train+val" in page.text
     assert "backbone features" in page.text
     assert "short side" not in page.text
@@ -116,13 +117,15 @@ def test_the_binary(folder, tmp_path):
     command = [sys.executable, "-m", "experiments.report", f"--output={output}"]
     finished = subprocess.run(
         [*command, folder / "instance", folder / "instance"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert (finished.returncode, finished.stderr) == (0, "")
     stem = tmp_path / "new" / "page_plots" / "run1_intervals"
-    assert finished.stdout.splitlines() == [
-        str(output), *(f"{stem}.{kind}" for kind in ("png", "svg", "csv")),
-    ]  # fmt: skip
+    plots = [f"{stem}.{kind}" for kind in ("png", "svg", "csv")]
+    assert finished.stdout.splitlines() == [str(output), *plots]
     assert "10,000 times (seed 0)" in " ".join(Page(output.read_text()).text.split())
 
 
@@ -141,8 +144,8 @@ def test_mistakes(folder, tmp_path):
         ([good, "--resamples=3"], ["resamples"]),
         ([good, "--output_dir=here"], ["output_dir"]),
     ]:
-        finished = run_report(*([] if "--output=" in str(arguments) else [f"--output={output}"]),
-                              *arguments)  # fmt: skip
+        given = [] if "--output=" in str(arguments) else [f"--output={output}"]
+        finished = run_report(*given, *arguments)
         assert (finished.status, finished.stdout) == (2, ""), arguments
         line, *more = finished.stderr.splitlines()
         assert line.startswith("error: ") and not more
@@ -167,8 +170,12 @@ def test_in_a_browser(folder, page, tmp_path, width):
 
 
 def test_hostile_names_in_a_browser_in_the_dark(tmp_path):
-    names = ["<script>alert(1)</script>", "<img src=http://example.org/x onerror=alert(1)>",
-             "w" * 400, "\u202eabc"]  # fmt: skip
+    names = [
+        "<script>alert(1)</script>",
+        "<img src=http://example.org/x onerror=alert(1)>",
+        "w" * 400,
+        "\u202eabc",
+    ]
     scores = {setting: {name: 0.5 for name in names} for setting in ("boc", "x" * 99)}
     failures = [{"id": name, "error": name} for name in names]
     write_run(tmp_path / "run", scores, failures=failures, warnings=names)

@@ -1,53 +1,50 @@
-"""Folders that a report is made of, and those that it cannot be made of."""
+"""The files of a run: what is read of them, and what is refused."""
 
 import json
 
 import pytest
 
+from experiments.reporting.run_files import fits
 from experiments.reporting.runs import read_run
-from specjax.errors import SpecjaxError
+from specjax import SpecjaxError
 from tests.support.report_runs import write_run
 
 SCORES = {"boc": {"a": 0.5, "b/c.d": 1.0}, "M=3": {"a": 0.0}}
+LEFT_OUT = {key: {"below": 0, "not_recorded": 0} for key in ("mbor", "size_ratio")}
+STRATUM = {"images": 1, "miou": 0.5, "published": None}
+STRATA = {
+    "metric": "boc",
+    "strata_left_out": LEFT_OUT,
+    "by_mbor": [STRATUM] * 3,
+    "by_size_ratio": [STRATUM] * 2,
+}
 
 
-def test_a_run(tmp_path):
-    run = read_run(write_run(tmp_path / "run", SCORES))
-    assert run.binary == "instance" and run.settings == ["boc", "M=3"]
-    assert run.scores["boc"]["miou"] == SCORES["boc"]
-    assert run.scores["M=3"]["f_score_raw"] == {"a": 0.25}
-    assert run.scores["boc"]["best_channel_miou"] == {}
-    assert run.images == {"boc": ["a", "b/c.d"], "M=3": ["a"]}
-    assert run.units() == {"a": "a", "b/c.d": "b/c.d"} and not run.in_videos
-    assert read_run(tmp_path / "run" / "summary.json").folder == tmp_path / "run"
-
-
-def test_frames_of_videos(tmp_path):
-    scores = {"boc": {"v/00": 0.5, "v/05": 0.5, "w/x/00": 1.0}}
-    run = read_run(write_run(tmp_path, scores, dataset="ytvis"))
-    assert run.in_videos and run.units() == {"v/00": "v", "v/05": "v", "w/x/00": "w/x"}
-
-
-def test_pictures_are_in_the_folder(tmp_path):
-    run = read_run(write_run(tmp_path / "run", SCORES))
-    for name in ("overlays_boc/a.png", "overlays_M3/b/c.d.png"):
-        path = tmp_path / "run" / name
-        path.parent.mkdir(parents=True)
-        path.touch()
-    (tmp_path / "secret.png").touch()
-    (tmp_path / "run" / "overlays_boc" / "link.png").symlink_to(tmp_path / "secret.png")
-    folder = tmp_path / "run"
-    assert run.picture("overlays", "boc", "a") == folder / "overlays_boc" / "a.png"
-    assert run.picture("overlays", "M=3", "b/c.d") == folder / "overlays_M3" / "b" / "c.d.png"
-    for stranger in ("b", "../../secret", str(tmp_path / "secret"), "link", "\0", "x" * 999):
-        assert run.picture("overlays", "boc", stranger) is None
+@pytest.mark.parametrize(
+    ("shape", "good", "bad"),
+    [
+        (str, ["", "a"], [None, 1, ["a"]]),
+        (int, [0, -3], [True, 1.0, "1", None]),
+        (None, [None], [0, "", {}, False]),
+        (lambda value: value == 3, [3], [4]),
+        ((str, None), ["a", None], [0, []]),
+        ([str, ...], [[], ["a"], ["a", "b"]], [None, "ab", {}, [1], ["a", None]]),
+        ([str, int], [["a", 1]], [[], ["a"], [1, "a"], ["a", 1, 1], None, {}]),
+        ({"a": int}, [{"a": 1}, {"a": 1, "b": []}], [{}, {"a": "1"}, {"b": 1}, [], None]),
+        ({"a": (int, None)}, [{}, {"a": None}, {"a": 1}], [{"a": ""}, None]),
+        ([({"a": str}, {"b": [int, ...]}), ...], [[{"a": ""}, {"b": [1]}]], [[{"b": [""]}], [3]]),
+    ],
+)
+def test_shapes(shape, good, bad):
+    assert all(fits(value, shape) for value in good)
+    assert not any(fits(value, shape) for value in bad)
 
 
 def test_a_line_that_is_not_whole_is_not_there_yet(tmp_path):
     write_run(tmp_path, SCORES)
     with (tmp_path / "per_image.jsonl").open("a") as stream:
         stream.write('{"id": "later", "sett')
-    assert read_run(tmp_path).images["M=3"] == ["a"]
+    assert list(read_run(tmp_path).scores["M=3"]) == ["a"]
 
 
 def test_of_two_lines_the_first_counts(tmp_path):
@@ -55,7 +52,8 @@ def test_of_two_lines_the_first_counts(tmp_path):
     with (tmp_path / "per_image.jsonl").open("a") as stream:
         stream.write('{"id": "a", "setting": "boc", "miou": 0.125}\n')
         stream.write('{"id": "a", "setting": "of another", "miou": 0.125}\n')
-    assert read_run(tmp_path).scores["boc"]["miou"] == SCORES["boc"]
+    run = read_run(tmp_path)
+    assert run.values("boc", "miou") == SCORES["boc"] and list(run.scores) == list(SCORES)
 
 
 def assert_refused(path, *words):
@@ -66,16 +64,10 @@ def assert_refused(path, *words):
         assert str(word) in str(error.value)
 
 
-def test_what_is_no_run(tmp_path):
-    assert_refused(tmp_path / "absent", tmp_path / "absent", "no such folder", "--output_dir")
-    assert_refused(tmp_path, tmp_path, "not the folder of a run", "--output_dir")
-    (tmp_path / "run.json").write_text("{}")
-    assert_refused(tmp_path, tmp_path, "not finished", "continues")
-
-
 @pytest.mark.parametrize("name", ["summary.json", "per_image.jsonl", "run.json"])
 @pytest.mark.parametrize(
-    "content", [b"{\n", b"\xff\n", b"[1]\n", b"NaN\n", b"[" * 99999 + b"\n", None]
+    "content",
+    [b"{\n", b"\xff\n", b"[1]\n", b"NaN\n", b"[" * 99999 + b"\n", b"9" * 9999 + b"\n", None],
 )
 def test_damaged_files(tmp_path, name, content):
     write_run(tmp_path, SCORES)
@@ -85,7 +77,13 @@ def test_damaged_files(tmp_path, name, content):
         assert_refused(tmp_path, tmp_path / name, "cannot read")
     else:
         (tmp_path / name).write_bytes(content)
-        assert_refused(tmp_path, tmp_path / name)
+        assert_refused(tmp_path, tmp_path / name, "damaged", "another version", "--overwrite")
+
+
+def test_the_setting_of_plain_names_is_a_text(tmp_path):
+    write_run(tmp_path, SCORES)
+    (tmp_path / "run.json").write_text('{"plain_names": 3}')
+    assert_refused(tmp_path, "run.json", "damaged")
 
 
 @pytest.mark.parametrize(
@@ -93,10 +91,13 @@ def test_damaged_files(tmp_path, name, content):
     [
         {"id": 3, "setting": "boc"},
         {"id": "z", "setting": None},
+        {"setting": "boc"},
         {"id": "z", "setting": "boc", "miou": "0.5"},
         {"id": "z", "setting": "boc", "miou": True},
+        {"id": "z", "setting": "boc", "miou": float("nan")},
         {"id": "z", "setting": "boc", "f_score": 1.5},
         {"id": "z", "setting": "boc", "f_score": [0.5]},
+        {"id": "z", "setting": "of another", "f_score": -0.5},
     ],
 )
 def test_lines_of_other_shapes(tmp_path, line):
@@ -106,25 +107,41 @@ def test_lines_of_other_shapes(tmp_path, line):
     assert_refused(tmp_path, "per_image.jsonl", "damaged", "--overwrite")
 
 
+def test_results_with_strata_and_of_other_keys(tmp_path):
+    results = [STRATA, {"mr": 0.5, "by_instances": [{"images": 1}], "new": [[]], "by_mbor": None}]
+    assert list(read_run(write_run(tmp_path, SCORES, results=results)).results) == ["boc", "M=3"]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"results": []},
+        {"results": [{}]},
         {"results": [3, 4]},
         {"results": [{"miou": "high"}, {}]},
         {"results": [{"images": []}, {}]},
+        {"results": [{"setting": []}, {}]},
         {"results": [{"miou": 1e300}, {}]},
-        {"results": [{"by_mbor": 3}, {}]},
-        {"results": [{"by_mbor": [{"low": 1}]}, {}]},
-        {"results": [{"metric": "boc", "strata_left_out": {}, "by_mbor": []}, {}]},
-        {"config": {"binary": "instance", "dataset": "voc", "settings": ["boc", "M=3"]}},
-        {"config": {"binary": "instance", "dataset": {}, "settings": ["boc", "boc"]}},
-        {"config": {"binary": "instance", "dataset": {}, "settings": ["boc"]}},
-        {"config": {"binary": "instance", "dataset": {}, "settings": [{}, []]}},
-        {"config": {"binary": "pretrain", "dataset": {}, "settings": ["boc", "M=3"]}},
-        {"config": {"binary": [], "dataset": {}, "settings": ["boc", "M=3"]}},
-        {"config": None},
+        {"results": [{"published": 10**30}, {}]},
+        {"results": [{"miou": float("nan")}, {}]},
+        {"results": [{"difference_raw": "1"}, {}]},
+        {"results": [{**STRATA, "by_mbor": 3}, {}]},
+        {"results": [{**STRATA, "by_mbor": [STRATUM] * 2}, {}]},
+        {"results": [{**STRATA, "by_size_ratio": [STRATUM, {"low": 1}]}, {}]},
+        {"results": [{**STRATA, "by_size_ratio": None}, {}]},
+        {"results": [{**STRATA, "strata_left_out": {}}, {}]},
+        {"results": [{**STRATA, "strata_left_out": {**LEFT_OUT, "mbor": {"below": 0}}}, {}]},
+        {"results": [{**STRATA, "metric": None}, {}]},
+        {"config": {"dataset": "voc"}},
+        {"config": {"dataset": {}}},
+        {"config": {"settings": ["boc", "boc"]}},
+        {"config": {"settings": ["boc"]}},
+        {"config": {"settings": [{}, []]}},
+        {"config": {"binary": []}},
+        {"config": {"backbone": None}},
+        {"config": {"checkpoint": 3}},
         {"failures": ["a"]},
+        {"failures": [{"id": "a"}]},
         {"failures": None},
         {"warnings": "many"},
         {"versions": []},
@@ -133,4 +150,11 @@ def test_lines_of_other_shapes(tmp_path, line):
 )
 def test_summaries_of_other_shapes(tmp_path, changes):
     write_run(tmp_path, SCORES, **changes)
-    assert_refused(tmp_path, "summary.json")
+    assert_refused(tmp_path, "summary.json", "damaged", "--overwrite")
+
+
+def test_the_summary_of_another_program(tmp_path):
+    write_run(tmp_path, SCORES, config={"binary": "pretrain"})
+    assert_refused(tmp_path, "summary.json", "instance, segment, fgbg")
+    (tmp_path / "summary.json").write_text('{"config": null}')
+    assert_refused(tmp_path, "summary.json", "damaged")

@@ -2,16 +2,14 @@
 
 import dataclasses
 import pathlib
-import types
 from fractions import Fraction
 
 import pytest
 
 from experiments.results import published
-from specjax.affinity import METRICS
-from specjax.config import Config
+from specjax import METRICS, Config
 
-README = (pathlib.Path(__file__).parents[3] / "README.md").read_text()
+PAGE = (pathlib.Path(__file__).parents[3] / "docs" / "paper.md").read_text()
 
 
 def test_the_tables_agree_with_each_other():
@@ -24,16 +22,15 @@ def test_the_tables_agree_with_each_other():
             parts = published.by_stratum(metric, measure)
             assert min(parts) < published.miou(metric) < max(parts)
     ranked = sorted(METRICS, key=published.miou)
-    assert ranked == ["mahalanobis", "l1", "dot", "l2", "chebyshev", "cosine", "correlation",
-                      "braycurtis", "boc"]  # fmt: skip
+    assert ranked == ("mahalanobis l1 dot l2 chebyshev cosine correlation braycurtis boc".split())
 
 
 def test_the_readme_has_the_same_numbers():
     for metric in METRICS:
-        assert f"{100 * published.miou(metric):.2f}" in README
+        assert f"{100 * published.miou(metric):.2f}" in PAGE
     for dataset in ("ytvis", "voc"):
         after, before = published.f_score(dataset, 128, 384)
-        assert f"{100 * after:.2f} / {100 * before:.2f}" in README
+        assert f"{100 * after:.2f} / {100 * before:.2f}" in PAGE
 
 
 def test_post_processing_always_helps():
@@ -45,14 +42,14 @@ def test_post_processing_always_helps():
 
 
 def test_numbers_of_channels_are_shares():
-    for M, share in ((384, "1"), (288, "3/4"), (192, "1/2"), (128, "1/3"), (76, "1/5"),
-                     (54, "1/7"), (42, "1/9"), (34, "1/11")):  # fmt: skip
+    shares = {384: "1", 288: "3/4", 192: "1/2", 128: "1/3", 76: "1/5", 54: "1/7", 42: "1/9"}
+    for M, share in {**shares, 34: "1/11"}.items():
         assert published.share_of(M, 384) == Fraction(share)
         assert published.f_score("ytvis", M, 384) == published.f_scores("ytvis")[Fraction(share)]
     assert published.f_score("ytvis", 256, 768) == (0.5684, 0.5413)
-    assert published.f_score("voc", 34, 384) == (None, None)  # not at hand
+    assert published.f_score("voc", 34, 384) == (None, None)  # not known here
     assert published.f_score("voc", 127, 384) == (None, None)
-    # Of ten channels C/7, C/9 and C/5, C/11 cannot be told apart.
+    # With ten channels both C/7 and C/9 give 1.
     assert published.share_of(1, 10) is None and published.share_of(2, 10) == Fraction(1, 5)
 
 
@@ -80,22 +77,22 @@ def test_differences():
         ("features", "auto", "unknown (features of f)"),
     ],
 )
-def test_the_remark_names_both_settings(kind, checkpoint, name):
-    options = types.SimpleNamespace(
-        dataset="voc", checkpoint=checkpoint, features_dir=pathlib.Path("f"), image_size=112
-    )
-    backbone = types.SimpleNamespace(kind=kind)
+def test_names_of_backbones(kind, checkpoint, name):
+    folder = pathlib.Path("f")
+    assert published.backbone_name(kind, checkpoint=checkpoint, features_dir=folder) == name
+
+
+def test_the_remark_names_both_settings():
     here = published.instance_setting(Config(M=16, N=8), 3)
-    assert published.remark("THERE", options, backbone, here) == (
-        f"published: THERE; here: dataset voc, backbone {name}, short side 112 pixels, M = 16,"
+    ours = {"dataset": "voc", "backbone": "random"}
+    assert published.remark("THERE", **ours, image_size=112, here=here) == (
+        "published: THERE; here: dataset voc, backbone random, short side 112 pixels, M = 16,"
         " N = 8, 3 instances"
     )
-    options.image_size = None
-    assert published.remark("THERE", options, backbone).endswith(f"backbone {name}")
+    assert published.remark("THERE", **ours, image_size=None).endswith("backbone random")
     assert "known" in published.instance_setting(Config(), None)
 
 
 def test_which_part_of_the_first_table():
-    assert [published.closest(name) for name in ("voc", "ytvis", "coco", "samples")] == [
-        "voc", "ytvis", "ytvis", "ytvis",
-    ]  # fmt: skip
+    parts = [published.closest(name) for name in ("voc", "ytvis", "coco", "samples")]
+    assert parts == ["voc", "ytvis", "ytvis", "ytvis"]

@@ -10,17 +10,17 @@ from experiments.results import statistics
 from experiments.results.statistics import Sample, compare, holm, interval, sample, sign_flip
 
 
-def of(*values):
+def by_image(*values):
     return Sample(np.array(values, np.float64), np.ones(len(values)))
 
 
 def test_a_sample_by_hand():
     scores = {"b/1": 0.5, "a/1": 0.25, "b/0": 1.0}
-    by_image = sample(scores, {image: image for image in scores})
-    assert by_image.sums.tolist() == [0.25, 1.0, 0.5] and by_image.counts.tolist() == [1, 1, 1]
-    by_video = sample(scores, {image: image[0] for image in scores})
-    assert by_video.sums.tolist() == [0.25, 1.5] and by_video.counts.tolist() == [1, 2]
-    assert by_image.mean == by_video.mean == 1.75 / 3
+    images = sample(scores, {image: image for image in scores})
+    assert images.sums.tolist() == [0.25, 1.0, 0.5] and images.counts.tolist() == [1, 1, 1]
+    videos = sample(scores, {image: image[0] for image in scores})
+    assert videos.sums.tolist() == [0.25, 1.5] and videos.counts.tolist() == [1, 2]
+    assert images.mean == videos.mean == 1.75 / 3
 
 
 def test_the_order_of_images_does_not_matter():
@@ -46,7 +46,7 @@ def test_an_interval_against_all_resamples(counts):
 
 def test_many_images_against_the_normal_distribution():
     values = np.random.default_rng(0).random(400)
-    found = interval(of(*values), seed=0)
+    found = interval(by_image(*values), seed=0)
     half = 1.96 * values.std() / 20
     assert found.low == pytest.approx(values.mean() - half, abs=0.1 * half)
     assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
@@ -55,30 +55,30 @@ def test_many_images_against_the_normal_distribution():
 def test_frames_of_a_video_are_not_counted_as_so_many_images():
     values = np.random.default_rng(0).random(10)
     scores = {f"{video}/{frame}": values[video] for video in range(10) for frame in range(9)}
-    by_video = interval(sample(scores, {image: image[0] for image in scores}), seed=0)
-    by_image = interval(sample(scores, {image: image for image in scores}), seed=0)
-    assert by_video.mean == pytest.approx(by_image.mean)
-    # Copies tell nothing new.
-    np.testing.assert_allclose(by_video, interval(of(*values), seed=0), rtol=1e-12)
-    ratio = (by_video.high - by_video.low) / (by_image.high - by_image.low)
+    videos = interval(sample(scores, {image: image[0] for image in scores}), seed=0)
+    images = interval(sample(scores, {image: image for image in scores}), seed=0)
+    assert videos.mean == pytest.approx(images.mean)
+    # Copies add no information.
+    np.testing.assert_allclose(videos, interval(by_image(*values), seed=0), rtol=1e-12)
+    ratio = (videos.high - videos.low) / (images.high - images.low)
     assert ratio == pytest.approx(3, rel=0.1)
 
 
 def test_intervals_without_spread_and_without_images():
-    assert interval(of(0.5), seed=0) == (0.5, None, None)
-    assert interval(of(0.5, 0.5, 0.5), seed=0) == (0.5, 0.5, 0.5)
-    assert sign_flip(of(0.5), seed=0) is None
-    assert sign_flip(of(0, 0, 0), seed=0) == 1
+    assert interval(by_image(0.5), seed=0) == (0.5, None, None)
+    assert interval(by_image(0.5, 0.5, 0.5), seed=0) == (0.5, 0.5, 0.5)
+    assert sign_flip(by_image(0.5), seed=0) is None
+    assert sign_flip(by_image(0, 0, 0), seed=0) == 1
 
 
 def test_memory_is_bounded(monkeypatch):
     largest = []
 
-    def batch(of):
-        largest.append(max(1, 64 // len(of.sums)))
+    def batch(scores):
+        largest.append(max(1, 64 // len(scores.sums)))
         return largest[-1]
 
-    values = of(*np.random.default_rng(0).random(20))
+    values = by_image(*np.random.default_rng(0).random(20))
     before = interval(values, seed=0, resamples=500), sign_flip(values, seed=0, resamples=500)
     monkeypatch.setattr(statistics, "_batch", batch)
     again = interval(values, seed=0, resamples=500), sign_flip(values, seed=0, resamples=500)
@@ -88,34 +88,34 @@ def test_memory_is_bounded(monkeypatch):
 
 def test_sign_flips_by_hand():
     # Of eight patterns one gives as much as 6; as often one gives as little as -6.
-    assert sign_flip(of(1, 2, 3), seed=0) == 2 / 8
+    assert sign_flip(by_image(1, 2, 3), seed=0) == 2 / 8
     # 6 and 4 of (1, -1, ...): +1+2+3, -1+2+3.
-    assert sign_flip(of(-1, 2, 3), seed=0) == 4 / 8
-    assert sign_flip(of(-1, -2, -3), seed=0) == 2 / 8
-    assert sign_flip(of(*[1] * 10), seed=0) == 2 / 1024
+    assert sign_flip(by_image(-1, 2, 3), seed=0) == 4 / 8
+    assert sign_flip(by_image(-1, -2, -3), seed=0) == 2 / 8
+    assert sign_flip(by_image(*[1] * 10), seed=0) == 2 / 1024
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.3, -0.8])
 def test_sign_flips_against_a_loop(shift):
     values = np.random.default_rng(5).normal(shift, 1, 9)
-    sums = np.array([
+    sums = [
         sum(sign * value for sign, value in zip(signs, values, strict=True))
         for signs in itertools.product((-1, 1), repeat=9)
-    ])  # fmt: skip
+    ]
     expected = np.mean(np.abs(sums) >= abs(values.sum()) - 1e-12)
-    assert sign_flip(of(*values), seed=0) == pytest.approx(expected, abs=1e-12)
+    assert sign_flip(by_image(*values), seed=0) == pytest.approx(expected, abs=1e-12)
     # With more units than can be enumerated: close to what all patterns give.
     values = np.random.default_rng(6).normal(shift, 1, 15)
     signs = np.array(list(itertools.product((-1, 1), repeat=15)))
     expected = np.mean(np.abs(signs @ values) >= abs(values.sum()) - 1e-12)
-    assert sign_flip(of(*values), seed=0) == pytest.approx(expected, abs=0.02)
+    assert sign_flip(by_image(*values), seed=0) == pytest.approx(expected, abs=0.02)
 
 
 def test_sign_flips_of_many_images_against_the_t_test():
     values = np.random.default_rng(0).normal(0.13, 1, 400)
     expected = scipy.stats.ttest_1samp(values, 0).pvalue
     assert 0.01 < expected < 0.2
-    assert sign_flip(of(*values), seed=0) == pytest.approx(expected, abs=0.01)
+    assert sign_flip(by_image(*values), seed=0) == pytest.approx(expected, abs=0.01)
 
 
 def test_holm_by_hand():
@@ -158,6 +158,6 @@ def test_a_video_changes_sign_as_a_whole():
     units = {image: image[0] for image in base}
     found = compare({"boc": base, "dot": other}, "boc", units, seed=0)["dot"]
     assert (found.images, found.units, found.p) == (12, 3, 2 / 8)
-    # The same twelve as images of their own would be as good as certain.
+    # As twelve independent images they would be almost certain.
     apart = compare({"boc": base, "dot": other}, "boc", {image: image for image in base}, seed=0)
     assert apart["dot"].p == 2 / 2**12

@@ -92,26 +92,23 @@ def test_strata_hold_their_lower_bound():
         for index, (overlap, ratio) in enumerate(values, start=1)
     ]
     result = strata.scores(lines, "boc", papers_setting=True)
-    assert result == {
-        "by_mbor": [
-            {"low": 0.01, "high": 0.14, "images": 2, "miou": pytest.approx(0.25),
-             "published": 0.3494},
-            {"low": 0.14, "high": 0.34, "images": 1, "miou": pytest.approx(0.4),
-             "published": 0.3738},
-            {"low": 0.34, "high": None, "images": 1, "miou": pytest.approx(0.5),
-             "published": 0.3233},
-        ],
-        "by_size_ratio": [
-            {"low": 1.26, "high": 1.64, "images": 2, "miou": pytest.approx(0.25),
-             "published": 0.3510},
-            {"low": 1.64, "high": None, "images": 2, "miou": pytest.approx(0.45),
-             "published": 0.3371},
-        ],
-        "strata_left_out": {
-            "mbor": {"below": 1, "not_recorded": 0},
-            "size_ratio": {"below": 1, "not_recorded": 0},
-        },
-    }  # fmt: skip
+    expected = {
+        "by_mbor": [(0.01, 0.14, 2, 0.25, 0.3494), (0.14, 0.34, 1, 0.4, 0.3738)],
+        "by_size_ratio": [(1.26, 1.64, 2, 0.25, 0.3510), (1.64, None, 2, 0.45, 0.3371)],
+    }
+    expected["by_mbor"].append((0.34, None, 1, 0.5, 0.3233))
+    for key, rows in expected.items():
+        for entry, (low, high, images, miou, paper) in zip(result[key], rows, strict=True):
+            assert entry == {
+                "low": low,
+                "high": high,
+                "images": images,
+                "miou": pytest.approx(miou),
+                "published": paper,
+            }
+    counts = {"below": 1, "not_recorded": 0}
+    assert result["strata_left_out"] == {"mbor": counts, "size_ratio": counts}
+    assert result.keys() == {*expected, "strata_left_out"}
 
 
 def test_what_is_in_no_stratum():
@@ -121,9 +118,8 @@ def test_what_is_in_no_stratum():
         line(0.7, mbor=0.2, size_ratio=1.1),
     ]
     result = strata.scores(lines, "dot", papers_setting=False)
-    assert [(entry["images"], entry["miou"]) for entry in result["by_mbor"]] == [
-        (0, None), (1, 0.7), (0, None),
-    ]  # fmt: skip
+    found = [(entry["images"], entry["miou"]) for entry in result["by_mbor"]]
+    assert found == [(0, None), (1, 0.7), (0, None)]
     assert [entry["images"] for entry in result["by_size_ratio"]] == [0, 0]
     assert {entry["published"] for entry in result["by_mbor"] + result["by_size_ratio"]} == {None}
     assert result["strata_left_out"] == {
@@ -140,8 +136,8 @@ def test_the_tables_say_what_is_missing():
         for metric in ("boc", "l2")
     ]
     overlap, ratio = (text.splitlines() for text in strata.report(results))
-    assert overlap[0].split() == ["MBOR", "metric", "images", "mIoU", "%", "published",
-                                  "difference"]  # fmt: skip
+    headings = "MBOR metric images mIoU % published difference"
+    assert overlap[0].split() == headings.split()
     assert [row.split() for row in overlap[2:8]] == [
         ["0.01-0.14", "boc", "0", "no", "image", "34.94", "-"],
         ["0.01-0.14", "l2", "0", "no", "image", "33.42", "-"],
@@ -150,7 +146,7 @@ def test_the_tables_say_what_is_missing():
         [">=0.34", "boc", "0", "no", "image", "32.33", "-"],
         [">=0.34", "l2", "0", "no", "image", "30.99", "-"],
     ]
-    assert overlap[8] == "a stratum holds its lower bound and not its upper one"
+    assert overlap[8] == "a stratum includes its lower bound and excludes its upper one"
     assert "MBOR an earlier version" in overlap[9] and "no stratum: 1; --overwrite" in overlap[9]
     assert ratio[7] == "images below 1.26, in no stratum: 1" and len(ratio) == 9
 

@@ -125,7 +125,7 @@ def test_who_may_work_at_once(tmp_path):
     with opened(tmp_path, FIRST) as store:
         with pytest.raises(SpecjaxError, match="another process is doing part 1/2 of"):
             opened(tmp_path, FIRST)
-        with pytest.raises(SpecjaxError, match="another process is writing to"):
+        with pytest.raises(SpecjaxError, match="another process is doing a part of"):
             opened(tmp_path)
         with store.alone():
             assert [store.at_work(part) for part in FIRST.siblings()] == [True, False]

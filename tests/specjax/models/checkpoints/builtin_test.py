@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from experiments.pretraining import validation
-from specjax.images import IMAGENET_MEAN, IMAGENET_STD
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from specjax.models.checkpoints.loading import BUILT_IN, load_checkpoint, random_checkpoint
 from specjax.models.config import ViTConfig
 from tests.support.run_binary import ROOT, World, quick_compilation, run

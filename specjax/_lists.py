@@ -4,7 +4,7 @@ import hashlib
 import pathlib
 from typing import NamedTuple
 
-from specjax import SpecjaxError
+from specjax.errors import SpecjaxError
 
 
 class Listing(NamedTuple):
