@@ -9,17 +9,11 @@ from specjax import SpecjaxError
 
 
 class Truth(NamedTuple):
-    """Annotated instances on the token grid, flat and padded.
+    """Annotated instances on the token grid, flat and padded."""
 
-    Attributes:
-        instances: int32, 0 background, 1 to `count` instances; 0 for void and padding.
-        counted: tokens that take part in scores: no void, no padding.
-        count: instances left on the grid.
-    """
-
-    instances: np.ndarray
-    counted: np.ndarray
-    count: int
+    instances: np.ndarray  # int32, 0 background, 1 to `count` instances; 0 for void and padding
+    counted: np.ndarray  # tokens that take part in scores: no void, no padding
+    count: int  # of instances left on the grid
 
 
 def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:

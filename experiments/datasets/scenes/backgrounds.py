@@ -1,4 +1,4 @@
-"""What lies behind the objects of the drawn scenes, painted on canvases (see `canvas`)."""
+"""What lies behind the objects of the drawn scenes, painted on canvases (see `textures`)."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from experiments.datasets.scenes import textures
-from experiments.datasets.scenes.canvas import blur, mix, rows_and_columns, to_canvas
+from experiments.datasets.scenes.textures import blur, mix, rows_and_columns, to_canvas
 
 
 class Backdrop(NamedTuple):
@@ -57,8 +57,7 @@ def interior(rng: Generator, height: int, width: int, horizon: float) -> np.ndar
     weight = _rough_pattern(rng, across, depth, size)
     # Far texture is finer than a pixel: fade it into its mean.
     weight = weight.mean() + (weight - weight.mean()) * np.clip(nearness * 1.6, 0.15, 1)
-    weight = weight * rng.uniform(0.3, 1.0)
-    floor = mix(colours[0], colours[1], weight) * (0.8 + 0.2 * nearness)
+    floor = mix(colours[0], colours[1], weight * rng.uniform(0.3, 1.0)) * (0.8 + 0.2 * nearness)
     if rng.random() < 0.5:
         weight = _rough_pattern(rng, x, y[:first], size * rng.uniform(0.5, 1.2))
         weight = weight * rng.uniform(0.2, 0.9)
@@ -79,8 +78,7 @@ def field(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     y, x = rows_and_columns(height, width)
     sky = [[0.45, 0.62, 0.85], [0.75, 0.84, 0.92], [0.93, 0.82, 0.7], [0.6, 0.63, 0.68]]
     sky = np.array(sky, np.float32)[rng.permutation(4)]
-    cloud = textures.fractal(x * 0.7, y * 1.6)
-    cloud = np.clip(cloud * 0.5 + rng.uniform(-0.4, 0.3), 0, 1)
+    cloud = np.clip(textures.fractal(x * 0.7, y * 1.6) * 0.5 + rng.uniform(-0.4, 0.3), 0, 1)
     canvas = mix(sky[0], sky[1], np.clip(y / horizon, 0, 1))
     canvas = canvas + (0.95 - canvas) * cloud * 0.7
     if rng.random() < 0.75:
@@ -131,8 +129,7 @@ def litter(rng: Generator, height: int, width: int) -> np.ndarray:
         outline = [(x + a * (p * c - q * s), y + a * (p * s + q * c)) for p, q in corners]
         draw.polygon(outline, fill=fill)
     y, x = rows_and_columns(height, width)
-    relief = 1 + 0.1 * textures.noise(x, y, 5.0)
-    return blur(to_canvas(image) * relief, rng.uniform(0.5, 1.2))
+    return blur(to_canvas(image) * (1 + 0.1 * textures.noise(x, y, 5.0)), rng.uniform(0.5, 1.2))
 
 
 def bokeh(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray:
