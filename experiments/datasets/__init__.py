@@ -6,16 +6,10 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from experiments.datasets import records
 from experiments.datasets.annotation_file import open_annotated
 from experiments.datasets.coco import COCO, YTVIS
 from experiments.datasets.folder import open_folder
-from experiments.datasets.records import (
-    Dataset,
-    apply_paper_rule,
-    check_ids,
-    select_frames,
-    take,
-)
 from experiments.datasets.samples import open_samples
 from experiments.datasets.voc import open_voc
 from specjax import SpecjaxError
@@ -42,7 +36,7 @@ def open_dataset(
     frames: Path | None = None,
     paper_filter: bool = False,
     limit: int | None = None,
-) -> Dataset:
+) -> records.Dataset:
     """Opens a dataset and applies, in this order, the list of frames, the paper's rule, the limit.
 
     Nothing is decoded here; ids are checked, and names in `frames` matched, before the first
@@ -65,13 +59,13 @@ def open_dataset(
     if annotations is not None:
         options["annotations"] = _path(annotations)
     dataset = opener(**{option: options[option] for option in taken})
-    ids = check_ids(dataset.records())
+    ids = records.check_ids(dataset.records())
     dataset = dataclasses.replace(dataset, count=len(ids))
     if frames is not None:
-        dataset = select_frames(dataset, ids, _path(frames))
+        dataset = records.select_frames(dataset, ids, _path(frames))
     if paper_filter:
-        dataset = apply_paper_rule(dataset)
-    return dataset if limit is None else take(dataset, limit)
+        dataset = records.apply_paper_rule(dataset)
+    return dataset if limit is None else records.take(dataset, limit)
 
 
 def _single(name: str, paths: list[pathlib.Path]) -> pathlib.Path:

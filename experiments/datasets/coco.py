@@ -1,13 +1,11 @@
 """The formats of the COCO family (see `annotation_file`): COCO instances and YouTube-VIS 2019.
 
-COCO is photographs and one JSON file with polygons and run lengths. `data_dir` holds the images in
-`images/`, in `<split>/` or itself. A record is made for every image of the JSON file, annotated or
-not; ids are the stems of the files.
+COCO: photographs in `images/`, in `<split>/` or in `data_dir` itself. Every image of the JSON file
+is a record, annotated or not; its id is the stem of the file.
 
-YouTube-VIS is videos as folders of frames, `JPEGImages/<video>/<frame>.jpg` below `data_dir` or
-below `data_dir/<split>`, and one JSON file with masks by frame. Every listed frame is a record with
-the id `<video>/<frame>`; an object that is absent from a frame has `null` there. Instance numbers
-are those of the video, so that an object keeps its number from frame to frame.
+YouTube-VIS: frames `JPEGImages/<video>/<frame>.jpg` below `data_dir` or `data_dir/<split>`. Every
+listed frame is a record with the id `<video>/<frame>`; an object that is absent from it has `null`
+there. Instance numbers are those of the video, so an object keeps its number from frame to frame.
 """
 
 import pathlib

@@ -98,10 +98,13 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
     """
     file = f"--frames {str(frames)!r}"
     listing = read_list(frames, name=file, what="frames")
-    names, find = list(listing.lines.values()), _matcher(ids)
-    selected, unmatched = set(), []
+    names, selected, unmatched = list(listing.lines.values()), set(), []
+    whole, by_ending = set(ids), collections.defaultdict(list)
+    for record_id in ids:
+        for ending in _endings(record_id)[1:]:
+            by_ending[ending].append(record_id)
     for name in names:
-        matches = find(name)
+        matches = _matches(name, whole, by_ending)
         if len(matches) > 1:
             raise SpecjaxError(
                 f"{file}: {name!r} fits {len(matches)} records ({matches[0]!r}, {matches[1]!r}, "
@@ -163,28 +166,19 @@ def _keep(dataset: Dataset, wanted: Callable[[Record], bool], **identity: str) -
     )
 
 
-def _matcher(ids: Sequence[str]) -> Callable[[str], list[str]]:
-    """From a listed name to the ids that it may mean."""
-    whole = set(ids)
-    by_ending = collections.defaultdict(list)
-    for record_id in ids:
-        for ending in _endings(record_id)[1:]:
-            by_ending[ending].append(record_id)
-
-    def find(name: str) -> list[str]:
-        written = name.replace("\\", "/").removeprefix("./")
-        stem, dot, suffix = written.rpartition(".")
-        bare = stem if dot + suffix.lower() in SUFFIXES else written
-        for candidate in dict.fromkeys((bare, written)):
-            endings = _endings(candidate)
-            for ending in endings:  # the longest that is an id
-                if ending in whole:
-                    return [ending]
-            if endings and endings[0] in by_ending:
-                return by_ending[endings[0]]
-        return []
-
-    return find
+def _matches(name: str, whole: set[str], by_ending: dict[str, list[str]]) -> list[str]:
+    """The ids that a listed name may mean."""
+    written = name.replace("\\", "/").removeprefix("./")
+    stem, dot, suffix = written.rpartition(".")
+    bare = stem if dot + suffix.lower() in SUFFIXES else written
+    for candidate in dict.fromkeys((bare, written)):
+        endings = _endings(candidate)
+        for ending in endings:  # the longest that is an id
+            if ending in whole:
+                return [ending]
+        if endings and endings[0] in by_ending:
+            return by_ending[endings[0]]
+    return []
 
 
 def _endings(path: str) -> list[str]:

@@ -25,10 +25,8 @@ def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
     rows = np.arange(height) * instances.shape[0] // height
     columns = np.arange(width) * instances.shape[1] // width
     sampled = compact_ids(instances[rows[:, None], columns[None, :]]).ravel()
-    flat = np.zeros(tokens, np.int32)
-    counted = np.zeros(tokens, bool)
-    flat[: sampled.size] = np.where(sampled == VOID, 0, sampled)
-    counted[: sampled.size] = sampled != VOID
+    counted = np.pad(sampled != VOID, (0, tokens - sampled.size))
+    flat = np.pad(np.where(sampled == VOID, 0, sampled), (0, tokens - sampled.size))
     return Truth(flat, counted, int(flat.max(initial=0)))
 
 

@@ -63,8 +63,8 @@ def interior(rng: Generator, height: int, width: int, horizon: float) -> np.ndar
         weight = weight * rng.uniform(0.2, 0.9)
     else:
         weight = 0.1 * textures.fractal(x, y[:first])
-    side = rng.uniform(-0.25, 0.25) * (x / width - 0.5)
-    wall = mix(wall_colours[0], wall_colours[1], weight) * (0.92 + side)
+    side = 0.92 + rng.uniform(-0.25, 0.25) * (x / width - 0.5)
+    wall = mix(wall_colours[0], wall_colours[1], weight) * side
     canvas = np.concatenate([wall, floor], axis=1)
     board = max(int(height * rng.uniform(0.0, 0.05)), 1)
     canvas[:, max(first - board, 0) : first] = wall_colours[2][:, None, None]
@@ -98,7 +98,7 @@ def field(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     return canvas
 
 
-def surface(rng: Generator, height: int, width: int) -> np.ndarray:
+def surface(rng: Generator, height: int, width: int, horizon: None) -> np.ndarray:
     """A flat surface seen from above: a cloth, boards, stone, gravel, lawn."""
     colours = textures.palette(rng)
     y, x = rows_and_columns(height, width)
@@ -107,7 +107,7 @@ def surface(rng: Generator, height: int, width: int) -> np.ndarray:
     return canvas * (1 + 0.1 * textures.noise(x * 0.4, y * 0.4, 72.0))
 
 
-def litter(rng: Generator, height: int, width: int) -> np.ndarray:
+def litter(rng: Generator, height: int, width: int, horizon: None) -> np.ndarray:
     """A clutter of small overlapping leaves, pebbles or confetti, seen from above."""
     colours = textures.palette(rng)
     size = max(height, width) * rng.uniform(0.012, 0.05)
@@ -171,8 +171,7 @@ def random_backdrop(rng: Generator, height: int) -> Backdrop:
 
 def paint_background(rng: Generator, backdrop: Backdrop, height: int, width: int) -> np.ndarray:
     """A canvas `[3, height, width]`, defocused more or less (or not at all)."""
-    place = () if backdrop.horizon is None else (backdrop.horizon,)
-    canvas = backdrop.paint(rng, height, width, *place)
+    canvas = backdrop.paint(rng, height, width, backdrop.horizon)
     radius = rng.choice([0.0, 0.6, 1.2, 2.5], p=[0.25, 0.35, 0.25, 0.15])
     radius *= max(height, width) / 400
     return blur(canvas, radius) if radius > 0.4 else canvas  # less cannot be seen

@@ -1,7 +1,6 @@
 """Animals and people of the drawn scenes: unions of ellipsoids and tapered limbs."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -10,14 +9,8 @@ from experiments.datasets.scenes import shapes
 from experiments.datasets.scenes.shapes import BODY, DARK, EYE, SECOND, THIRD, Box, Shape
 
 Point = tuple[float, float, float]  # u, v and a radius
-
-
-class _Piece(NamedTuple):
-    """A piece of a body; `evaluate` gives its field and its height at coordinates u and v."""
-
-    evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    box: Box
-    slot: int
+# A piece of a body: its field and its height at coordinates u and v, its box, its slot.
+_Piece = tuple[Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], Box, int]
 
 
 def _egg(
@@ -33,7 +26,7 @@ def _egg(
         field = x * x + y * y - 1
         return field, near + 0.9 * min(a, b) * np.sqrt(np.maximum(-field, 0))
 
-    return _Piece(evaluate, (u - wide, v - high, u + wide, v + high), slot)
+    return evaluate, (u - wide, v - high, u + wide, v + high), slot
 
 
 def _limb(start: Point, end: Point, near: float = 0.0, slot: int = BODY) -> _Piece:
@@ -51,23 +44,23 @@ def _limb(start: Point, end: Point, near: float = 0.0, slot: int = BODY) -> _Pie
         field = (x * x + y * y) / (radius * radius) - 1
         return field, near + radius * np.sqrt(np.maximum(-field, 0)) * 0.9
 
-    return _Piece(evaluate, (*low, max(u0 + r0, u1 + r1), max(v0 + r0, v1 + r1)), slot)
+    return evaluate, (*low, max(u0 + r0, u1 + r1), max(v0 + r0, v1 + r1)), slot
 
 
 def _union(*pieces: _Piece, people: bool = False) -> Shape:
-    boxes = np.array([piece.box for piece in pieces])
+    boxes = np.array([box for _, box, _ in pieces])
 
     def surface(u, v):
         field, height = np.full_like(u, 9), np.full_like(u, -9)
-        slot = np.zeros(u.shape, np.uint8)
-        for piece in pieces:
-            value, level = piece.evaluate(u, v)
+        slots = np.zeros(u.shape, np.uint8)
+        for evaluate, _, slot in pieces:
+            value, level = evaluate(u, v)
             front = (value < 0) & (level > height)
             np.copyto(height, level, where=front)
-            slot[front] = piece.slot
+            slots[front] = slot
             np.minimum(field, value, out=field)
         # The far side's pieces lie behind the sheet: lift all, so that the relief is positive.
-        return shapes.Surface(field, np.where(field < 0, height + 1, 0), slot)
+        return shapes.Surface(field, np.where(field < 0, height + 1, 0), slots)
 
     return Shape(surface, (*boxes[:, :2].min(0), *boxes[:, 2:].max(0)), people)
 

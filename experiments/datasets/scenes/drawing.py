@@ -2,9 +2,8 @@
 
 A scene holds 2 to 5 shaded, textured objects that stand before each other and cast shadows on a
 background that has nothing in common with them. It is a function of its seed and its size alone.
-Instance maps are exact at pixel centres; the image's outlines are smoothed over a pixel.
-
-Surfaces are float32, some float64; numbers that meet them are rounded to float32 for both.
+Instance maps are exact at pixel centres; the image's outlines are smoothed over a pixel. Surfaces
+are float32, some float64; numbers that meet them are rounded to float32 for both.
 """
 
 from collections.abc import Sequence
@@ -117,8 +116,7 @@ def _material(
     colours[4] *= 0.3
     colours[5] = 0.06
     if thing.shape.people:
-        colours[3] = _SKIN[rng.integers(len(_SKIN))]
-        colours[4] = _HAIR[rng.integers(len(_HAIR))]
+        colours[3:5] = rng.choice(_SKIN), rng.choice(_HAIR)
     return _Material(
         textures.random_pattern(rng, thing.pose.scale),
         colours,

@@ -20,8 +20,7 @@ _FROM_ABOVE = (*things.FLAT, *_LYING)
 Size = tuple[int, int]  # height, width of the image in pixels
 Rule = Callable[[np.ndarray], bool]  # which instance maps will do
 
-_ATTEMPTS = 500
-_CANDIDATES = 10
+_ATTEMPTS, _CANDIDATES = 500, 10
 _MIN_VISIBLE_SHARE = 0.45  # of the object's own pixels
 _MIN_VISIBLE_AREA = 0.02  # of the image
 
@@ -118,8 +117,7 @@ def _try(rng: Generator, backdrop: Backdrop, size: Size, count: int, shrink: flo
     shares = rng.uniform(0.55, 1.3, count) if count < 4 else rng.uniform(0.75, 1.2, count)
     # Objects hide parts of each other, so their whole areas may add up to more than they show.
     areas = np.clip(shares / shares.sum() * total * shrink, 0.03, 0.24) * height * width
-    poses: list[Pose] = []
-    boxes: list[Box] = []
+    poses, boxes = [], []
     for shape, area in zip(shapes, areas, strict=True):
         angle = rng.uniform(0, 2 * np.pi) if flat else rng.normal(0, 0.035)
         scale = float((area / shape.area()) ** 0.5)

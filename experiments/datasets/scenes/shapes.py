@@ -1,8 +1,7 @@
 """Outlines and reliefs of the objects in the drawn scenes: what a shape is, and three families.
 
 A shape lives in its own coordinates: u to the right, v up, in units chosen by the shape. Its
-surface is a function of two float32 arrays of coordinates, so that a pose (place, size, turn) is
-applied by whoever draws it.
+surface is a function of float32 arrays u and v; a pose is applied by whoever draws it.
 """
 
 from collections.abc import Callable
@@ -83,10 +82,7 @@ def polar(radii: np.ndarray, dome: float, power: float) -> Shape:
 def profile(
     widths: np.ndarray, depth: float, bow: float, bands: Bands = (), mouth: int | None = None
 ) -> Shape:
-    """Half-widths at equal steps of v from -1 to 1; turned on a lathe (depth 1) or flat.
-
-    `mouth` is the slot of the round top, None without one.
-    """
+    """Half-widths at equal steps of v from -1 to 1; lathed (depth 1) or flat; slot of a mouth."""
     table = np.append(widths, widths[-1]).astype(np.float32)
     last, widest, opening = len(widths) - 1, float(widths.max()), float(widths[-1])
     rise = max(bow * (opening / widest) ** 2 * 1.6, 1e-3)

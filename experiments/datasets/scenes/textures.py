@@ -1,10 +1,8 @@
 """Canvases, colours, noise and patterns of the drawn scenes.
 
-Scenes are painted on canvases: float32 `[3, height, width]` in [0, 1].
-
-A pattern maps coordinates in pixels (arrays that broadcast, attached to the object, so that the
-pattern turns with it) to a mixing weight in [0, 1] between two colours of its material. Most
-coordinates are float32, some float64; numbers are rounded to float32 for both.
+Canvases are float32 `[3, height, width]` in [0, 1]. A pattern maps coordinates in pixels (arrays
+that broadcast, attached to the object, so that the pattern turns with it) to a mixing weight in
+[0, 1] of two colours. Most coordinates are float32, some float64; numbers are rounded for both.
 """
 
 import functools
@@ -112,15 +110,12 @@ def _checks(rng: Generator, size: float) -> Pattern:
     """A chess board, or a tartan of two crossing sets of stripes."""
     step = float32(2 * np.pi / max(rng.uniform(0.25, 0.6) * size, 8.0))
     if rng.random() < 0.5:
-        return lambda x, y: (
-            (_soft_step(np.sin(x * step), 0.4) + _soft_step(np.sin(y * step), 0.4)) * 0.5
-        )
+        return lambda x, y: sum(_soft_step(np.sin(side * step), 0.4) for side in (x, y)) * 0.5
     return lambda x, y: _soft_step(np.sin(x * step) * np.sin(y * step), 0.25)
 
 
 def _dots(rng: Generator, size: float) -> Pattern:
-    period = max(rng.uniform(0.2, 0.45) * size, 7.0)
-    radius = rng.uniform(0.22, 0.38)
+    period, radius = max(rng.uniform(0.2, 0.45) * size, 7.0), rng.uniform(0.22, 0.38)
 
     def pattern(x, y):
         row = y * float32(1 / period)
