@@ -4,31 +4,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from experiments.datasets.scenes.canvas import rows_and_columns, to_bytes
 from experiments.datasets.scenes.layout import Placed, Size
+from experiments.datasets.scenes.textures import rows_and_columns, to_bytes
 
 _COARSE = 4  # pixels of the image to a pixel of a coarse layer, along each side
 
 
 class Light(NamedTuple):
-    """A lamp and the light of the sky.
+    """A lamp and the light of the sky."""
 
-    Attributes:
-      direction: towards the lamp (right, down, to the viewer), float32 `[3]` of length 1.
-      ambient: strength of the light from all sides.
-      strength: strength of the lamp.
-      tint: its colour, float32 `[3]`.
-      depth: how dark a shadow is, from 0 to 1.
-    """
-
-    direction: np.ndarray
-    ambient: float
-    strength: float
-    tint: np.ndarray
-    depth: float
+    direction: np.ndarray  # to the lamp (right, down, to the viewer), float32 `[3]` of length 1
+    ambient: float  # strength of the light from all sides
+    strength: float  # of the lamp
+    tint: np.ndarray  # colour of the lamp, float32 `[3]`
+    depth: float  # how dark a shadow is, from 0 to 1
 
 
 def random_light(rng: Generator) -> Light:
@@ -72,11 +65,9 @@ def darken_around(canvas: np.ndarray, thing: Placed, light: Light) -> None:
 
 def _coarse(mask: np.ndarray, top: int, left: int, size: Sequence[int]) -> np.ndarray:
     """A mask that begins at (top, left) of an image, on a coarse layer that covers the image."""
-    layer = np.zeros([-(-side // _COARSE) for side in size], bool)
-    row, column = -(-top // _COARSE), -(-left // _COARSE)
-    samples = mask[row * _COARSE - top :: _COARSE, column * _COARSE - left :: _COARSE]
-    layer[row : row + samples.shape[0], column : column + samples.shape[1]] = samples
-    return layer
+    layer = np.zeros(size, bool)
+    layer[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    return layer[::_COARSE, ::_COARSE]
 
 
 def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.ndarray:
@@ -92,13 +83,8 @@ def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.nda
 
 def _displaced(mask: np.ndarray, light: Light, reach: float) -> np.ndarray:
     """A coarse mask moved away from the light, by `reach` times the light's direction."""
-    across, down = (int(np.rint(-light.direction[i] * reach)) for i in (0, 1))
-    height, width = mask.shape
-    moved = np.zeros_like(mask)
-    moved[max(down, 0) : height + down, max(across, 0) : width + across] = mask[
-        max(-down, 0) : height - down, max(-across, 0) : width - across
-    ]
-    return moved
+    across, down = np.rint(-light.direction[:2] * reach)
+    return scipy.ndimage.shift(mask, (down, across), order=0)
 
 
 def _cast(
