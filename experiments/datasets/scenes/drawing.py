@@ -117,13 +117,10 @@ def _material(
     colours[5] = 0.06
     if thing.shape.people:
         colours[3:5] = rng.choice(_SKIN), rng.choice(_HAIR)
-    return _Material(
-        textures.random_pattern(rng, thing.pose.scale),
-        colours,
-        gloss=float(rng.choice([0.0, 0.05, 0.2, 0.45], p=[0.35, 0.25, 0.25, 0.15])),
-        bumps=float(rng.choice([0.0, 0.25, 0.6], p=[0.6, 0.25, 0.15])),
-        bump_size=rng.uniform(5, 16),
-    )
+    pattern = textures.random_pattern(rng, thing.pose.scale)
+    gloss = float(rng.choice([0.0, 0.05, 0.2, 0.45], p=[0.35, 0.25, 0.25, 0.15]))
+    bumps = float(rng.choice([0.0, 0.25, 0.6], p=[0.6, 0.25, 0.15]))
+    return _Material(pattern, colours, gloss, bumps, bump_size=rng.uniform(5, 16))
 
 
 def _slope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -29,13 +29,10 @@ def random_light(rng: Generator) -> Light:
     side = rng.uniform(-0.95, 0.95)
     direction = np.array([side, -rng.uniform(0.35, 1.0), rng.uniform(0.5, 1.1)], np.float32)
     ambient, warm = rng.uniform(0.35, 0.65), rng.uniform(-0.07, 0.07)
-    return Light(
-        direction / np.sqrt((direction**2).sum()),
-        ambient,
-        strength=rng.uniform(0.75, 1.0) * (1.25 - ambient),
-        tint=np.array([1 + warm, 1.0, 1 - warm], np.float32),
-        depth=rng.uniform(0.45, 0.75),
-    )
+    direction = direction / np.sqrt((direction**2).sum())
+    strength, depth = rng.uniform(0.75, 1.0) * (1.25 - ambient), rng.uniform(0.45, 0.75)
+    tint = np.array([1 + warm, 1.0, 1 - warm], np.float32)
+    return Light(direction, ambient, strength, tint, depth)
 
 
 def shadows(
@@ -75,9 +72,8 @@ def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.nda
     height, width = size
     image = Image.fromarray(to_bytes(coarse)).filter(ImageFilter.GaussianBlur(float(radius)))
     # The coarse layer may reach a little beyond the image: the box is the image itself.
-    image = image.resize(
-        (width, height), Image.Resampling.BILINEAR, box=(0, 0, width / _COARSE, height / _COARSE)
-    )
+    box = (0, 0, width / _COARSE, height / _COARSE)
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.asarray(image).astype(np.float32) * np.float32(1 / 255)
 
 

@@ -187,8 +187,7 @@ _PATTERNS = (*_CLEAN, _fur, _fur, _speckle, _plain, _plain, _marble, _wood, _zig
 
 def random_pattern(rng: Generator, size: float) -> Pattern:
     """A pattern, turned and shifted, for an object (or floor tile) of about `size` pixels."""
-    maker = _PATTERNS[rng.integers(len(_PATTERNS))]
-    angle = rng.uniform(0, 2 * np.pi)
+    maker, angle = _PATTERNS[rng.integers(len(_PATTERNS))], rng.uniform(0, 2 * np.pi)
     shift_x, shift_y = float32(rng.uniform(0, _TILE, 2))
     c, s = float32(np.cos(angle)), float32(np.sin(angle))
     pattern = maker(rng, size)
