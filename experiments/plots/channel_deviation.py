@@ -56,15 +56,15 @@ def _mean_difference(
     features: Float[Array, "tokens channels"], truth: Int[Array, " tokens"], max_instances: int
 ) -> Float[Array, " channels"]:
     """Mean over pairs of instances of the absolute difference of their means, by channel."""
-    member = truth == jnp.arange(1, max_instances + 1)[:, None]
+    member = truth[None, :] == jnp.arange(1, max_instances + 1)[:, None]
     size = jnp.sum(member, axis=1)
     total = jnp.matmul(member.astype(features.dtype), features, precision=jax.lax.Precision.HIGHEST)
     means = total / jnp.maximum(size, 1).astype(features.dtype)[:, None]
     there = size > 0
-    pair = there[:, None] & there & ~jnp.eye(max_instances, dtype=bool)
+    pair = there[:, None] & there[None, :] & ~jnp.eye(max_instances, dtype=bool)
 
     def one(channel: Float[Array, " instances"]) -> Float[Array, ""]:
-        return jnp.sum(jnp.abs(channel[:, None] - channel), where=pair)
+        return jnp.sum(jnp.abs(channel[:, None] - channel[None, :]), where=pair)
 
     return jax.lax.map(one, means.T) / jnp.maximum(jnp.sum(pair), 1).astype(features.dtype)
 

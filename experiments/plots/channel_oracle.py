@@ -24,8 +24,7 @@ from experiments.results.tables import mean
 from specjax import instance_scores, kmeans
 
 HEADER = ("instances", "images", "best_channel_miou", "method_miou")
-# The figure's strata by number of instances; the last holds all that have more.
-STRATA = ("2", "3", "4", "5+")
+STRATA = ("2", "3", "4", "5+")  # numbers of instances; the last holds all that have more
 # Channels clustered at once: enough to fill the processor, few enough to stay in its cache.
 _AT_ONCE = 16
 _SERIES = {
@@ -81,19 +80,16 @@ def by_number_of_instances(lines: Sequence[Mapping[str, Any]]) -> list[dict[str,
     for line in lines:
         if line["num_instances"] >= 2:
             groups[STRATA[min(line["num_instances"], 1 + len(STRATA)) - 2]].append(line)
-    return [
-        {
-            "instances": stratum,
-            "images": len(group),
-            **{key: mean(line[key] for line in group) for key in _SERIES},
-        }
-        for stratum, group in groups.items()
-    ]
+    rows = []
+    for stratum, group in groups.items():
+        means = {key: mean(line[key] for line in group) for key in _SERIES}
+        rows.append({"instances": stratum, "images": len(group), **means})
+    return rows
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Bars of the rows of `by_number_of_instances`."""
-    figure, axes = new_plot()
+    figure, axes = new_plot(x="annotated instances in the image", y="mIoU (%)")
     for side, (key, (label, colour, hatch)) in zip((-0.5, 0.5), _SERIES.items(), strict=True):
         there = [(place, row[key]) for place, row in enumerate(rows) if row[key] is not None]
         places = [place + side * _WIDTH for place, _ in there]
@@ -108,8 +104,6 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set_ylim(0, min(120 * highest, 105) or 100)
     axes.grid(visible=False, axis="x")
     axes.set_axisbelow(True)
-    axes.set_xlabel("annotated instances in the image")
-    axes.set_ylabel("mIoU (%)")
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 

@@ -61,13 +61,6 @@ def channel_order(
     return ChannelOrder(entropy, by_entropy, by_entropy[places], deviation)
 
 
-class Sheet(NamedTuple):
-    """What is written of an image: the picture, and a CSV table with a row per channel."""
-
-    picture: Image.Image
-    table: str
-
-
 def of_image(
     image: UInt8[np.ndarray, "height width 3"],
     features: Float[Array, "tokens channels"],
@@ -76,8 +69,8 @@ def of_image(
     tiling: Tiling,
     *,
     config: Config,
-) -> Sheet:
-    """The sheet of an image at its native size; `tiling` may be of a resized version of it."""
+) -> tuple[Image.Image, str]:
+    """The sheet of an image at its native size and its CSV; `tiling` may be of a resized one."""
     grid = jnp.asarray(tiling.grid, jnp.int32)
     selected = reduce_features(features, jnp.asarray(foreground), grid, config=config)
     order = jax.device_get(channel_order(features, grid, config=config))
@@ -88,8 +81,8 @@ def of_image(
     pictures = {"image": Image.fromarray(small), "foreground": dimmed(small, fitted(shown, box))}
     if annotated is not None:
         pictures["annotated"] = overlay(small, fitted(annotated, box))
-    picture = draw(pictures, maps, selected, mask, order, M=config.M)
-    return Sheet(picture, table(order, M=config.M))
+    sheet = draw(pictures, maps, selected, mask, order, M=config.M)
+    return sheet, table(order, M=config.M)
 
 
 def paths(folder: pathlib.Path, image_id: str) -> list[pathlib.Path]:
@@ -98,11 +91,13 @@ def paths(folder: pathlib.Path, image_id: str) -> list[pathlib.Path]:
     return [folder / f"{image_id}.{ending}" for ending in ("png", "csv")]
 
 
-def write(folder: pathlib.Path, image_id: str, sheet: Sheet) -> list[pathlib.Path]:
-    """The sheet as files; returns their `paths`."""
+def write(
+    folder: pathlib.Path, image_id: str, sheet: tuple[Image.Image, str]
+) -> list[pathlib.Path]:
+    """What `of_image` gives as files; returns their `paths`."""
     picture, text = paths(folder, image_id)
-    write_atomically(text, lambda stream: stream.write(sheet.table.encode()))
-    write_atomically(picture, lambda stream: sheet.picture.save(stream, format="PNG"))
+    write_atomically(text, lambda stream: stream.write(sheet[1].encode()))
+    write_atomically(picture, lambda stream: sheet[0].save(stream, format="PNG"))
     return [picture, text]
 
 

@@ -12,8 +12,7 @@ from experiments.results import published
 HEADER = ("source", "share_of_channels", "M", "f_score_percent", "f_score_raw_percent")
 _OURS = "this run"
 _PUBLISHED = {"ytvis": "YouTube-VIS (paper)", "voc": "PASCAL VOC (paper)"}
-# Of DINO ViT-S/16, whose channels the paper counts.
-_PAPERS_CHANNELS = 384
+_PAPERS_CHANNELS = 384  # of DINO ViT-S/16
 
 
 def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
@@ -37,7 +36,7 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
 
 def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     """A colour for each source, ours solid and the paper's dashed; without processing hollow."""
-    figure, axes = new_plot(7.5, 5.0)
+    figure, axes = new_plot(7.5, 5.0, x="channels kept, M (of C; logarithmic)", y="F-score (%)")
     for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
         own = [row for row in table if row[0] == source]
         colour, line = COLOURS[index], "-" if source == _OURS else "--"
@@ -50,8 +49,6 @@ def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     axes.set_xticks(shares, [tick(share, channels) for share in shares], rotation=60)
     axes.set_xticks([], minor=True)
     axes.invert_xaxis()
-    axes.set_xlabel("channels kept, M (of C; logarithmic)")
-    axes.set_ylabel("F-score (%)")
     title = "with and without post-processing"
     figure.legend(loc="outside upper center", ncols=3, frameon=False, title=title, fontsize="small")
     return figure

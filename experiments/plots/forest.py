@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from experiments.plots.style import COLOURS, new_plot, percent, save_figure
 
 HEADER = ("setting", "mean_percent", "low_percent", "high_percent", "published_percent")
-# Characters of a name that leave room for the plot.
-_LONGEST = 24
+_LONGEST = 24  # characters of a name that leave room for the plot
 
 
 class Row(NamedTuple):
@@ -24,11 +23,8 @@ class Row(NamedTuple):
 
 
 def draw(rows: Sequence[Row], *, score: str, level: float) -> Figure:
-    """A point and a bar for each row, from the top in their order; diamonds for the published.
-
-    Narrow enough to be read on a phone.
-    """
-    figure, axes = new_plot(4.6, 0.3 * len(rows) + 1.4)
+    """A point and a bar for each row, from the top; diamonds for the published. Fits a phone."""
+    figure, axes = new_plot(4.6, 0.3 * len(rows) + 1.4, x=f"{score} (%)")
     places = range(len(rows))
     label = f"here, with {100 * level:.0f} % interval"
     axes.plot([100 * row.mean for row in rows], places, "o", color=COLOURS[0], label=label)
@@ -36,14 +32,14 @@ def draw(rows: Sequence[Row], *, score: str, level: float) -> Figure:
         if row.low is not None:
             ends = [100 * row.low, 100 * row.high]
             axes.plot(ends, [place, place], color=COLOURS[0], linewidth=2)
-    known = [(100 * row.published, place) for place, row in enumerate(rows) if row.published]
-    if known:
+    if known := [(100 * row.published, place) for place, row in enumerate(rows) if row.published]:
         style = {"color": COLOURS[1], "markerfacecolor": "white", "label": "published"}
         axes.plot(*zip(*known, strict=True), "D", **style)
-    axes.set_yticks(places, [_label(row.setting) for row in rows])
+    names = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name, *_ in rows]
+    # A dollar would start a formula.
+    axes.set_yticks(places, [name.replace("$", r"\$") for name in names])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{score} (%)")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
@@ -54,9 +50,3 @@ def write(
     """The figure as PNG and SVG, and its numbers as CSV; returns the paths."""
     table = [(row.setting, *map(percent, row[1:])) for row in rows]
     return save_figure(draw(rows, score=score, level=level), stem, header=HEADER, rows=table)
-
-
-def _label(setting: str) -> str:
-    short = setting if len(setting) <= _LONGEST else setting[: _LONGEST - 1] + "…"
-    # A dollar would start a formula.
-    return short.replace("$", r"\$")

@@ -14,9 +14,8 @@ HEADER = ("M", "N", "images", "miou_percent")
 
 def rows(results: Sequence[dict]) -> list[tuple[Any, ...]]:
     """One row of `HEADER` per result, by M and N; None where nothing was scored."""
-    return sorted(
-        (result["M"], result["N"], result["images"], percent(result["miou"])) for result in results
-    )
+    keys = ("M", "N", "images")
+    return sorted((*(one[key] for key in keys), percent(one["miou"])) for one in results)
 
 
 def grid(table: Sequence[tuple[Any, ...]]) -> tuple[list[int], list[int], np.ndarray]:
@@ -46,9 +45,8 @@ def draw(table: Sequence[tuple[Any, ...]]) -> Figure:
         weight = "bold" if (row, column) == best else "normal"
         style = {"color": colour, "fontweight": weight, "ha": "center", "va": "center"}
         axes.text(column, row, text, **style)
-    row, column = (int(index) for index in best)
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * 0.46
-    axes.plot(column + corners[:, 0], row + corners[:, 1], color=COLOURS[1], linewidth=2)
+    axes.plot(best[1] + corners[:, 0], best[0] + corners[:, 1], color=COLOURS[1], linewidth=2)
     axes.set_xticks(range(len(Ns)), Ns)
     axes.set_yticks(range(len(Ms)), Ms)
     remark = "; \N{MULTIPLICATION SIGN}: no result" if np.isnan(values).any() else ""

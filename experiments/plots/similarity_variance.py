@@ -70,13 +70,11 @@ def sampled_variances(
     metric: str,
     max_instances: int,
 ) -> NamedTuple:
-    """Variances of one image under one metric, of the tokens at `places`.
+    """`specjax.similarity_variance_ratio` of the tokens at `places`.
 
-    `reduced` is F'', zero where nothing is annotated. The result is that of
-    `specjax.similarity_variance_ratio`.
+    `reduced` is F'', zero where nothing is annotated.
     """
-    affinities = affinity_matrix(reduced, metric=metric, valid=valid)
-    drawn = affinities[places][:, places]
+    drawn = affinity_matrix(reduced, metric=metric, valid=valid)[places][:, places]
     return similarity_variance_ratio(drawn, owners, max_instances=max_instances)
 
 

@@ -11,8 +11,7 @@ from experiments.results.strata import NAMES, STRATA
 
 HEADER = ("metric", "stratum", "low", "high", "images", "miou_percent", "published_percent")
 _HATCHES = ("", "//", "..")
-# Of the distance between two metrics.
-_GROUP = 0.8
+_GROUP = 0.8  # of the distance between two metrics
 
 
 def rows(results: Sequence[dict], measure: str) -> list[tuple[Any, ...]]:
@@ -29,13 +28,14 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
     """Bars of our numbers in groups, a group for each metric; short lines of the published."""
     metrics = list(dict.fromkeys(row[0] for row in table))
     names = [str(stratum) for stratum in STRATA[measure]]
-    figure, axes = new_plot(max(6.0, 1.1 * len(metrics)))
+    figure, axes = new_plot(max(6.0, 1.1 * len(metrics)), x="metric", y="mIoU (%)")
     width = _GROUP / len(names)
     for index, name in enumerate(names):
         own = [row for row in table if row[1] == name]
         places = [metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own]
-        images = sorted({row[4] for row in own})
-        counted = "no image" if images == [0] else f"images: {_range(images)}"
+        images = [row[4] for row in own]
+        ends = " to ".join(map(str, sorted({min(images), max(images)})))
+        counted = f"images: {ends}" if any(images) else "no image"
         label = f"{NAMES[measure]} {name} ({counted})"
         style = {"color": COLOURS[index], "hatch": _HATCHES[index], "edgecolor": "white"}
         axes.bar(places, [row[5] or 0.0 for row in own], width, label=label, **style)
@@ -46,17 +46,12 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
             axes.plot(ends, [value, value], color="black", linewidth=2, label=label)
     axes.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
     axes.grid(False, axis="x")
-    axes.set_xlabel("metric")
-    axes.set_ylabel("mIoU (%)")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
 def write(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
-    """The figures as `strata_mbor.*` and `strata_size_ratio.*`; returns the paths.
-
-    One whose strata have no image is not drawn.
-    """
+    """`strata_mbor.*` and `strata_size_ratio.*`, where their strata have images; their paths."""
     written = []
     for measure in STRATA:
         table = rows(results, measure)
@@ -64,7 +59,3 @@ def write(folder: pathlib.Path, results: Sequence[dict]) -> list[pathlib.Path]:
             stem = folder / f"strata_{measure}"
             written += save_figure(draw(table, measure), stem, header=HEADER, rows=table)
     return written
-
-
-def _range(counts: Sequence[int]) -> str:
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -46,10 +46,14 @@ def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
         return figure.add_subplot(*position, **options)
 
 
-def new_plot(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Axes]:
-    """A figure of one plot."""
+def new_plot(
+    width: float = 6.0, height: float = 4.0, *, x: str = "", y: str = ""
+) -> tuple[Figure, Axes]:
+    """A figure of one plot, and the labels of its axes."""
     figure = new_figure(width, height)
-    return figure, new_axes(figure)
+    axes = new_axes(figure)
+    axes.set(xlabel=x, ylabel=y)
+    return figure, axes
 
 
 def percent(share: float | None) -> float | None:

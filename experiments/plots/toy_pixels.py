@@ -23,8 +23,7 @@ PIXELS = ("a", "b", "c")
 PAIRS = ((0, 1), (0, 2), (1, 2))
 HEADER = ("metric", *(f"{PIXELS[i]}-{PIXELS[j]}" for i, j in PAIRS), "spread")
 TITLES = {"dot": "dot product", "braycurtis": "Bray-Curtis", "boc": "BoC"}
-# Where b or c differs from a.
-IRREGULAR = (2, 5)
+IRREGULAR = (2, 5)  # where b or c differs from a
 _LINES = ("-", "--", ":")
 _COMMON = (0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2, 0.2)
 

@@ -11,17 +11,13 @@ from experiments.results.tables import mean
 
 # The others are compared with the first of these that a run has: they are what the paper proposes.
 _REFERENCES = ("boc", "NCR+DCR+BoC")
-# Fewer units than this say little about how much units vary.
-_FEW = 20
-# Two means of the same numbers differ by less.
-_SAME = 1e-9
+_FEW = 20  # fewer units than this say little about how much units vary
+_SAME = 1e-9  # two means of the same numbers differ by less
 
 
 def scores_of(run: Run, score: str) -> tuple[dict[str, Mapping[str, float]], list[str]]:
-    """A score by setting and image, and the settings whose lines do not belong to the summary.
-
-    The lines of a folder may cover more images than its last run did.
-    """
+    """A score by setting and image, and the settings whose lines do not belong to the summary."""
+    # The lines of a folder may cover more images than its last run did.
     matching, differing = {}, []
     for setting, expected in run.means(score).items():
         values = run.values(setting, score)
@@ -55,12 +51,9 @@ def interval_table(
             name += f" and {len(settings) - 1} more with the same scores"
         counts = _counts(run, int(values.counts.sum()), len(values.sums))
         rows.append([name, f"{100 * found.mean:.2f}", _range(found), *counts])
-    table = Table(
-        f"{SCORES[score]}, mean over images",
-        ["setting", "mean %", "95 % interval", *_counts(run, "images", "videos")],
-        rows,
-        list(_remarks(run, fewest, differing)),
-    )
+    headings = ["setting", "mean %", "95 % interval", *_counts(run, "images", "videos")]
+    remarks = list(_remarks(run, fewest, differing))
+    table = Table(f"{SCORES[score]}, mean over images", headings, rows, remarks)
     return table, {setting: intervals[setting] for setting in scores}
 
 
@@ -77,13 +70,11 @@ def comparison_table(run: Run, score: str, *, seed: int, resamples: int) -> Tabl
         rows.append([*row, *map(_probability, ps), *_counts(run, images, units)])
     fewest = min((found.units for found in compared.values()), default=math.inf)
     smallest = 2.0 ** (1 - fewest)
-    remarks = [f"With {fewest} {run.unit} the test cannot give a p below {smallest:g}."]
-    return Table(
-        f"{SCORES[score]}, difference from {reference} in points",
-        ["setting", "points", "95 % interval", "p", "p (Holm)", *_counts(run, "images", "videos")],
-        rows,
-        remarks if smallest > 0.05 else [],
-    )
+    remark = f"With {fewest} {run.unit} the test cannot give a p below {smallest:g}."
+    headings = ["setting", "points", "95 % interval", "p", "p (Holm)"]
+    headings += _counts(run, "images", "videos")
+    caption = f"{SCORES[score]}, difference from {reference} in points"
+    return Table(caption, headings, rows, [remark] if smallest > 0.05 else [])
 
 
 def _counts(run: Run, images: object, videos: object) -> list[str]:
@@ -104,12 +95,9 @@ def _remarks(run: Run, fewest: float, differing: Sequence[str]) -> Iterable[str]
 
 
 def _range(bounds: Interval, *, sign: str = "") -> str:
-    if bounds.low is None or bounds.high is None:
-        return "-"
-    return f"{100 * bounds.low:{sign}.2f} to {100 * bounds.high:{sign}.2f}"
+    ends = [f"{100 * end:{sign}.2f}" for end in bounds[1:] if end is not None]
+    return " to ".join(ends) or "-"
 
 
 def _probability(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -2,21 +2,20 @@
 
 from collections.abc import Mapping
 
-from experiments.reporting.page import Exhibit
+from experiments.reporting.page import Picture
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run
 from experiments.results.columns import SCORES
 from experiments.runs.names import GALLERY
 
-# Images of a group.
-EACH = 3
-# The pictures that `--save` makes of an image, and what is in them.
+EACH = 3  # images of a group
+# The pictures that `--save` makes of an image, as `page.html` names them, and what is in them.
 _CONTENTS = {
     "gallery": "the image, what was found in it and, where it is annotated, the annotation",
     "overlays": "the image, and what each stage made of it",
 }
-# Binaries that draw figures instead of pictures of single images.
-_WITHOUT = ("channels", "similarity")
+_WITHOUT = ("channels", "similarity")  # binaries of figures instead of pictures of single images
+_Exhibit = dict[str, str | Picture | None]
 
 
 def picked(scores: Mapping[str, float], each: int = EACH) -> dict[str, list[str]]:
@@ -34,11 +33,10 @@ def picked(scores: Mapping[str, float], each: int = EACH) -> dict[str, list[str]
     return {"best": ranked[:count], "median": median, "worst": ranked[-count:]}
 
 
-def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[Exhibit]]], list[str]]:
-    """Groups of images by their names, and remarks.
+def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[_Exhibit]]], list[str]]:
+    """Groups of images with their names, and remarks.
 
-    They are of the setting with the highest mean, or the first images where none is scored; none
-    where the binary makes no pictures of single images.
+    They are of the setting with the highest mean, or the first images where none is scored.
     """
     if run.binary in _WITHOUT:
         return [], []
@@ -56,8 +54,8 @@ def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[Exhibit]]],
         (name, [_exhibit(run, album, setting, one, text.get(one, ""), remarks) for one in images])
         for name, images in chosen.items()
     ]
-    missing = sum(not (one.result or one.stages) for _, exhibits in groups for one in exhibits)
-    if missing:
+    shown = [one["gallery"] or one["overlays"] for _, exhibits in groups for one in exhibits]
+    if missing := shown.count(None):
         remarks.append(
             f"{missing} of these images {'have' if missing > 1 else 'has'} no picture. The command"
             " of the run with --save=overlays adds one of each image; --save=gallery makes them of"
@@ -68,13 +66,14 @@ def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[Exhibit]]],
 
 def _exhibit(
     run: Run, album: Album, setting: str, image: str, score: str, remarks: list[str]
-) -> Exhibit:
-    pictures = dict.fromkeys(_CONTENTS)
+) -> _Exhibit:
+    """The image, its score as text (empty where it has none) and its pictures, None for none."""
+    exhibit = {"image": image, "score": score, **dict.fromkeys(_CONTENTS)}
     title = f"{image}, {score}" if score else image
     for kind, content in _CONTENTS.items():
         if path := run.picture(kind, setting, image):
             try:
-                pictures[kind] = album.photograph(path, alt=f"{title}: {content}")
+                exhibit[kind] = album.photograph(path, alt=f"{title}: {content}")
             except Refused as reason:
                 remarks.append(f"A picture of {image} ({kind}) is not shown: {reason}.")
-    return Exhibit(image, score, pictures["gallery"], pictures["overlays"])
+    return exhibit

@@ -36,15 +36,6 @@ class Picture(NamedTuple):
     table: Table | None = None  # the numbers that are drawn
 
 
-class Exhibit(NamedTuple):
-    """One image of the gallery, by its id, with its score as text (empty where it has none)."""
-
-    image: str
-    score: str
-    result: Picture | None  # the image, its instances and its annotation
-    stages: Picture | None  # what each stage made of the image
-
-
 def render(**content: Any) -> str:
     """The page; `content` is what `page.html` names."""
     environment = jinja2.Environment(
@@ -64,9 +55,8 @@ def render(**content: Any) -> str:
 
 def numeric_columns(table: Table) -> list[bool]:
     """Which columns after the first hold numbers, or dashes in their place, and nothing else."""
-    columns = range(1, len(table.headings))
+    columns = [[row[index] for row in table.rows] for index in range(1, len(table.headings))]
     return [False] + [
-        any(row[column] != "-" for row in table.rows)
-        and all(_NUMBER.fullmatch(row[column]) for row in table.rows)
+        any(cell != "-" for cell in column) and all(map(_NUMBER.fullmatch, column))
         for column in columns
     ]

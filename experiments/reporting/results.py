@@ -39,10 +39,8 @@ def tables_of(run: Run) -> list[Table]:
 def _table(caption: str, results: Sequence[Mapping[str, Any]], headings: dict[str, str]) -> Table:
     """Columns that are empty in every row are left out."""
     keys = [key for key in headings if any(row.get(key) is not None for row in results)]
-    shared = [
-        key for key in keys[1:] if all(row.get(key) == results[0].get(key) for row in results)
-    ]
-    common = [key for key in shared if key in _CONFIGURED]
+    one = {key for key in keys if all(row.get(key) == results[0].get(key) for row in results)}
+    common = [key for key in keys[1:] if key in _CONFIGURED and key in one]
     keys = [key for key in keys if key not in common] + common
     rows = [[as_text(key, row.get(key)) for key in keys] for row in results]
     return Table(caption, [headings[key] for key in keys], rows)
@@ -77,12 +75,13 @@ def _remark(run: Run) -> str:
         return "mR is a ratio of two means; no interval is computed for it."
     if run.binary == "channels":
         return "The paper shows these figures without their numbers."
-    measured_on = published.INSTANCES_MEASURED_ON
-    if run.binary == "fgbg":
-        measured_on = published.FOREGROUND_MEASURED_ON[published.closest(run.dataset)]
     keys = ("published", "published_raw")
-    if not any(result.get(key) is not None for result in run.results.values() for key in keys):
+    if all(result.get(key) is None for result in run.results.values() for key in keys):
         measured_on = "the paper has no number for these settings"
+    elif run.binary == "fgbg":
+        measured_on = published.FOREGROUND_MEASURED_ON[published.closest(run.dataset)]
+    else:
+        measured_on = published.INSTANCES_MEASURED_ON
     ours = {"dataset": run.dataset, "backbone": run.backbone}
     size = run.config.get("image_size")
     return _sentence(published.remark(measured_on, **ours, image_size=size))

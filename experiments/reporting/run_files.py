@@ -14,6 +14,8 @@ from experiments.results.columns import DIFFERENCES, FRACTIONS, SCORED, SCORES
 from experiments.results.strata import STRATA
 from specjax import SpecjaxError
 
+Scores = dict[str, dict[str, dict[str, float]]]  # by setting, image and score (of `SCORES`)
+
 
 def _number(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e18
@@ -24,9 +26,7 @@ def _share(value: Any) -> bool:
 
 
 _RESULT = {
-    "metric": (str, None),
-    "setting": (str, None),
-    "images": (int, None),
+    **{"metric": (str, None), "setting": (str, None), "images": (int, None)},
     **dict.fromkeys((*FRACTIONS, *DIFFERENCES), (_number, None)),
 }
 _STRATUM = {"images": int, "miou": (_number, None), "published": (_number, None)}
@@ -35,14 +35,9 @@ _STRATA = {
     "strata_left_out": {key: {"below": int, "not_recorded": int} for key in STRATA},
     **{f"by_{measure}": [_STRATUM] * len(strata) for measure, strata in STRATA.items()},
 }
+_CONFIG = {"binary": str, "dataset": {"name": str}, "settings": [str, ...], "backbone": str}
 _SUMMARY = {
-    "config": {
-        "binary": str,
-        "dataset": {"name": str},
-        "settings": [str, ...],
-        "backbone": str,
-        "checkpoint": (str, None),
-    },
+    "config": {**_CONFIG, "checkpoint": (str, None)},
     "results": [({**_RESULT, "by_mbor": None}, {**_RESULT, **_STRATA}), ...],
     "failures": [{"id": str, "error": str}, ...],
     "warnings": [str, ...],
@@ -94,11 +89,9 @@ def read_summary(path: pathlib.Path) -> dict[str, Any]:
     return summary
 
 
-def read_scores(
-    path: pathlib.Path, settings: Sequence[str]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """The scores of these settings' lines, by setting, image and score."""
-    scores = {setting: {} for setting in settings}
+def read_scores(path: pathlib.Path, settings: Sequence[str]) -> Scores:
+    """The scores of these settings' lines."""
+    scores: Scores = {setting: {} for setting in settings}
     with _naming(path), path.open("rb") as stream:
         for text in stream:
             if not text.endswith(b"\n"):

@@ -10,8 +10,7 @@ from experiments.results.columns import SCORES
 from experiments.runs.names import LINES, RUN, SUMMARY, locate
 from specjax import SpecjaxError
 
-# Datasets whose images are frames of videos, which resemble each other.
-_VIDEOS = ("ytvis",)
+_VIDEOS = ("ytvis",)  # datasets whose images are frames of videos, which resemble each other
 
 
 class Run(NamedTuple):
@@ -23,8 +22,7 @@ class Run(NamedTuple):
     config: Mapping[str, Any]
     summary: Mapping[str, Any]  # all that `summary.json` holds
     results: Mapping[str, Mapping[str, Any]]  # by setting (a metric, for example)
-    # By setting, image and score (of `SCORES`), of every image that has a line.
-    scores: Mapping[str, Mapping[str, Mapping[str, float]]]
+    scores: run_files.Scores  # of every image that has a line
     plain: str | None  # the setting whose files have plain names
 
     @property
@@ -84,18 +82,14 @@ def read_run(path: pathlib.Path) -> Run:
     if not folder.is_dir():
         raise SpecjaxError(f"{path}: no such folder; give the --output_dir of a finished run")
     if not (folder / SUMMARY).exists():
+        lack = f"(it has no {SUMMARY})"
+        problem = f"not the folder of a run {lack}; give the --output_dir of a finished run"
         if (folder / RUN).exists():
-            raise SpecjaxError(
-                f"{folder} is a run that is not finished (it has no {SUMMARY}): the command that"
-                " began it continues it"
-            )
-        raise SpecjaxError(
-            f"{folder} is not the folder of a run (it has no {SUMMARY}); give the --output_dir of"
-            " a finished run"
-        )
+            problem = f"a run that is not finished {lack}: the command that began it continues it"
+        raise SpecjaxError(f"{folder} is {problem}")
     summary = run_files.read_summary(folder / SUMMARY)
     config = summary["config"]
     scores = run_files.read_scores(folder / LINES, config["settings"])
     results = dict(zip(config["settings"], summary["results"], strict=True))
-    names, plain = (config["binary"], config["dataset"]["name"]), run_files.read_plain(folder / RUN)
-    return Run(folder, *names, config, summary, results, scores, plain)
+    plain, dataset = run_files.read_plain(folder / RUN), config["dataset"]["name"]
+    return Run(folder, config["binary"], dataset, config, summary, results, scores, plain)

@@ -11,27 +11,21 @@ from experiments.plots import forest
 from experiments.reporting.certainty import comparison_table, interval_table
 from experiments.reporting.gallery import gallery_of
 from experiments.reporting.page import Table
-from experiments.reporting.pictures import Album, Refused
-from experiments.reporting.plots import picture_of, plots_of
+from experiments.reporting.pictures import Album, Refused, picture_of, plots_of
 from experiments.reporting.results import tables_of
 from experiments.reporting.runs import Run
 from experiments.results.columns import SCORES
 from experiments.results.statistics import LEVEL
 from experiments.runs.names import SUMMARY
 
-# Further failures are counted, not listed.
-_MOST_FAILURES = 200
-
+_MOST_FAILURES = 200  # further ones are counted, not listed
 OVERVIEW_HEADINGS = ("dataset", "backbone", "highest score", "images", "failures")
 
 
 def section_of(
     run: Run, number: int, album: Album, *, plots: pathlib.Path, seed: int, resamples: int
 ) -> tuple[dict[str, Any], list[pathlib.Path]]:
-    """The section of a run as `page.html` names its contents, and the plots written in `plots`.
-
-    `number` is its place on the page, from 1.
-    """
+    """What `page.html` shows of a run, which is the page's `number`; the plots it wrote."""
     certainty, written, picture, remarks = [], [], None, set()
     for score in SCORES:
         table, intervals = interval_table(run, score, seed=seed, resamples=resamples)
@@ -75,12 +69,11 @@ def section_of(
 
 def overview_row(run: Run) -> list[str]:
     """The run in the table of all: dataset, backbone, highest score and its setting, images."""
-    best, images = "-", None
+    best, images = "-", max(map(len, run.scores.values()))
     if run.main_score is not None:
         result = run.results[run.best_setting]
-        mean, images = 100 * result[run.main_score], result.get("images")
+        mean, images = 100 * result[run.main_score], result.get("images") or images
         best = f"{SCORES[run.main_score]} {mean:.2f} % ({run.best_setting})"
-    images = images or max(map(len, run.scores.values()))
     return [run.dataset, run.backbone, best, str(images), str(len(run.summary["failures"]))]
 
 

@@ -12,8 +12,7 @@ SETTINGS = {
     "NCR+BoC": (True, False, True),
     "NCR+DCR+BoC": (True, True, True),
 }
-# Ends the name of a setting whose foreground is found on all channels.
-ALL_CHANNELS = "+foregroundC"
+ALL_CHANNELS = "+foregroundC"  # ends the names of settings that find the foreground on all
 
 
 def both_tables(results: Sequence[Mapping[str, Any]]) -> tuple[list, list]:

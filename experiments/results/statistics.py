@@ -14,8 +14,7 @@ import scipy.stats
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-# Values in memory at once while resampling.
-_LARGEST_BATCH = 2**22
+_LARGEST_BATCH = 2**22  # values in memory at once while resampling
 
 
 class Sample(NamedTuple):
@@ -134,10 +133,6 @@ def compare(
 
 
 def _resampling(scores: Sample, seed: int, resamples: int) -> dict[str, Any]:
-    """What `scipy.stats` takes for both."""
-    rng = np.random.default_rng(seed)
-    return {"vectorized": True, "n_resamples": resamples, "batch": _batch(scores), "rng": rng}
-
-
-def _batch(scores: Sample) -> int:
-    return max(1, _LARGEST_BATCH // len(scores.sums))
+    """What `scipy.stats` takes for intervals and tests alike."""
+    batch, rng = max(1, _LARGEST_BATCH // len(scores.sums)), np.random.default_rng(seed)
+    return {"vectorized": True, "n_resamples": resamples, "batch": batch, "rng": rng}

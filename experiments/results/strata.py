@@ -42,8 +42,7 @@ _COLUMNS = columns("metric images miou published difference")
 def mbor(instances: np.ndarray) -> float | None:
     """Area in two or more of the instances' bounding boxes over the area in any, in [0, 1].
 
-    That is the union of the boxes' pairwise intersections over the union of the boxes. None where
-    there is no instance.
+    That is the union of the boxes' pairwise intersections over their union; None for no instance.
     """
     boxes = scipy.ndimage.find_objects(np.maximum(compact_ids(instances), 0))
     held = np.zeros(instances.shape, np.int32)
@@ -86,10 +85,8 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
             mious = [line["miou"] for line in known if line[measure] in stratum]
             entry = {"images": len(mious), "miou": mean(mious), "published": value}
             result[f"by_{measure}"].append({**stratum._asdict(), **entry})
-        left_out[measure] = {
-            "below": sum(line[measure] < strata[0].low for line in known),
-            "not_recorded": len(scored) - len(known),
-        }
+        below = sum(line[measure] < strata[0].low for line in known)
+        left_out[measure] = {"below": below, "not_recorded": len(scored) - len(known)}
     return {**result, "strata_left_out": left_out}
 
 

@@ -82,4 +82,4 @@ def test_pictures_that_cannot_be_shown(tmp_path):
     save_picture(run / "gallery_boc" / "a.png", (1, 2, 3))
     groups, remarks = gallery_of(read_run(run), Album(10))
     assert "A picture of a (gallery) is not shown: the page would be too large." in remarks
-    assert groups[0][1][0].result is None
+    assert groups[0][1][0]["gallery"] is None

@@ -72,15 +72,17 @@ def test_intervals_without_spread_and_without_images():
 
 
 def test_memory_is_bounded(monkeypatch):
-    largest = []
+    largest, whole = [], statistics._resampling
 
-    def batch(scores):
-        largest.append(max(1, 64 // len(scores.sums)))
-        return largest[-1]
+    def resampling(*arguments):
+        options = whole(*arguments)
+        largest.append(options["batch"])
+        return options
 
     values = by_image(*np.random.default_rng(0).random(20))
     before = interval(values, seed=0, resamples=500), sign_flip(values, seed=0, resamples=500)
-    monkeypatch.setattr(statistics, "_batch", batch)
+    monkeypatch.setattr(statistics, "_LARGEST_BATCH", 64)
+    monkeypatch.setattr(statistics, "_resampling", resampling)
     again = interval(values, seed=0, resamples=500), sign_flip(values, seed=0, resamples=500)
     assert largest == [3, 3]
     assert again == before
