@@ -14,8 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments.reporting import page
-from experiments.reporting.parts import Table
+from experiments.reporting.page import Table, render
 from experiments.reporting.pictures import Album
 from experiments.reporting.runs import read_run
 from experiments.reporting.sections import OVERVIEW_HEADINGS, overview_row, section_of
@@ -40,24 +39,18 @@ FLAGS = {
 def write(
     folders: Sequence[pathlib.Path], output: pathlib.Path, *, seed: int, resamples: int
 ) -> list[pathlib.Path]:
-    """Write the page of these runs and its plots; returns the paths.
-
-    Raises:
-        SpecjaxError: a run cannot be read, or the page cannot be written.
-    """
+    """Write the page of these runs and its plots; returns the paths."""
     runs = [read_run(folder) for folder in folders]
-    album, sections, written = Album(), [], [output]
+    album, sections, rows, written = Album(), [], [], [output]
     plots = output.with_name(f"{output.stem}_plots")
     for number, run in enumerate(runs, start=1):
         section, drawn = section_of(run, number, album, plots=plots, seed=seed, resamples=resamples)
         sections.append(section)
+        rows.append([section["title"], *overview_row(run)])
         written += drawn
-    rows = [
-        [section.title, *overview_row(run)] for section, run in zip(sections, runs, strict=True)
-    ]
-    text = page.render(
-        sections,
-        Table("Runs", ["run", *OVERVIEW_HEADINGS], rows),
+    text = render(
+        sections=sections,
+        overview=Table("Runs", ["run", *OVERVIEW_HEADINGS], rows),
         resamples=resamples,
         seed=seed,
         in_videos=any(run.unit == "videos" for run in runs),

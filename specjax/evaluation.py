@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from specjax._numerics import safe_divide
@@ -84,6 +83,8 @@ def instance_scores(
     maps must stay within `max_instances`.
     """
     ious = iou_matrix(labels, truth, counted=counted, max_instances=max_instances)
+    import optax  # takes half a second, which segmenting a photograph need not wait for
+
     rows, columns = optax.assignment.hungarian_algorithm(-ious)
     matched = jnp.zeros(max_instances, ious.dtype).at[rows].set(ious[rows, columns])
     count = jnp.max(jnp.where(counted, truth, 0))

@@ -88,7 +88,16 @@ LIBRARIES = {
 COMMAND = ("specjax._flags", "specjax._program")
 CHECKPOINT_LIBRARIES = {"huggingface_hub", "safetensors", "transformers"}
 # Imported inside functions, where they are needed: slow, or not always installed.
-LATE = {"huggingface_hub", "jinja2", "matplotlib", "pyarrow", "ray", "torch", "transformers"}
+LATE = {
+    "huggingface_hub",
+    "jinja2",
+    "matplotlib",
+    "optax",
+    "pyarrow",
+    "ray",
+    "torch",
+    "transformers",
+}
 
 # What experiments and examples import of specjax beside its public list: modules, or single names.
 EXCEPTIONS = {

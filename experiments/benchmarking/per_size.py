@@ -19,11 +19,11 @@ from specjax import VIT_S16, Config, cut_patches, extract_features, random_check
 from specjax._memory import keep_freed_memory
 
 
-@functools.partial(jax.jit, static_argnames=("grid", "num_instances"))
-def label(model, patches, key, *, grid: tuple[int, int], num_instances: int):
+@functools.partial(jax.jit, static_argnames=("grid", "num_instances", "config"))
+def label(model, patches, key, *, grid: tuple[int, int], num_instances: int, config: Config):
     """Labels of one image; `grid` is its exact size in tokens."""
     features = extract_features(model, patches, grid)
-    return segment(features, grid, num_instances=num_instances, key=key, config=Config())
+    return segment(features, grid, num_instances=num_instances, key=key, config=config)
 
 
 def main(folder: str, num_instances: str) -> None:
@@ -31,12 +31,10 @@ def main(folder: str, num_instances: str) -> None:
     keep_freed_memory()
     start = time.perf_counter()
     model = random_checkpoint(VIT_S16, seed=0).model
-    key, count = jax.random.key(0), 0
+    options, count = {"num_instances": int(num_instances), "config": Config()}, 0
     for record in open_dataset("folder", data_dir=folder).records():
         cut = cut_patches(record.read_image(), patch_size=16, padded=False, name=record.id)
-        labels = label(
-            model, cut.values, key, grid=cut.tiling.grid, num_instances=int(num_instances)
-        )
+        labels = label(model, cut.values, jax.random.key(0), grid=cut.tiling.grid, **options)
         jax.block_until_ready(labels)
         count += 1
     seconds = time.perf_counter() - start

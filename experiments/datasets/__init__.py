@@ -6,14 +6,12 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from experiments.datasets import records
 from experiments.datasets.annotation_file import open_annotated
-from experiments.datasets.coco import COCO
+from experiments.datasets.coco import COCO, YTVIS
 from experiments.datasets.folder import open_folder
-from experiments.datasets.frames import apply_paper_rule, select_frames, take
-from experiments.datasets.records import Dataset, check_ids
 from experiments.datasets.samples import open_samples
 from experiments.datasets.voc import open_voc
-from experiments.datasets.ytvis import YTVIS
 from specjax import SpecjaxError
 
 # The formats: how each is opened, and the options of `open_dataset` that it takes.
@@ -38,25 +36,13 @@ def open_dataset(
     frames: Path | None = None,
     paper_filter: bool = False,
     limit: int | None = None,
-) -> Dataset:
+) -> records.Dataset:
     """Opens a dataset and applies, in this order, the list of frames, the paper's rule, the limit.
 
     Nothing is decoded here; ids are checked, and names in `frames` matched, before the first
-    record is given.
-
-    Args:
-      name: one of `NAMES`.
-      data_dir: where the dataset lies. For "folder" a folder, an image file, a glob or a text
-        list, or several of them.
-      annotations: the JSON file of "coco" and "ytvis", where it is not in its usual place.
-      split: of "voc" ("val" unless given), "coco" ("val2017") and "ytvis" ("train").
-      frames: text file of the frames to read, one `video/frame` a line.
-      paper_filter: keep the images of the paper's test rule only.
-      limit: the largest number of records; the first ones are kept.
-
-    Raises:
-      SpecjaxError: an unknown name, an option that the format does not have, anything missing or
-        malformed, two records with one id.
+    record is given. `data_dir` is a folder; for "folder" also an image file, a glob or a text
+    list, or several of them. `split` is "val" of "voc", "val2017" of "coco" and "train" of "ytvis"
+    unless given. `annotations` is a JSON file that is not in its usual place.
     """
     if name not in NAMES:
         raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
@@ -65,22 +51,21 @@ def open_dataset(
     for option, value in options.items():
         if value is not None and option not in taken:
             raise SpecjaxError(
-                f"--{option} means nothing to dataset {name!r}: leave it out or choose another "
-                "--dataset"
+                f"--{option} means nothing to dataset {name!r}: leave it out or change --dataset"
             )
-    paths = [data_dir] if isinstance(data_dir, str | os.PathLike) else data_dir or []
+    paths = [data_dir] if isinstance(data_dir, Path) else data_dir or []
     paths = [_path(path) for path in paths]
     options["data_dir"] = paths if name == "folder" or not taken else _single(name, paths)
     if annotations is not None:
         options["annotations"] = _path(annotations)
     dataset = opener(**{option: options[option] for option in taken})
-    ids = check_ids(dataset.records())
+    ids = records.check_ids(dataset.records())
     dataset = dataclasses.replace(dataset, count=len(ids))
     if frames is not None:
-        dataset = select_frames(dataset, ids, _path(frames))
+        dataset = records.select_frames(dataset, ids, _path(frames))
     if paper_filter:
-        dataset = apply_paper_rule(dataset)
-    return dataset if limit is None else take(dataset, limit)
+        dataset = records.apply_paper_rule(dataset)
+    return dataset if limit is None else records.take(dataset, limit)
 
 
 def _single(name: str, paths: list[pathlib.Path]) -> pathlib.Path:

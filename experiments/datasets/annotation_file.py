@@ -1,12 +1,10 @@
-"""The COCO family of datasets: images, and one JSON file with their annotations.
+"""What the formats of the COCO family share: images, and one JSON file with their annotations.
 
-What the formats of the family share: finding, reading and checking the file, and making records of
-the images that it lists. Instance numbers follow the order of the annotations; crowds are void. A
-file without annotations gives records without instance maps.
+Instance numbers follow the order of the annotations; crowds are void. A file without annotations
+gives records without instance maps.
 """
 
 import collections
-import dataclasses
 import functools
 import hashlib
 import json
@@ -18,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.datasets import masks
-from experiments.datasets.records import Dataset, Record, check_relative_path
+from experiments.datasets.records import Dataset, Record
 from specjax import SpecjaxError, decode
 from specjax.images import MAX_PIXELS
 
@@ -26,25 +24,18 @@ from specjax.images import MAX_PIXELS
 class ListedImage(NamedTuple):
     """An image that the file lists.
 
-    Attributes:
-      id: its record's id.
-      file_name: relative to the folder of images.
-      height, width: its size in pixels.
-      annotations: rows of the file, in its order. Segmentations are looked at when they are read,
-        so that a bad one fails its image alone.
-      frame: its place in the rows' `segmentations`; None where a row has one `segmentation`.
+    Segmentations are looked at when they are read, so that a bad one fails its image alone.
     """
 
-    id: str
-    file_name: str
+    id: str  # of its record
+    file_name: str  # relative to the folder of images
     height: int
     width: int
-    annotations: Sequence[dict]
-    frame: int | None = None
+    annotations: Sequence[dict]  # rows of the file, in its order
+    frame: int | None = None  # place in the rows' `segmentations`; None for one `segmentation`
 
 
-@dataclasses.dataclass(frozen=True)
-class AnnotationFile:
+class AnnotationFile(NamedTuple):
     """A parsed JSON file."""
 
     path: pathlib.Path
@@ -60,11 +51,7 @@ class AnnotationFile:
         return SpecjaxError(f"{str(self.path)!r}{text}")
 
     def rows(self, key: str, **required: type) -> list[dict]:
-        """The list of objects under `key`, each with the required fields of the given types.
-
-        Raises:
-          SpecjaxError: names the file, the row and the field.
-        """
+        """The list of objects under `key`, each with the required fields of the given types."""
         rows = self.content.get(key)
         if not isinstance(rows, list):
             raise self.error(f" has no list {key!r}: is it of this format?")
@@ -80,11 +67,7 @@ class AnnotationFile:
         return rows
 
     def images(self, key: str, **required: type) -> list[dict]:
-        """Rows of images or videos: their ids are unique, their sizes plausible.
-
-        Raises:
-          SpecjaxError: names the file and the row.
-        """
+        """Rows of images or videos: their ids are unique, their sizes plausible."""
         rows = self.rows(key, id=int, height=int, width=int, **required)
         if not rows:
             raise self.error(f" lists no {key}")
@@ -109,63 +92,47 @@ class AnnotationFile:
                 by_owner[row[owner]].append(row)
         return by_owner
 
-    def check_file_name(self, file_name: str, what: str) -> None:
-        """Raises SpecjaxError where a file name leaves its folder."""
-        check_relative_path(file_name, f"{str(self.path)!r}: {what}: the file name")
 
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """A format of the family. In patterns, `{split}` stands for the name of the split.
-
-    Attributes:
-      name: the name of the format.
-      default_split: the split where none is asked for.
-      patterns: where the JSON file may be, below the dataset's folder.
-      folders: where the images may be, below the dataset's folder.
-      parse: the images that a file lists, and warnings.
-    """
+class Family(NamedTuple):
+    """A format; in its patterns and folders `{split}` stands for the name of the split."""
 
     name: str
     default_split: str
-    patterns: Sequence[str]
-    folders: Sequence[str]
+    patterns: Sequence[str]  # where the JSON file may be, below the dataset's folder
+    folders: Sequence[str]  # where the images may be, below the dataset's folder
+    # The images that a file lists, and warnings.
     parse: Callable[[AnnotationFile], tuple[list[ListedImage], tuple[str, ...]]]
 
 
 def open_annotated(
     family: Family, data_dir: pathlib.Path, annotations: pathlib.Path | None, split: str | None
 ) -> Dataset:
-    """Opens a dataset of the family; the JSON file is parsed once, here.
-
-    Raises:
-      SpecjaxError: no such files, or a JSON file that is not of this format.
-    """
+    """Opens a dataset of the family; the JSON file is parsed once, here."""
     path, split = _find(family, data_dir, annotations, split)
     file, sha256 = _read(path)
     listed, warnings = family.parse(file)
     if not listed:
         raise file.error(" lists no images")
-    folder = _find_images([data_dir / name.format(split=split) for name in family.folders], listed)
+    folders = [data_dir / name.format(split=split) for name in family.folders]
+    # The first folder that holds one of the images, the earliest image deciding.
+    places = ((folder, folder / image.file_name) for image in listed for folder in folders)
+    folder = next((folder for folder, file in places if file.is_file()), None)
+    if folder is None:
+        raise SpecjaxError(
+            f"none of the annotated images was found (the first is {listed[0].file_name!r}; looked "
+            f"in {', '.join(repr(str(folder)) for folder in folders)}): check --data_dir"
+        )
 
     def records() -> Iterator[Record]:
         for image in listed:
             source = folder / image.file_name
+            read_image = functools.partial(decode, source)
             read_instances = functools.partial(_read_instances, image, str(path))
-            yield Record(
-                id=image.id,
-                source=str(source),
-                read_image=functools.partial(decode, source),
-                read_instances=read_instances if file.annotated else None,
-            )
+            annotation = read_instances if file.annotated else None
+            yield Record(image.id, str(source), read_image, annotation)
 
-    identity = {
-        "name": family.name,
-        "data_dir": str(data_dir),
-        "annotations": str(path),
-        "annotations_sha256": sha256,
-        "split": split,
-    }
+    identity = {"name": family.name, "data_dir": str(data_dir), "annotations": str(path)}
+    identity |= {"annotations_sha256": sha256, "split": split}
     return Dataset(family.name, file.annotated, identity, records, warnings)
 
 
@@ -189,44 +156,37 @@ def _read_instances(image: ListedImage, path: str) -> np.ndarray:
 
 
 def _read(path: pathlib.Path) -> tuple[AnnotationFile, str]:
-    """A JSON file and the sha256 of its bytes."""
+    name = f"annotations {str(path)!r}"
     try:
         data = path.read_bytes()
         content = json.loads(data)
     except OSError as error:
-        raise SpecjaxError(f"annotations {str(path)!r} cannot be read: {error.strerror}") from None
+        raise SpecjaxError(f"{name} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise SpecjaxError(f"annotations {str(path)!r} are not valid JSON: {reason}") from None
+        raise SpecjaxError(f"{name} are not valid JSON: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise SpecjaxError(f"annotations {str(path)!r} hold no JSON object: is it of this format?")
+        raise SpecjaxError(f"{name} hold no JSON object: is it of this format?")
     return AnnotationFile(path, content), hashlib.sha256(data).hexdigest()
 
 
 def _find(
     family: Family, data_dir: pathlib.Path, annotations: pathlib.Path | None, split: str | None
 ) -> tuple[pathlib.Path, str]:
-    """The annotation file of a split, and the split's name.
-
-    `annotations` wins; then `instances.json`, unless a split is asked for; then the first of the
-    family's patterns that exists.
-    """
+    """The annotation file of a split, and the split's name."""
     if annotations is not None:
         if not annotations.is_file():
             raise SpecjaxError(f"annotations {str(annotations)!r}: no such file")
         splits = (_split_of(annotations, pattern) for pattern in family.patterns)
         return annotations, split or next(filter(None, splits), family.default_split)
+    # `instances.json` wins, unless a split is asked for; then the first pattern that is there.
     names = ["instances.json"] if split is None else []
     split = split or family.default_split
     names += [pattern.format(split=split) for pattern in family.patterns]
     for name in names:
         if (data_dir / name).is_file():
             return data_dir / name, split
-    available = {
-        _split_of(path, pattern)
-        for pattern in family.patterns
-        for path in data_dir.glob(pattern.format(split="*"))
-    }
+    found = [(each, data_dir.glob(each.format(split="*"))) for each in family.patterns]
+    available = {_split_of(path, pattern) for pattern, paths in found for path in paths}
     raise SpecjaxError(
         f"no annotations of split {split!r} in {str(data_dir)!r} (looked for {', '.join(names)}; "
         f"splits there: {', '.join(sorted(available)) or 'none'}): give --split or --annotations"
@@ -237,15 +197,3 @@ def _split_of(path: pathlib.Path, pattern: str) -> str | None:
     head, tail = map(re.escape, pattern.split("{split}"))
     found = re.search(f"(?:^|/){head}([^/]+){tail}$", path.as_posix())
     return found and found.group(1)
-
-
-def _find_images(folders: Sequence[pathlib.Path], listed: Sequence[ListedImage]) -> pathlib.Path:
-    """The first folder that holds one of the images, the earliest image deciding."""
-    for image in listed:
-        for folder in folders:
-            if (folder / image.file_name).is_file():
-                return folder
-    raise SpecjaxError(
-        f"none of the annotated images was found (the first is {listed[0].file_name!r}; looked in "
-        f"{', '.join(repr(str(folder)) for folder in folders)}): check --data_dir"
-    )

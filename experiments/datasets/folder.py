@@ -10,21 +10,12 @@ from specjax._photographs import find_photographs
 
 
 def open_folder(data_dir: Sequence[pathlib.Path]) -> Dataset:
-    """Opens images; each path is a folder, an image file, a glob or a text list of paths.
-
-    Raises:
-      SpecjaxError: nothing given, no such path, or no image in it.
-    """
+    """Opens images; each path is a folder, an image file, a glob or a text list of paths."""
     found = find_photographs(data_dir)
 
     def records() -> Iterator[Record]:
         for record_id, file in found.files:
-            yield Record(
-                id=record_id,
-                source=str(file),
-                read_image=functools.partial(decode, file, upright=True),
-                read_instances=None,
-            )
+            yield Record(record_id, str(file), functools.partial(decode, file, upright=True), None)
 
     identity = {"name": "folder", "data_dir": "\n".join(map(str, data_dir))}
     if found.lists_sha256:

@@ -7,7 +7,6 @@ lengths, compressed or not, never reach it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -21,13 +20,7 @@ _MAX_DIGITS = 7  # of 5 bits: enough for run lengths and differences of 32 bits
 
 
 def run_lengths(segmentation: object, height: int, width: int, where: str) -> list[int]:
-    """The run lengths of any COCO segmentation of an image of `height` x `width`.
-
-    `where` names the annotation and its file in error messages.
-
-    Raises:
-      SpecjaxError: a segmentation that is malformed or does not fit the image.
-    """
+    """The run lengths of any COCO segmentation of an image; `where` begins error messages."""
     if isinstance(segmentation, list):
         polygons = _checked_polygons(segmentation, height, width, where)
         drawn = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
@@ -55,13 +48,8 @@ def run_lengths(segmentation: object, height: int, width: int, where: str) -> li
 
 
 def expand_counts(text: str, where: str) -> list[int]:
-    """The run lengths in COCO's compressed string: 5-bit digits, differences from the fourth on.
-
-    Raises:
-      SpecjaxError: a letter outside the alphabet, or a number that is cut off or too long.
-    """
-    counts: list[int] = []
-    value = digits = 0
+    """The run lengths in COCO's compressed string: 5-bit digits, differences from the fourth on."""
+    counts, value, digits = [], 0, 0
     for letter in text:
         digit = ord(letter) - 48
         if not 0 <= digit < 64 or digits == _MAX_DIGITS:
@@ -80,17 +68,14 @@ def expand_counts(text: str, where: str) -> list[int]:
     return counts
 
 
-def decode(runs: Sequence[int], height: int, width: int) -> np.ndarray:
+def decode(runs: list[int], height: int, width: int) -> np.ndarray:
     """The mask, bool `[height, width]`, of checked run lengths."""
     is_object = np.arange(len(runs)) % 2 == 1
     return np.repeat(is_object, runs).reshape(width, height).T
 
 
 def paint(
-    height: int,
-    width: int,
-    instances: Sequence[tuple[int, Sequence[int]]],
-    crowds: Iterable[Sequence[int]] = (),
+    height: int, width: int, instances: list[tuple[int, list[int]]], crowds: list[list[int]]
 ) -> np.ndarray:
     """The instance map, int32 `[height, width]`, of (number, run lengths) of each instance.
 
@@ -109,19 +94,13 @@ def _checked_polygons(polygons: list, height: int, width: int, where: str) -> li
     if not polygons:
         raise SpecjaxError(f"{where}: the segmentation is empty (masks are needed, not only boxes)")
     for polygon in polygons:
-        if (
-            not isinstance(polygon, list)
-            or len(polygon) < 6
-            or len(polygon) % 2
-            or not all(type(number) in (int, float) for number in polygon)
-        ):
+        numbers = isinstance(polygon, list) and all(type(x) in (int, float) for x in polygon)
+        if not numbers or len(polygon) < 6 or len(polygon) % 2:
             raise SpecjaxError(f"{where}: a polygon must be an even number of at least 6 numbers")
         # Written so that NaN fails too. Outlines that leave the image a little are common.
         reach = height + width
         if not all(-reach <= number <= 2 * reach for number in polygon):
-            raise SpecjaxError(
-                f"{where}: a polygon has coordinates far outside the {width} x {height} image"
-            )
+            raise SpecjaxError(f"{where}: a polygon goes far outside the {width} x {height} image")
         xs, ys = polygon[::2], polygon[1::2]
         outline = sum(max(abs(xs[i] - xs[i - 1]), abs(ys[i] - ys[i - 1])) for i in range(len(xs)))
         if math.ceil(outline) + len(polygon) > _MAX_OUTLINE_PIXELS:

@@ -1,57 +1,46 @@
-"""What every dataset is made of: records, the maps they return, and the rules for their ids.
+"""What every dataset is made of: records and the rules for their ids; and which of them are read.
 
 An instance map is int32 `[H, W]`: 0 is background, 1 and above are instances (numbers may be
 missing from the sequence), `VOID` is ignored in scoring.
 """
 
+import collections
 import dataclasses
+import itertools
+import pathlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from specjax import SpecjaxError
+from specjax._lists import read_list
+from specjax.images import SUFFIXES
 
 VOID = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image of a dataset; nothing is decoded before one of the two functions is called.
+    """One image of a dataset; nothing is decoded before one of the two functions is called."""
 
-    Attributes:
-      id: relative path without extension; a `/` becomes a sub-folder in what is written.
-      source: the image file, for error messages.
-      read_image: gives the image, uint8 `[H, W, 3]`; raises SpecjaxError.
-      read_instances: gives the instance map, int32 `[H, W]`; raises SpecjaxError. None where the
-        dataset has no annotation.
-    """
-
-    id: str
-    source: str
-    read_image: Callable[[], np.ndarray]
+    id: str  # relative path without extension; a `/` becomes a sub-folder in what is written
+    source: str  # the image file, for error messages
+    read_image: Callable[[], np.ndarray]  # uint8 `[H, W, 3]`; raises SpecjaxError
+    # An instance map; raises SpecjaxError. None where the dataset has no annotation.
     read_instances: Callable[[], np.ndarray] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A stream of records.
+    """A stream of records; `records` starts it anew on each call."""
 
-    Attributes:
-      name: the name of the format.
-      annotated: whether the records have instance maps.
-      identity: what makes it this dataset and not another one; a run that is resumed compares it.
-      records: starts the stream anew on each call.
-      warnings: what the user should know of it, one line each, for the caller to print.
-      count: the number of records; None where it takes decoding to know it.
-    """
-
-    name: str
-    annotated: bool
-    identity: dict[str, str]
+    name: str  # of the format
+    annotated: bool  # whether the records have instance maps
+    identity: dict[str, str]  # tells it from other datasets; a run that is resumed compares it
     records: Callable[[], Iterator[Record]]
-    warnings: tuple[str, ...] = ()
-    count: int | None = None
+    warnings: tuple[str, ...] = ()  # one line each, for the caller to print
+    count: int | None = None  # None where it takes decoding to know it
 
 
 def passes_paper_rule(instances: np.ndarray) -> bool:
@@ -76,14 +65,10 @@ def compact_ids(instances: np.ndarray) -> np.ndarray:
 
 
 def check_relative_path(path: str, what: str) -> None:
-    """Raises SpecjaxError unless `path` stays below the folder it is joined to.
-
-    `what` names the thing that the path belongs to, for the message.
-    """
+    """Raises SpecjaxError, naming `what`, unless `path` stays below the folder it is joined to."""
     if "\\" in path or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path):
         raise SpecjaxError(
-            f"{what} {path!r} holds a backslash, a control character or undecodable bytes: "
-            "rename the file"
+            f"{what} {path!r} holds a backslash, control character or undecodable bytes: rename it"
         )
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise SpecjaxError(
@@ -92,11 +77,7 @@ def check_relative_path(path: str, what: str) -> None:
 
 
 def check_ids(records: Iterable[Record]) -> list[str]:
-    """The ids of all records, in order.
-
-    Raises:
-      SpecjaxError: an id that is no safe relative path, or that two records share.
-    """
+    """The ids of all records, in order: each a safe relative path, no two the same."""
     sources: dict[str, str] = {}
     for record in records:
         check_relative_path(record.id, f"{record.source!r}: the id")
@@ -107,3 +88,100 @@ def check_ids(records: Iterable[Record]) -> list[str]:
             )
         sources[record.id] = record.source
     return list(sources)
+
+
+def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) -> Dataset:
+    """Keeps the records that a text file lists, one `video/frame` a line, in the dataset's order.
+
+    A name may have an extension and leading folders; it may also leave out the leading folders of
+    an id where that is unambiguous. Names that match no record make a warning.
+    """
+    file = f"--frames {str(frames)!r}"
+    listing = read_list(frames, name=file, what="frames")
+    names, selected, unmatched = list(listing.lines.values()), set(), []
+    whole, by_ending = set(ids), collections.defaultdict(list)
+    for record_id in ids:
+        for ending in _endings(record_id)[1:]:
+            by_ending[ending].append(record_id)
+    for name in names:
+        matches = _matches(name, whole, by_ending)
+        if len(matches) > 1:
+            raise SpecjaxError(
+                f"{file}: {name!r} fits {len(matches)} records ({matches[0]!r}, {matches[1]!r}, "
+                "...): write the leading folders too"
+            )
+        if not matches:
+            unmatched.append(name)
+        selected.update(matches)
+    if not selected:
+        raise SpecjaxError(
+            f"{file}: none of its {len(names)} names is in the dataset (the first is "
+            f"{names[0]!r}; an id of the dataset is {ids[0]!r})"
+        )
+    warnings = dataset.warnings
+    if unmatched:
+        warnings += (
+            f"{file}: {len(unmatched)} of {len(names)} frames are not in the dataset: "
+            f"{', '.join(unmatched[:3])}{' ...' if len(unmatched) > 3 else ''}",
+        )
+
+    dataset = dataclasses.replace(dataset, warnings=warnings, count=len(selected))
+    return _keep(dataset, lambda record: record.id in selected, frames_sha256=listing.sha256)
+
+
+def apply_paper_rule(dataset: Dataset) -> Dataset:
+    """Keeps the records of the paper's test split, judged by their instance maps alone.
+
+    A record whose annotation cannot be read stays, so that its reader records the failure.
+    """
+    if not dataset.annotated:
+        raise SpecjaxError(
+            f"--paper_filter needs annotations, and dataset {dataset.name!r} has none: leave it out"
+        )
+
+    def passes(record: Record) -> bool:
+        try:
+            return passes_paper_rule(record.read_instances())
+        except SpecjaxError:
+            return True
+
+    return _keep(dataclasses.replace(dataset, count=None), passes, paper_filter="true")
+
+
+def take(dataset: Dataset, limit: int) -> Dataset:
+    """Keeps the first `limit` records. Not part of the identity: a run may be extended."""
+    if limit < 1:
+        raise SpecjaxError(f"--limit={limit}: give 1 or more, or leave it out")
+    count = None if dataset.count is None else min(dataset.count, limit)
+    return dataclasses.replace(
+        dataset, records=lambda: itertools.islice(dataset.records(), limit), count=count
+    )
+
+
+def _keep(dataset: Dataset, wanted: Callable[[Record], bool], **identity: str) -> Dataset:
+    return dataclasses.replace(
+        dataset,
+        records=lambda: filter(wanted, dataset.records()),
+        identity=dataset.identity | identity,
+    )
+
+
+def _matches(name: str, whole: set[str], by_ending: dict[str, list[str]]) -> list[str]:
+    """The ids that a listed name may mean."""
+    written = name.replace("\\", "/").removeprefix("./")
+    stem, dot, suffix = written.rpartition(".")
+    bare = stem if dot + suffix.lower() in SUFFIXES else written
+    for candidate in dict.fromkeys((bare, written)):
+        endings = _endings(candidate)
+        for ending in endings:  # the longest that is an id
+            if ending in whole:
+                return [ending]
+        if endings and endings[0] in by_ending:
+            return by_ending[endings[0]]
+    return []
+
+
+def _endings(path: str) -> list[str]:
+    """The path, and what is left of it without its first folder, its first two folders ..."""
+    names = [name for name in path.split("/") if name]
+    return ["/".join(names[start:]) for start in range(len(names))]

@@ -13,8 +13,7 @@ from experiments.datasets.scenes.drawing import SAMPLES_STREAM, Scene, draw_scen
 
 COUNT = 48
 
-# As photographs have them: few sizes, so that few programs are compiled; not all are multiples of a
-# patch.
+# Few sizes, as of photographs, so that few programs are compiled; not all multiples of a patch.
 _HEIGHTS = (480, 512, 427, 640, 375, 512, 500, 600)
 _WIDTHS = (640, 512, 640, 480, 500, 640, 375, 450)
 _OBJECTS = (2, 3, 2, 4, 3, 2, 5, 3, 4)
@@ -28,20 +27,12 @@ def open_samples() -> Dataset:
 def records() -> Iterator[Record]:
     """The built-in scenes, in order; image and instance map come from one drawing."""
     for index in range(COUNT):
-        yield Record(
-            id=f"scene_{index:02d}",
-            source=f"built-in scene {index:02d}",
-            read_image=functools.partial(_read_image, index),
-            read_instances=functools.partial(_read_instances, index),
-        )
+        readers = (functools.partial(_read, index, part) for part in ("image", "instances"))
+        yield Record(f"scene_{index:02d}", f"built-in scene {index:02d}", *readers)
 
 
-def _read_image(index: int) -> np.ndarray:
-    return _scene(index).image.copy()
-
-
-def _read_instances(index: int) -> np.ndarray:
-    return _scene(index).instances.copy()
+def _read(index: int, part: str) -> np.ndarray:
+    return getattr(_scene(index), part).copy()
 
 
 # Enough for the records that a reader has in flight; all 48 would take 90 MB.

@@ -9,17 +9,11 @@ from specjax import SpecjaxError
 
 
 class Truth(NamedTuple):
-    """Annotated instances on the token grid, flat and padded.
+    """Annotated instances on the token grid, flat and padded."""
 
-    Attributes:
-        instances: int32, 0 background, 1 to `count` instances; 0 for void and padding.
-        counted: tokens that take part in scores: no void, no padding.
-        count: instances left on the grid.
-    """
-
-    instances: np.ndarray
-    counted: np.ndarray
-    count: int
+    instances: np.ndarray  # int32, 0 background, 1 to `count` instances; 0 for void and padding
+    counted: np.ndarray  # tokens that take part in scores: no void, no padding
+    count: int  # of instances left on the grid
 
 
 def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
@@ -31,10 +25,8 @@ def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
     rows = np.arange(height) * instances.shape[0] // height
     columns = np.arange(width) * instances.shape[1] // width
     sampled = compact_ids(instances[rows[:, None], columns[None, :]]).ravel()
-    flat = np.zeros(tokens, np.int32)
-    counted = np.zeros(tokens, bool)
-    flat[: sampled.size] = np.where(sampled == VOID, 0, sampled)
-    counted[: sampled.size] = sampled != VOID
+    counted = np.pad(sampled != VOID, (0, tokens - sampled.size))
+    flat = np.pad(np.where(sampled == VOID, 0, sampled), (0, tokens - sampled.size))
     return Truth(flat, counted, int(flat.max(initial=0)))
 
 

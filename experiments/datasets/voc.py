@@ -10,12 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments.datasets.records import (
-    VOID,
-    Dataset,
-    Record,
-    check_relative_path,
-)
+from experiments.datasets.records import VOID, Dataset, Record, check_relative_path
 from specjax import SpecjaxError, decode
 from specjax._lists import read_list
 from specjax.images import SUFFIXES, opened
@@ -26,20 +21,20 @@ _MAX_GREY_INDEX = 31
 
 
 def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
-    """Opens a split of a VOC dataset ("val" unless given).
-
-    Raises:
-      SpecjaxError: no such folder or split, or an empty one.
-    """
+    """Opens a split of a VOC dataset ("val" unless given)."""
     split = split or "val"
-    root = _find_root(data_dir)
+    roots = (data_dir, data_dir / "VOC2012", data_dir / "VOCdevkit" / "VOC2012")
+    root = next((root for root in roots if (root / "JPEGImages").is_dir()), None)
+    if root is None:
+        raise SpecjaxError(
+            f"no folder JPEGImages in {str(data_dir)!r}, nor in VOC2012 or VOCdevkit/VOC2012 "
+            "below: give the VOC folder as --data_dir"
+        )
     sets = root / "ImageSets" / "Segmentation"
     path = sets / f"{split}.txt"
     if not path.is_file():
-        available = ", ".join(sorted(other.stem for other in sets.glob("*.txt"))) or "none"
-        raise SpecjaxError(
-            f"no split {split!r}: {str(path)!r} is missing (splits there: {available})"
-        )
+        others = ", ".join(sorted(other.stem for other in sets.glob("*.txt"))) or "none"
+        raise SpecjaxError(f"no split {split!r}: {str(path)!r} is missing (splits there: {others})")
     listing = read_list(path, name=repr(str(path)), what="images")
     for name in listing.lines.values():
         check_relative_path(name, f"{str(path)!r}: the id")
@@ -47,30 +42,20 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
 
     def records() -> Iterator[Record]:
         for name in listing.lines.values():
+            files = [root / "JPEGImages" / f"{name}{suffix}" for suffix in SUFFIXES]
+            # Where none exists the first stays, so that reading it says what is missing.
+            source = next((path for path in files if path.is_file()), files[0])
             masks = root / "SegmentationObject" / f"{name}.png"
-            source = _image_file(root / "JPEGImages", name)
-            yield Record(
-                id=name,
-                source=str(source),
-                read_image=functools.partial(decode, source),
-                read_instances=functools.partial(read_palette, masks) if annotated else None,
-            )
+            read_instances = functools.partial(read_palette, masks) if annotated else None
+            yield Record(name, str(source), functools.partial(decode, source), read_instances)
 
-    identity = {
-        "name": "voc",
-        "data_dir": str(root),
-        "split": split,
-        "split_sha256": listing.sha256,
-    }
+    identity = {"name": "voc", "data_dir": str(root), "split": split}
+    identity["split_sha256"] = listing.sha256
     return Dataset("voc", annotated=annotated, identity=identity, records=records)
 
 
 def read_palette(path: pathlib.Path) -> np.ndarray:
-    """The instance map of an indexed PNG, int32 `[H, W]`; index 255 becomes void.
-
-    Raises:
-      SpecjaxError: missing or unreadable, or an image of colours rather than of indices.
-    """
+    """The instance map of an indexed PNG; index 255 becomes void."""
     with opened(path) as image:
         mode = image.mode
         indices = np.asarray(image).astype(np.int32) if mode in ("P", "L") else None
@@ -87,19 +72,3 @@ def read_palette(path: pathlib.Path) -> np.ndarray:
         )
     indices[is_void] = VOID
     return indices
-
-
-def _find_root(data_dir: pathlib.Path) -> pathlib.Path:
-    for root in (data_dir, data_dir / "VOC2012", data_dir / "VOCdevkit" / "VOC2012"):
-        if (root / "JPEGImages").is_dir():
-            return root
-    raise SpecjaxError(
-        f"no folder JPEGImages in {str(data_dir)!r}, nor in VOC2012 or VOCdevkit/VOC2012 below: "
-        "give the VOC folder as --data_dir"
-    )
-
-
-def _image_file(folder: pathlib.Path, name: str) -> pathlib.Path:
-    candidates = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
-    # Where none exists the first stays, so that reading it says what is missing.
-    return next((path for path in candidates if path.is_file()), candidates[0])

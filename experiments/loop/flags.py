@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from experiments import datasets
+from experiments.datasets.records import Dataset
 from experiments.runs.parts import WHOLE, Part, part_of
 from specjax import METRICS, PROTOCOLS, Protocol, SpecjaxError, channel_count
 from specjax import _flags as shared
@@ -126,7 +127,7 @@ class Options:
     metrics: tuple[str, ...] = ("boc",)
     figures: tuple[str, ...] = ()
 
-    def open_dataset(self) -> datasets.Dataset:
+    def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
         return datasets.open_dataset(
             self.dataset,

@@ -53,25 +53,24 @@ class StoredFeatures:
 
     def prepare(self, image_id: str, image: np.ndarray) -> TokenFeatures:
         """The stored features, their grid checked against the image."""
-        array, grid, patch_size = self._load(image_id)
-        path = self._path(image_id)
-        if array.shape[1] != self.channels:
+        features, grid, patch_size = self._load(image_id)
+        path, (height, width) = self._path(image_id), image.shape[:2]
+        if features.shape[1] != self.channels:
             raise SpecjaxError(
-                f"{path}: features have {array.shape[1]} channels, those of the first image"
+                f"{path}: features have {features.shape[1]} channels, those of the first image"
                 f" {self.channels}; use one backbone per run"
             )
-        size = image.shape[:2]
-        if patch_size is None:
-            patch_size = _fitting_patch(grid, size)
-        elif (size[0] // patch_size, size[1] // patch_size) != grid:
-            patch_size = None
-        if patch_size is None:
-            raise SpecjaxError(
-                f"{path}: a grid of {grid[0]}x{grid[1]} does not fit the {size[1]}x{size[0]} image"
-                " at any patch size; make features of the same image, or give the --image_size"
-                " they were made with"
-            )
-        return TokenFeatures(pad_tokens(array), Tiling.of_image(size, patch_size, name=image_id))
+        # The largest that fits, where the file does not say.
+        largest = min(height // grid[0], width // grid[1])
+        for size in range(largest, 0, -1) if patch_size is None else [patch_size]:
+            if (height // size, width // size) == grid:
+                tiling = Tiling.of_image((height, width), size, name=image_id)
+                return TokenFeatures(pad_tokens(features), tiling)
+        raise SpecjaxError(
+            f"{path}: a grid of {grid[0]}x{grid[1]} does not fit the {width}x{height} image at any"
+            " patch size; make features of the same image, or give the --image_size they were made"
+            " with"
+        )
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
         """The batch as it is."""
@@ -81,30 +80,28 @@ class StoredFeatures:
         return self._folder / f"{image_id}.npz"
 
     def _load(self, image_id: str) -> tuple[np.ndarray, tuple[int, int], int | None]:
+        """Features, grid and patch size of a file, checked."""
         path = self._path(image_id)
         try:
             with zipfile.ZipFile(path) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                    raise SpecjaxError(f"{path}: claims more than {_MAX_BYTES} bytes")
+                    raise SpecjaxError(f"claims more than {_MAX_BYTES} bytes")
             with np.load(path, allow_pickle=False) as content:
-                features, grid = content["features"], content["grid"]
                 # numpy gives the bytes of a member that is no array.
-                if not (isinstance(features, np.ndarray) and isinstance(grid, np.ndarray)):
-                    raise ValueError("'features' and 'grid' must be arrays")
+                features, grid = (np.asarray(content[name]) for name in ("features", "grid"))
                 patch_size = int(content["patch_size"]) if "patch_size" in content else None
-        except SpecjaxError:
-            raise
+            return _checked(features, grid, patch_size)
+        except SpecjaxError as error:
+            raise SpecjaxError(f"{path}: {error}") from None
         except FileNotFoundError:
             raise SpecjaxError(f"{path}: no such file; --save=features writes them") from None
         except KeyError as error:
-            raise SpecjaxError(
-                f"{path}: {error.args[0]}; needed are 'features' and 'grid'"
-            ) from None
+            needed = "needed are 'features' and 'grid'"
+            raise SpecjaxError(f"{path}: {error.args[0]}; {needed}") from None
         # Damaged archives and headers raise errors of many kinds, of zlib and struct among them.
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SpecjaxError(f"{path}: not a readable .npz file ({reason})") from None
-        return _checked(path, features, grid, patch_size)
 
 
 def save_features(path: pathlib.Path, features: np.ndarray, tiling: Tiling) -> None:
@@ -119,38 +116,29 @@ def save_features(path: pathlib.Path, features: np.ndarray, tiling: Tiling) -> N
     write_bytes(path, content.getvalue())
 
 
-def _fitting_patch(grid: tuple[int, int], size: tuple[int, int]) -> int | None:
-    """The largest patch size at which an image of this size has this grid."""
-    for patch_size in range(min(size[0] // grid[0], size[1] // grid[1]), 0, -1):
-        if (size[0] // patch_size, size[1] // patch_size) == grid:
-            return patch_size
-    return None
-
-
-def _checked(path, features, grid, patch_size):
+def _checked(features: np.ndarray, grid: np.ndarray, patch_size: int | None):
+    """What a file holds as float32 and integers; raises what is wrong with it."""
     if features.ndim != 2 or features.dtype.kind != "f" or min(features.shape) < 1:
-        raise SpecjaxError(
-            f"{path}: 'features' must be a floating point [n, C] array, not"
-            f" {features.dtype} {list(features.shape)}"
-        )
+        found = f"{features.dtype} {list(features.shape)}"
+        raise SpecjaxError(f"'features' must be a floating point [n, C] array, not {found}")
     if grid.shape != (2,) or grid.dtype.kind not in "iu" or min(grid.tolist()) < 1:
-        raise SpecjaxError(f"{path}: 'grid' must be two positive integers")
+        raise SpecjaxError("'grid' must be two positive integers")
     rows, columns = grid.tolist()
     if rows * columns != features.shape[0]:
         raise SpecjaxError(
-            f"{path}: {features.shape[0]} tokens do not fill the grid of {rows}x{columns}; leave"
-            " out the CLS token"
+            f"{features.shape[0]} tokens do not fill the grid of {rows}x{columns}; leave out the"
+            " CLS token"
         )
     if patch_size is not None and patch_size < 1:
-        raise SpecjaxError(f"{path}: patch_size {patch_size} must be positive")
+        raise SpecjaxError(f"patch_size {patch_size} must be positive")
     with np.errstate(over="ignore"):  # it is refused below
         features = features.astype(np.float32)
     if not np.isfinite(features).all():
-        raise SpecjaxError(f"{path}: features hold NaN or infinite values")
+        raise SpecjaxError("features hold NaN or infinite values")
     largest = np.abs(features).max()
     if largest > 0 and not _SMALLEST < largest < _LARGEST:
         raise SpecjaxError(
-            f"{path}: the largest feature is {largest:g}, and its square would leave the range of"
-            " float32; scale the features"
+            f"the largest feature is {largest:g}, and its square would leave the range of float32;"
+            " scale the features"
         )
     return features, (rows, columns), patch_size

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, save_figure
+from experiments.plots.style import COLOURS, MARKERS, new_plot, save_figure
 from experiments.results.tables import mean
 from specjax import Config, channel_deviation, reduce_features, valid_tokens
 
@@ -29,15 +29,10 @@ _LABELS = ("standard deviation", "mean difference between instances")
 
 
 class ByRank(NamedTuple):
-    """Two values per channel, highest standard deviation first.
+    """Two values per channel, highest standard deviation first."""
 
-    Attributes:
-        deviation: standard deviation over the image.
-        difference: mean absolute difference between two instances; 0 for fewer than two.
-    """
-
-    deviation: Float[Array, " ranks"]
-    difference: Float[Array, " ranks"]
+    deviation: Float[Array, " ranks"]  # over the image
+    difference: Float[Array, " ranks"]  # mean over pairs of instances; 0 for fewer than two
 
 
 @functools.partial(jax.jit, static_argnames=("config", "max_instances"))
@@ -53,27 +48,25 @@ def deviation_by_rank(
     valid = valid_tokens(features.shape[0], grid)
     # With N = M, and nothing masked, DCR only sorts.
     ranked = reduce_features(features, valid, grid, config=dataclasses.replace(config, N=config.M))
-    difference = _mean_difference(ranked, truth, max_instances)
-    return ByRank(channel_deviation(ranked, valid=valid), difference)
+    deviation = channel_deviation(ranked, valid=valid)
+    return ByRank(deviation, _mean_difference(ranked, truth, max_instances))
 
 
 def _mean_difference(
     features: Float[Array, "tokens channels"], truth: Int[Array, " tokens"], max_instances: int
 ) -> Float[Array, " channels"]:
     """Mean over pairs of instances of the absolute difference of their means, by channel."""
-    member = truth[None, :] == jnp.arange(1, max_instances + 1)[:, None]
+    member = truth == jnp.arange(1, max_instances + 1)[:, None]
     size = jnp.sum(member, axis=1)
     total = jnp.matmul(member.astype(features.dtype), features, precision=jax.lax.Precision.HIGHEST)
     means = total / jnp.maximum(size, 1).astype(features.dtype)[:, None]
     there = size > 0
-    pair = there[:, None] & there[None, :] & ~jnp.eye(max_instances, dtype=bool)
+    pair = there[:, None] & there & ~jnp.eye(max_instances, dtype=bool)
 
     def one(channel: Float[Array, " instances"]) -> Float[Array, ""]:
-        apart = jnp.abs(channel[:, None] - channel[None, :])
-        return jnp.sum(jnp.where(pair, apart, 0.0))
+        return jnp.sum(jnp.abs(channel[:, None] - channel), where=pair)
 
-    pairs = jnp.maximum(jnp.sum(pair), 1).astype(features.dtype)
-    return jax.lax.map(one, means.T) / pairs
+    return jax.lax.map(one, means.T) / jnp.maximum(jnp.sum(pair), 1).astype(features.dtype)
 
 
 def average_by_rank(lines: Sequence[dict]) -> list[tuple[int, float, float]]:
@@ -82,27 +75,18 @@ def average_by_rank(lines: Sequence[dict]) -> list[tuple[int, float, float]]:
     `lines` hold "num_instances" and the lists "deviation" and "difference".
     """
     lines = [line for line in lines if line["num_instances"] >= 2]
-    ranks = len(lines[0]["deviation"]) if lines else 0
-    return [
-        (rank + 1, *(mean(line[key][rank] for line in lines) for key in HEADER[1:]))
-        for rank in range(ranks)
-    ]
+    curves = (map(mean, zip(*(line[key] for line in lines), strict=True)) for key in HEADER[1:])
+    return [(rank, *values) for rank, values in enumerate(zip(*curves, strict=True), start=1)]
 
 
 def draw(rows: Sequence[tuple[int, float, float]], *, N: int) -> Figure:
     """Curves of the rows of `average_by_rank`; a line marks the last channel that DCR keeps."""
-    figure = new_figure()
-    axes = new_axes(figure)
-    for column, label in enumerate(_LABELS, start=1):
-        axes.plot(
-            [row[0] for row in rows],
-            [row[column] for row in rows],
-            color=COLOURS[column - 1],
-            marker=MARKERS[column - 1],
-            markersize=4,
-            markevery=max(len(rows) // 16, 1),
-            label=label,
-        )
+    figure, axes = new_plot()
+    ranks, *curves = zip(*rows, strict=True) if rows else [()] * 3
+    marks = {"markersize": 4, "markevery": max(len(rows) // 16, 1)}
+    for index, (label, curve) in enumerate(zip(_LABELS, curves, strict=True)):
+        style = {"color": COLOURS[index], "marker": MARKERS[index], **marks}
+        axes.plot(ranks, curve, label=label, **style)
     if rows:
         axes.axvline(N, color="black", linestyle="--", linewidth=1)
         axes.text(N, 0, f" N = {N}", va="bottom")

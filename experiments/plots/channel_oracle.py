@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
+from experiments.plots.style import COLOURS, new_plot, save_figure
 from experiments.results.tables import mean
 from specjax import instance_scores, kmeans
 
@@ -28,10 +28,10 @@ HEADER = ("instances", "images", "best_channel_miou", "method_miou")
 STRATA = ("2", "3", "4", "5+")
 # Channels clustered at once: enough to fill the processor, few enough to stay in its cache.
 _AT_ONCE = 16
-_SERIES = (
-    ("best_channel_miou", "best single channel (an oracle)", COLOURS[1], "//"),
-    ("method_miou", "the method", COLOURS[0], ""),
-)
+_SERIES = {
+    "best_channel_miou": ("best single channel (an oracle)", COLOURS[1], "//"),
+    "method_miou": ("the method", COLOURS[0], ""),
+}
 _WIDTH = 0.38
 
 
@@ -50,16 +50,9 @@ def channel_mious(
 ) -> Float[Array, " channels"]:
     """The image's mIoU when each channel alone splits the foreground, in [0, 1].
 
-    Args:
-        features: one channel is clustered at a time.
-        foreground: what is clustered; all else is background.
-        truth: annotated instances, 0 background.
-        counted: tokens that take part in the score.
-        num_instances: clusters.
-        key: of the k-means starts, the same for all channels.
-        max_instances: static upper bound of instances and clusters.
-        capacity: static upper bound of foreground tokens; more give an undefined result.
-        restarts: k-means starts.
+    Tokens that are not `counted` take no part in the score. The k-means starts are the same for
+    all channels. `max_instances` and `capacity` are static upper bounds of instances and clusters,
+    and of foreground tokens; with more tokens the result is undefined.
     """
     capacity = min(capacity, features.shape[0])
     # What is not there lies behind the last token, where nothing is read.
@@ -67,20 +60,15 @@ def channel_mious(
     present = jnp.arange(capacity) < jnp.sum(foreground)
     values = jnp.where(present[:, None], features.at[index].get(mode="fill", fill_value=0.0), 0.0)
 
-    def score(channel: Float[Array, " members"]) -> Float[Array, ""]:
+    def score(channel: Float[Array, "members 1"]) -> Float[Array, ""]:
         clusters = kmeans(
-            channel[:, None],
-            num_instances,
-            key,
-            max_clusters=max_instances,
-            mask=present,
-            restarts=restarts,
+            channel, num_instances, key, max_clusters=max_instances, mask=present, restarts=restarts
         )
         labels = jnp.zeros(features.shape[0], clusters.labels.dtype)
         labels = labels.at[index].set(clusters.labels + 1, mode="drop")
         return instance_scores(labels, truth, counted=counted, max_instances=max_instances).mean
 
-    return jax.lax.map(score, values.T, batch_size=_AT_ONCE)
+    return jax.lax.map(score, values.T[:, :, None], batch_size=_AT_ONCE)
 
 
 def by_number_of_instances(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -97,7 +85,7 @@ def by_number_of_instances(lines: Sequence[Mapping[str, Any]]) -> list[dict[str,
         {
             "instances": stratum,
             "images": len(group),
-            **{key: mean(line[key] for line in group) for key, *_ in _SERIES},
+            **{key: mean(line[key] for line in group) for key in _SERIES},
         }
         for stratum, group in groups.items()
     ]
@@ -105,24 +93,18 @@ def by_number_of_instances(lines: Sequence[Mapping[str, Any]]) -> list[dict[str,
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Bars of the rows of `by_number_of_instances`."""
-    figure = new_figure()
-    axes = new_axes(figure)
-    for side, (key, label, colour, hatch) in zip((-0.5, 0.5), _SERIES, strict=True):
+    figure, axes = new_plot()
+    for side, (key, (label, colour, hatch)) in zip((-0.5, 0.5), _SERIES.items(), strict=True):
         there = [(place, row[key]) for place, row in enumerate(rows) if row[key] is not None]
-        bars = axes.bar(
-            [place + side * _WIDTH for place, _ in there],
-            [100 * value for _, value in there],
-            _WIDTH,
-            label=label,
-            color=colour,
-            hatch=hatch,
-            edgecolor="white",
-        )
+        places = [place + side * _WIDTH for place, _ in there]
+        heights = [100 * value for _, value in there]
+        style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        bars = axes.bar(places, heights, _WIDTH, label=label, **style)
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
     names = [f"{row['instances']}\n({_images(row['images'])})" for row in rows]
     axes.set_xticks(range(len(rows)), names)
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    highest = max((row[key] or 0 for row in rows for key, *_ in _SERIES), default=0)
+    highest = max((row[key] or 0 for row in rows for key in _SERIES), default=0)
     axes.set_ylim(0, min(120 * highest, 105) or 100)
     axes.grid(visible=False, axis="x")
     axes.set_axisbelow(True)

@@ -3,9 +3,7 @@
 Entropy is the instance stage's: of the features as the backbone gives them.
 """
 
-import csv
 import functools
-import io
 import math
 import pathlib
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 from PIL import Image
 
-from experiments.plots.style import COLOURS
+from experiments.plots.style import COLOURS, as_csv
 from specjax import (
     Config,
     Tiling,
@@ -41,19 +39,12 @@ _COLOURS = matplotlib.colormaps["viridis"]
 
 
 class ChannelOrder(NamedTuple):
-    """Which channels come first, and what they are ranked by.
+    """Which channels come first, and what they are ranked by."""
 
-    Attributes:
-        entropy: of each channel, in bits.
-        by_entropy: all channels, lowest entropy first; the first M are what NCR keeps.
-        selected: the N channels that DCR keeps of these, highest standard deviation first.
-        deviation: the standard deviations of `selected`, tokens L2-normalised over the M.
-    """
-
-    entropy: Float[Array, " channels"]
-    by_entropy: Int[Array, " channels"]
-    selected: Int[Array, " kept"]
-    deviation: Float[Array, " kept"]
+    entropy: Float[Array, " channels"]  # in bits
+    by_entropy: Int[Array, " channels"]  # lowest entropy first; the first M are what NCR keeps
+    selected: Int[Array, " kept"]  # what DCR keeps of these, highest standard deviation first
+    deviation: Float[Array, " kept"]  # of `selected`, tokens L2-normalised over the M
 
 
 @functools.partial(jax.jit, static_argnames=("config",))
@@ -86,16 +77,7 @@ def of_image(
     *,
     config: Config,
 ) -> Sheet:
-    """The sheet of an image.
-
-    Args:
-        image: at its native size.
-        features: as the backbone gives them.
-        foreground: the mask that the selected channels are multiplied by.
-        annotated: the annotation at the image's size, if there is one.
-        tiling: how the image, or a resized version of it, was cut into tokens.
-        config: how channels are selected.
-    """
+    """The sheet of an image at its native size; `tiling` may be of a resized version of it."""
     grid = jnp.asarray(tiling.grid, jnp.int32)
     selected = reduce_features(features, jnp.asarray(foreground), grid, config=config)
     order = jax.device_get(channel_order(features, grid, config=config))
@@ -136,34 +118,19 @@ def draw(
     """The picture: photographs, all channels by entropy, the selected ones times the foreground.
 
     Each channel's colours span its own values, dark the lowest; background of the selected ones
-    is grey, and their colours span what is left.
-
-    Args:
-        pictures: by title, at the size they have on the sheet.
-        maps: every channel on the grid.
-        selected: the selected ones as the instance stage sees them.
-        foreground: the mask on the grid.
-        order: which is which.
-        M: how many of lowest entropy NCR keeps; they are framed.
+    is grey, and their colours span what is left. `pictures`, by title, have their size on the
+    sheet; `selected` are as the instance stage sees them; the first M by entropy are framed.
     """
     everywhere = np.ones(foreground.shape, bool)
-    channels = [
-        Panel(
-            _coloured(maps[channel], everywhere, _ALL),
-            f"{order.entropy[channel]:.2f}",
-            COLOURS[1] if place < M else None,
-        )
-        for place, channel in enumerate(order.by_entropy)
-    ]
-    kept = [
-        Panel(
-            _coloured(values, foreground, _SELECTED),
-            f"{order.entropy[channel]:.2f}   std {deviation:.3f}",
-        )
-        for channel, deviation, values in zip(
-            order.selected, order.deviation, selected, strict=True
-        )
-    ]
+    channels, kept = [], []
+    for place, channel in enumerate(order.by_entropy):
+        picture = _coloured(maps[channel], everywhere, _ALL)
+        frame = COLOURS[1] if place < M else None
+        channels.append(Panel(picture, f"{order.entropy[channel]:.2f}", frame))
+    for channel, deviation, values in zip(order.selected, order.deviation, selected, strict=True):
+        caption = f"{order.entropy[channel]:.2f}   std {deviation:.3f}"
+        kept.append(Panel(_coloured(values, foreground, _SELECTED), caption))
+    top = [Panel(picture, title) for title, picture in pictures.items()]
     all_title = (
         f"All {len(channels)} channels by entropy (bits, above each), lowest first; framed: the"
         f" {M} that NCR keeps"
@@ -172,30 +139,23 @@ def draw(
         f"The {len(kept)} of these that DCR keeps, times the foreground: entropy (bits) and"
         " standard deviation, highest deviation first"
     )
-    sections = (
-        ("", _PICTURES, [Panel(picture, title) for title, picture in pictures.items()]),
-        (all_title, _ALL, channels),
-        (kept_title, _SELECTED, kept),
-    )
+    sections = (("", _PICTURES, top), (all_title, _ALL, channels), (kept_title, _SELECTED, kept))
     sheets = [
-        contact_sheet(panels, title=title, columns=columns, width=_panel_width(columns))
+        Panel(contact_sheet(panels, title=title, columns=columns, width=_panel_width(columns)))
         for title, columns, panels in sections
     ]
-    return contact_sheet([Panel(sheet) for sheet in sheets], columns=1, width=_WIDTH - 2 * _GAP)
+    return contact_sheet(sheets, columns=1, width=_WIDTH - 2 * _GAP)
 
 
 def table(order: ChannelOrder, *, M: int) -> str:
     """CSV: a row per channel, lowest entropy first."""
-    deviation = {
-        int(c): float(value) for c, value in zip(order.selected, order.deviation, strict=True)
-    }
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("channel", "entropy_bits", "kept_by_ncr", "kept_by_dcr", "standard_deviation"))
-    for place, c in enumerate(np.asarray(order.by_entropy).tolist()):
-        kept = c in deviation
-        rows.writerow((c, float(order.entropy[c]), int(place < M), int(kept), deviation.get(c, "")))
-    return text.getvalue()
+    deviation = dict(zip(order.selected.tolist(), order.deviation.tolist(), strict=True))
+    rows = [
+        (c, float(order.entropy[c]), int(place < M), int(c in deviation), deviation.get(c, ""))
+        for place, c in enumerate(order.by_entropy.tolist())
+    ]
+    header = ("channel", "entropy_bits", "kept_by_ncr", "kept_by_dcr", "standard_deviation")
+    return as_csv(header, rows)
 
 
 def _panel_width(columns: int) -> int:

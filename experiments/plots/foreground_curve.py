@@ -2,12 +2,11 @@
 
 import pathlib
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, MARKERS, new_axes, new_figure, percent, save_figure
+from experiments.plots.style import COLOURS, MARKERS, new_plot, percent, save_figure
 from experiments.results import published
 
 HEADER = ("source", "share_of_channels", "M", "f_score_percent", "f_score_raw_percent")
@@ -30,7 +29,7 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
             scores = (result["f_score"], result["f_score_raw"])
             found.append((_OURS, float(share), result["M"], *map(percent, scores)))
     for dataset, name in _PUBLISHED.items():
-        for share, scores in sorted(published.f_scores(dataset).items(), reverse=True):
+        for share, scores in sorted(published.F_SCORES[dataset].items(), reverse=True):
             M = int(share * _PAPERS_CHANNELS)
             found.append((name, float(share), M, *map(percent, scores)))
     return found
@@ -38,20 +37,14 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
 
 def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     """A colour for each source, ours solid and the paper's dashed; without processing hollow."""
-    figure = new_figure(7.5, 5.0)
-    axes = new_axes(figure)
+    figure, axes = new_plot(7.5, 5.0)
     for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
         own = [row for row in table if row[0] == source]
-        for column, filled, kind in ((3, True, "with"), (4, False, "without")):
-            axes.plot(
-                [row[1] for row in own],
-                [row[column] for row in own],
-                color=COLOURS[index],
-                marker=MARKERS[index],
-                markerfacecolor=COLOURS[index] if filled else "white",
-                linestyle="-" if source == _OURS else "--",
-                label=f"{source}, {kind}",
-            )
+        colour, line = COLOURS[index], "-" if source == _OURS else "--"
+        style = {"color": colour, "marker": MARKERS[index], "linestyle": line}
+        for column, fill, kind in ((3, colour, "with"), (4, "white", "without")):
+            shares, scores = zip(*((row[1], row[column]) for row in own), strict=True)
+            axes.plot(shares, scores, markerfacecolor=fill, label=f"{source}, {kind}", **style)
     axes.set_xscale("log")
     shares = sorted({row[1] for row in table})
     axes.set_xticks(shares, [tick(share, channels) for share in shares], rotation=60)
@@ -66,10 +59,11 @@ def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
 
 def tick(share: float, channels: int) -> str:
     """A share as the paper writes it, as in 3C/4; as M where it is none of the paper's."""
-    for known in published.f_scores("ytvis"):
-        if float(known) == share:
-            return _text(known)
-    return f"M={round(share * channels)}"
+    known = next((known for known in published.F_SCORES["ytvis"] if float(known) == share), None)
+    if known is None:
+        return f"M={round(share * channels)}"
+    numerator = "" if known.numerator == 1 else str(known.numerator)
+    return f"{numerator}C" if known.denominator == 1 else f"{numerator}C/{known.denominator}"
 
 
 def write(folder: pathlib.Path, results: Sequence[dict], channels: int) -> list[pathlib.Path]:
@@ -77,11 +71,5 @@ def write(folder: pathlib.Path, results: Sequence[dict], channels: int) -> list[
     table = rows(results, channels)
     if sum(row[0] == _OURS for row in table) < 2:
         return []
-    return save_figure(
-        draw(table, channels), folder / "foreground_curve", header=HEADER, rows=table
-    )
-
-
-def _text(share: Fraction) -> str:
-    numerator = "" if share.numerator == 1 else str(share.numerator)
-    return f"{numerator}C" if share.denominator == 1 else f"{numerator}C/{share.denominator}"
+    stem = folder / "foreground_curve"
+    return save_figure(draw(table, channels), stem, header=HEADER, rows=table)

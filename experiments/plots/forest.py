@@ -2,11 +2,11 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, new_axes, new_figure, percent, save_figure
+from experiments.plots.style import COLOURS, new_plot, percent, save_figure
 
 HEADER = ("setting", "mean_percent", "low_percent", "high_percent", "published_percent")
 # Characters of a name that leave room for the plot.
@@ -28,8 +28,7 @@ def draw(rows: Sequence[Row], *, score: str, level: float) -> Figure:
 
     Narrow enough to be read on a phone.
     """
-    figure = new_figure(4.6, 0.3 * len(rows) + 1.4)
-    axes = new_axes(figure)
+    figure, axes = new_plot(4.6, 0.3 * len(rows) + 1.4)
     places = range(len(rows))
     label = f"here, with {100 * level:.0f} % interval"
     axes.plot([100 * row.mean for row in rows], places, "o", color=COLOURS[0], label=label)
@@ -53,7 +52,7 @@ def write(
     stem: pathlib.Path, rows: Sequence[Row], *, score: str, level: float
 ) -> list[pathlib.Path]:
     """The figure as PNG and SVG, and its numbers as CSV; returns the paths."""
-    table: list[tuple[Any, ...]] = [(row.setting, *map(percent, row[1:])) for row in rows]
+    table = [(row.setting, *map(percent, row[1:])) for row in rows]
     return save_figure(draw(rows, score=score, level=level), stem, header=HEADER, rows=table)
 
 

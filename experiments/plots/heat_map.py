@@ -41,15 +41,11 @@ def draw(table: Sequence[tuple[Any, ...]]) -> Figure:
     best = np.unravel_index(np.nanargmax(values), values.shape)
     for (row, column), value in np.ndenumerate(values):
         missing = np.isnan(value)
-        axes.text(
-            column,
-            row,
-            "\N{MULTIPLICATION SIGN}" if missing else f"{value:.2f}",
-            ha="center",
-            va="center",
-            color="black" if missing or value > middle else "white",
-            fontweight="bold" if (row, column) == best else "normal",
-        )
+        text = "\N{MULTIPLICATION SIGN}" if missing else f"{value:.2f}"
+        colour = "black" if missing or value > middle else "white"
+        weight = "bold" if (row, column) == best else "normal"
+        style = {"color": colour, "fontweight": weight, "ha": "center", "va": "center"}
+        axes.text(column, row, text, **style)
     row, column = (int(index) for index in best)
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * 0.46
     axes.plot(column + corners[:, 0], row + corners[:, 1], color=COLOURS[1], linewidth=2)

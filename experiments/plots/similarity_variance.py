@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, new_axes, new_figure, save_figure
+from experiments.plots.style import COLOURS, new_plot, save_figure
 from experiments.results.tables import mean
 from specjax import affinity_matrix, similarity_variance_ratio
 
@@ -40,8 +40,7 @@ def sample_tokens(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ten tokens of each instance 1 to `max_instances`, or all where there are fewer.
 
-    Returns:
-        Their places and their instances, int32 [10 x max_instances]; an instance of 0 fills up.
+    Their places and their instances, int32 [10 x max_instances]; an instance of 0 fills up.
     """
     places = np.zeros(TOKENS_PER_INSTANCE * max_instances, np.int32)
     owners = np.zeros_like(places)
@@ -89,19 +88,13 @@ def ratio_over_images(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     defined = [line for line in lines if line["intra"] is not None]
     intra, inter = (mean(line[key] for line in defined) for key in ("intra", "inter"))
-    return {
-        "mr": intra / inter if inter else None,
-        "intra": intra,
-        "inter": inter,
-        "images": len(defined),
-        "images_left_out": len(lines) - len(defined),
-    }
+    ratio = {"mr": intra / inter if inter else None, "intra": intra, "inter": inter}
+    return {**ratio, "images": len(defined), "images_left_out": len(lines) - len(defined)}
 
 
 def draw(results: Sequence[Mapping[str, Any]]) -> Figure:
     """A bar per metric, in the order given: of each `ratio_over_images` and the "metric"."""
-    figure = new_figure(6.0, 0.35 * len(results) + 1.2)
-    axes = new_axes(figure)
+    figure, axes = new_plot(6.0, 0.35 * len(results) + 1.2)
     for place, result in enumerate(results):
         if result["mr"] is None:
             axes.text(0, place, " not defined", va="center", fontsize=9)

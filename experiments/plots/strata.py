@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.plots.style import COLOURS, new_axes, new_figure, percent, save_figure
+from experiments.plots.style import COLOURS, new_plot, percent, save_figure
 from experiments.results.strata import NAMES, STRATA
 
 HEADER = ("metric", "stratum", "low", "high", "images", "miou_percent", "published_percent")
@@ -29,23 +29,16 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
     """Bars of our numbers in groups, a group for each metric; short lines of the published."""
     metrics = list(dict.fromkeys(row[0] for row in table))
     names = [str(stratum) for stratum in STRATA[measure]]
-    figure = new_figure(max(6.0, 1.1 * len(metrics)), 4.0)
-    axes = new_axes(figure)
+    figure, axes = new_plot(max(6.0, 1.1 * len(metrics)))
     width = _GROUP / len(names)
     for index, name in enumerate(names):
         own = [row for row in table if row[1] == name]
         places = [metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own]
         images = sorted({row[4] for row in own})
         counted = "no image" if images == [0] else f"images: {_range(images)}"
-        axes.bar(
-            places,
-            [row[5] or 0.0 for row in own],
-            width,
-            color=COLOURS[index],
-            hatch=_HATCHES[index],
-            edgecolor="white",
-            label=f"{NAMES[measure]} {name} ({counted})",
-        )
+        label = f"{NAMES[measure]} {name} ({counted})"
+        style = {"color": COLOURS[index], "hatch": _HATCHES[index], "edgecolor": "white"}
+        axes.bar(places, [row[5] or 0.0 for row in own], width, label=label, **style)
         known = [(place, row[6]) for place, row in zip(places, own, strict=True) if row[6]]
         for number, (place, value) in enumerate(known):
             label = "published, YouTube-VIS 2019" if index == number == 0 else None

@@ -46,32 +46,34 @@ def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
         return figure.add_subplot(*position, **options)
 
 
+def new_plot(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Axes]:
+    """A figure of one plot."""
+    figure = new_figure(width, height)
+    return figure, new_axes(figure)
+
+
 def percent(share: float | None) -> float | None:
     """A fraction as the CSV files give it."""
     return None if share is None else round(100 * share, 4)
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as the text of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def save_figure(
     figure: Figure, stem: pathlib.Path, *, header: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> list[pathlib.Path]:
     """Write `<stem>.png`, `<stem>.svg` and `<stem>.csv` (header and rows); returns the paths."""
-    written = []
-    for ending, options in (
-        ("png", {"dpi": _DOTS_PER_INCH, "metadata": {"Software": None}}),
-        ("svg", {"metadata": {"Date": None}}),
-    ):
-        content = io.BytesIO()
-        with matplotlib.rc_context(_STYLE):
-            figure.savefig(content, format=ending, **options)
-        written.append(_write(stem.with_name(f"{stem.name}.{ending}"), content.getvalue()))
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
-    written.append(_write(stem.with_name(f"{stem.name}.csv"), text.getvalue().encode()))
-    return written
-
-
-def _write(path: pathlib.Path, data: bytes) -> pathlib.Path:
-    write_atomically(path, lambda stream: stream.write(data))
-    return path
+    png, svg = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    contents = {"png": png.getvalue(), "svg": svg.getvalue(), "csv": as_csv(header, rows).encode()}
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        write_atomically(path, lambda stream, content=content: stream.write(content))
+    return paths

@@ -25,23 +25,20 @@ HEADER = ("metric", *(f"{PIXELS[i]}-{PIXELS[j]}" for i, j in PAIRS), "spread")
 TITLES = {"dot": "dot product", "braycurtis": "Bray-Curtis", "boc": "BoC"}
 # Where b or c differs from a.
 IRREGULAR = (2, 5)
+_LINES = ("-", "--", ":")
 _COMMON = (0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2, 0.2)
 
 
 class Similarities(NamedTuple):
     """One metric's similarities of the pixels.
 
-    Attributes:
-        metric: its name.
-        matrix: of all pairs, as `specjax.affinity_matrix` gives it.
-        pairs: of `PAIRS`.
-        spread: standard deviation (divisor n) of `pairs` over their mean: 0 where the metric finds
-            all three pairs equally similar. It does not depend on the metric's scale.
+    The spread is the standard deviation (divisor n) of the pairs over their mean: 0 where the
+    metric finds all three equally similar. It does not depend on the metric's scale.
     """
 
     metric: str
     matrix: Float[np.ndarray, "3 3"]
-    pairs: tuple[float, ...]
+    pairs: tuple[float, ...]  # of `PAIRS`
     spread: float
 
 
@@ -70,14 +67,8 @@ def draw(features: Float[np.ndarray, "3 channels"], results: Sequence[Similariti
     axes = new_axes(figure, rows[0, :])
     channels = np.arange(1, features.shape[1] + 1)
     for index, (name, values) in enumerate(zip(PIXELS, features, strict=True)):
-        axes.plot(
-            channels,
-            values,
-            color=COLOURS[index],
-            marker=MARKERS[index],
-            linestyle=("-", "--", ":")[index],
-            label=f"pixel {name}",
-        )
+        style = {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": _LINES[index]}
+        axes.plot(channels, values, label=f"pixel {name}", **style)
     for channel in IRREGULAR:
         axes.axvspan(channel + 0.7, channel + 1.3, color="black", alpha=0.08, linewidth=0)
     axes.set_ylim(0, 1)

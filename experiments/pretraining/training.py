@@ -61,9 +61,15 @@ class Trainer:
             optax.adamw(schedule, b2=0.99, weight_decay=_WEIGHT_DECAY),
         )
         automatic = (jax.sharding.AxisType.Auto,)
-        self._mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=automatic)
+        mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=automatic)
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
         parameters, memory = objective.start()
-        self._state = State(parameters, self._optimizer.init(parameters), memory, 0)
+        self._begin((parameters, self._optimizer.init(parameters), memory), 0)
+
+    def _begin(self, learnt: Sequence[PyTree], done: int) -> None:
+        # Placed as a step leaves it, so that the step is compiled once.
+        self._state = State(*jax.device_put(learnt, self._whole), done)
 
     def model(self) -> ViT:
         """The backbone as it is now."""
@@ -74,9 +80,8 @@ class Trainer:
 
         Images that do not divide evenly stay on one device: slower, the same result.
         """
-        even = all(len(array) % self._mesh.size == 0 for array in batch.arrays)
-        place = NamedSharding(self._mesh, PartitionSpec("data") if even else PartitionSpec())
-        arrays = [jax.device_put(array, place) for array in batch.arrays]
+        even = all(len(array) % self._split.mesh.size == 0 for array in batch.arrays)
+        arrays = jax.device_put(batch.arrays, self._split if even else self._whole)
         *learnt, done = self._state
         progress = jnp.float32((done + 1) / self._steps)
         learnt, loss = self._update(learnt, arrays, progress, shape=batch.shape)
@@ -87,7 +92,9 @@ class Trainer:
     def _update(self) -> Callable:
         objective, optimizer = self._objective, self._optimizer
 
-        @functools.partial(jax.jit, static_argnames=("shape",), donate_argnums=0)
+        @functools.partial(
+            jax.jit, static_argnames=("shape",), donate_argnums=0, out_shardings=self._whole
+        )
         def update(learnt, arrays, progress, *, shape):
             parameters, moments, memory = learnt
             (loss, memory), gradient = jax.value_and_grad(objective.loss, has_aux=True)(
@@ -113,12 +120,13 @@ class Trainer:
         """
         leaves, structure = jax.tree.flatten(self._state)
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # Opened here: numpy leaves a file open that is no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 stored = [content[f"arr_{number}"] for number in range(len(leaves))]
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SpecjaxError(f"{path}: not a training state ({error}); use --overwrite") from None
         if [leaf.shape for leaf in stored] != [np.shape(leaf) for leaf in leaves]:
             raise SpecjaxError(f"{path} is the state of another model; use --overwrite")
         *learnt, done = jax.tree.unflatten(structure, stored)
-        self._state = State(*jax.tree.map(jnp.asarray, learnt), int(done))
+        self._begin(learnt, int(done))
         return int(done)

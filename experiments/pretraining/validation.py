@@ -21,6 +21,8 @@ from specjax import (
 )
 
 _HEIGHTS, _WIDTHS = (384, 512, 448, 480), (512, 384, 448, 640)
+# More instances than a scene has.
+_MOST = 8
 
 
 def spectral_scores(
@@ -35,19 +37,22 @@ def spectral_scores(
     scores = []
     for scene in _drawn(scenes):
         patches = cut_patches(scene.image, patch_size=patch_size, mean=mean, std=std)
-        shape, grid = patches.tiling.grid, jnp.array(patches.tiling.grid)
-        wanted = truth.on_grid(scene.instances, shape, len(patches.values))
-        features = extract_features(model, patches.values, grid)
-        labels = segment(
-            features, grid, num_instances=wanted.count, key=jax.random.key(0), config=config
-        )
+        wanted = truth.on_grid(scene.instances, patches.tiling.grid, len(patches.values))
+        grid = jnp.array(patches.tiling.grid)
+        labels = _labels(model, patches.values, grid, wanted.count, config=config)
         instances, counted = jnp.asarray(wanted.instances), jnp.asarray(wanted.counted)
         # Every token of the foreground belongs to an instance.
         foreground = f_score(labels > 0, instances > 0, counted=counted)
-        found = instance_scores(labels, instances, counted=counted, max_instances=8)
+        found = instance_scores(labels, instances, counted=counted, max_instances=_MOST)
         scores.append((float(foreground), float(found.mean)))
     means = np.mean(scores, axis=0)
     return {"f_score": float(means[0]), "miou": float(means[1])}
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def _labels(model, patches, grid, count, *, config):
+    features, key = extract_features(model, patches, grid), jax.random.key(0)
+    return segment(features, grid, num_instances=count, key=key, config=config, max_instances=_MOST)
 
 
 @functools.lru_cache(maxsize=1)

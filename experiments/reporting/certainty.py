@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from experiments.reporting.parts import Table
+from experiments.reporting.page import Table
 from experiments.reporting.runs import Run
 from experiments.results.columns import SCORES
 from experiments.results.statistics import Interval, compare, interval, sample
@@ -25,11 +25,8 @@ def scores_of(run: Run, score: str) -> tuple[dict[str, Mapping[str, float]], lis
     matching, differing = {}, []
     for setting, expected in run.means(score).items():
         values = run.values(setting, score)
-        if (
-            values
-            and len(values) == run.results[setting].get("images")
-            and math.isclose(mean(values.values()), expected, rel_tol=0, abs_tol=_SAME)
-        ):
+        whole = values and len(values) == run.results[setting].get("images")
+        if whole and math.isclose(mean(values.values()), expected, rel_tol=0, abs_tol=_SAME):
             matching[setting] = values
         else:
             differing.append(setting)
@@ -52,9 +49,10 @@ def interval_table(
         intervals.update(dict.fromkeys(settings, found))
         fewest = min(fewest, len(values.sums))
         name = settings[0]
-        if len(settings) > 1:
-            others = f"{len(settings) - 1} more with the same scores"
-            name = "all settings" if len(settings) == len(scores) else f"{name} and {others}"
+        if 1 < len(settings) == len(scores):
+            name = "all settings"
+        elif len(settings) > 1:
+            name += f" and {len(settings) - 1} more with the same scores"
         counts = _counts(run, int(values.counts.sum()), len(values.sums))
         rows.append([name, f"{100 * found.mean:.2f}", _range(found), *counts])
     table = Table(
@@ -73,17 +71,10 @@ def comparison_table(run: Run, score: str, *, seed: int, resamples: int) -> Tabl
         return None
     reference = next((name for name in _REFERENCES if name in scores), next(iter(scores)))
     compared = compare(scores, reference, run.units(), seed=seed, resamples=resamples)
-    rows = [
-        [
-            setting,
-            f"{100 * found.difference.mean:+.2f}",
-            _range(found.difference, sign="+"),
-            _probability(found.p),
-            _probability(found.p_adjusted),
-            *_counts(run, found.images, found.units),
-        ]
-        for setting, found in compared.items()
-    ]
+    rows = []
+    for setting, (difference, *ps, images, units) in compared.items():
+        row = [setting, f"{100 * difference.mean:+.2f}", _range(difference, sign="+")]
+        rows.append([*row, *map(_probability, ps), *_counts(run, images, units)])
     fewest = min((found.units for found in compared.values()), default=math.inf)
     smallest = 2.0 ** (1 - fewest)
     remarks = [f"With {fewest} {run.unit} the test cannot give a p below {smallest:g}."]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from experiments.reporting.parts import Exhibit, Gallery, Picture
+from experiments.reporting.page import Exhibit
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run
 from experiments.results.columns import SCORES
@@ -30,20 +30,18 @@ def picked(scores: Mapping[str, float], each: int = EACH) -> dict[str, list[str]
     if not count:
         return {name: [image] for name, image in zip(("best", "worst"), ranked, strict=False)}
     first = (len(ranked) - count) // 2
-    return {
-        "best": ranked[:count],
-        "median": ranked[first : first + count],
-        "worst": ranked[-count:],
-    }
+    median = ranked[first : first + count]
+    return {"best": ranked[:count], "median": median, "worst": ranked[-count:]}
 
 
-def gallery_of(run: Run, album: Album) -> Gallery:
-    """Groups of the setting with the highest mean, or the first images where none is scored.
+def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[Exhibit]]], list[str]]:
+    """Groups of images by their names, and remarks.
 
-    Empty where the binary makes no pictures of single images.
+    They are of the setting with the highest mean, or the first images where none is scored; none
+    where the binary makes no pictures of single images.
     """
     if run.binary in _WITHOUT:
-        return Gallery([], [])
+        return [], []
     score, setting, values = run.main_score, run.best_setting, {}
     if score is None:
         chosen = {"first": list(run.scores[setting])[: 3 * EACH]}
@@ -53,13 +51,11 @@ def gallery_of(run: Run, album: Album) -> Gallery:
         chosen = picked(values)
         highest = ", the setting with the highest mean" if len(run.means(score)) > 1 else ""
         remarks = [f"Ranked by each image's own {SCORES[score]}, with {setting}{highest}."]
-    groups = []
-    for name, images in chosen.items():
-        exhibits = []
-        for image in images:
-            text = f"{100 * values[image]:.2f} %" if image in values else ""
-            exhibits.append(_exhibit(run, album, setting, image, text, remarks))
-        groups.append((name, exhibits))
+    text = {image: f"{100 * value:.2f} %" for image, value in values.items()}
+    groups = [
+        (name, [_exhibit(run, album, setting, one, text.get(one, ""), remarks) for one in images])
+        for name, images in chosen.items()
+    ]
     missing = sum(not (one.result or one.stages) for _, exhibits in groups for one in exhibits)
     if missing:
         remarks.append(
@@ -67,22 +63,18 @@ def gallery_of(run: Run, album: Album) -> Gallery:
             " of the run with --save=overlays adds one of each image; --save=gallery makes them of"
             f" the first {GALLERY} images only."
         )
-    return Gallery(groups, remarks)
+    return groups, remarks
 
 
 def _exhibit(
     run: Run, album: Album, setting: str, image: str, score: str, remarks: list[str]
 ) -> Exhibit:
     pictures = dict.fromkeys(_CONTENTS)
+    title = f"{image}, {score}" if score else image
     for kind, content in _CONTENTS.items():
-        path = run.picture(kind, setting, image)
-        if path is None:
-            continue
-        try:
-            source, size = album.photograph(path)
-        except Refused as reason:
-            remarks.append(f"A picture of {image} ({kind}) is not shown: {reason}.")
-        else:
-            title = f"{image}, {score}" if score else image
-            pictures[kind] = Picture(source, f"{title}: {content}", "", size)
+        if path := run.picture(kind, setting, image):
+            try:
+                pictures[kind] = album.photograph(path, alt=f"{title}: {content}")
+            except Refused as reason:
+                remarks.append(f"A picture of {image} ({kind}) is not shown: {reason}.")
     return Exhibit(image, score, pictures["gallery"], pictures["overlays"])

@@ -11,6 +11,8 @@ import warnings
 
 from PIL import Image
 
+from experiments.reporting.page import Picture
+
 # Bytes of all pictures of a page, before they are encoded as text.
 BUDGET = 16 * 2**20
 # A plot that is larger as SVG is taken as PNG.
@@ -25,21 +27,13 @@ class Refused(Exception):
 
 
 class Album:
-    """Pictures for one page, until its budget is used up.
-
-    Attributes:
-        left: bytes that may still be added.
-    """
+    """Pictures for one page, until its budget is used up; both methods raise `Refused`."""
 
     def __init__(self, budget: int = BUDGET):
-        self.left = budget
+        self.left = budget  # bytes that may still be added
 
     def plot(self, svg: pathlib.Path | None, png: pathlib.Path | None) -> str:
-        """A plot as SVG, or as PNG where that is too large or missing.
-
-        Raises:
-            Refused: it is in neither form.
-        """
+        """The address of a plot as SVG, or as PNG where that is too large or missing."""
         for path, largest, kind in ((svg, _LARGEST_SVG, "svg+xml"), (png, _LARGEST_PNG, "png")):
             try:
                 if path and path.stat().st_size <= largest:
@@ -48,12 +42,8 @@ class Album:
                 raise Refused(f"it cannot be read: {error.strerror}") from error
         raise Refused("it is too large")
 
-    def photograph(self, path: pathlib.Path) -> tuple[str, tuple[int, int]]:
-        """A picture as JPEG, scaled down where it is large, and its width and height.
-
-        Raises:
-            Refused: it cannot be read, or the page is full.
-        """
+    def photograph(self, path: pathlib.Path, *, alt: str, caption: str = "") -> Picture:
+        """A picture as JPEG, scaled down where it is large."""
         try:
             # Pillow only warns of a picture that would fill the memory.
             with warnings.catch_warnings(action="error"), Image.open(path) as image:
@@ -63,7 +53,7 @@ class Album:
         picture.thumbnail((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS)
         content = io.BytesIO()
         picture.save(content, format="JPEG", quality=_QUALITY, optimize=True)
-        return self._address(content.getvalue(), "jpeg"), picture.size
+        return Picture(self._address(content.getvalue(), "jpeg"), alt, caption, picture.size)
 
     def _address(self, content: bytes, kind: str) -> str:
         if len(content) > self.left:

@@ -4,9 +4,10 @@ import csv
 import itertools
 import pathlib
 
-from experiments.reporting.parts import Picture, Table
+from experiments.reporting.page import Picture, Table
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run, is_inside
+from experiments.runs.names import FIGURES
 
 # What is drawn, by the file's stem.
 _CAPTIONS = {
@@ -27,10 +28,9 @@ _MOST_ROWS, _MOST_BYTES = 100, 2**20
 def plots_of(run: Run, album: Album) -> tuple[list[Picture], list[str]]:
     """All plots in the folder and in its `figures/`, the first sheets of channels, and remarks."""
     pictures, remarks = [], []
-    tables = [
-        path for place in ("", "figures") for path in sorted((run.folder / place).glob("*.csv"))
-    ]
-    for stem in (path.with_suffix("") for path in tables):
+    figures = run.folder / FIGURES
+    for path in [*sorted(run.folder.glob("*.csv")), *sorted(figures.glob("*.csv"))]:
+        stem = path.with_suffix("")
         if not _files(stem, run.folder).keys() & {"svg", "png"}:
             continue
         try:
@@ -38,33 +38,25 @@ def plots_of(run: Run, album: Album) -> tuple[list[Picture], list[str]]:
             pictures.append(picture_of(stem, run.folder, caption, album))
         except Refused as reason:
             remarks.append(f"{stem.relative_to(run.folder)} is not shown: {reason}.")
-    folder = run.folder / "figures" / "channels"
+    folder = figures / "channels"
     sheets = sorted(folder.rglob("*.png"))
     for path in [path for path in sheets if is_inside(path, run.folder)][:_MOST_SHEETS]:
         image = path.relative_to(folder).as_posix().removesuffix(".png")
         caption = f"All channels of {image} by entropy, and the selected ones"
         try:
-            source, size = album.photograph(path)
+            sheet = album.photograph(path, alt=f"Sheet: {caption}", caption=f"{caption}.")
+            pictures.append(sheet)
         except Refused as reason:
             remarks.append(f"The sheet of channels of {image} is not shown: {reason}.")
-        else:
-            pictures.append(Picture(source, f"Sheet: {caption}", f"{caption}.", size))
     if len(sheets) > _MOST_SHEETS:
         remarks.append(f"The folder has {len(sheets) - _MOST_SHEETS} more sheets of channels.")
     return pictures, remarks
 
 
 def picture_of(stem: pathlib.Path, folder: pathlib.Path, caption: str, album: Album) -> Picture:
-    """A plot, with the numbers in it where they are readable.
+    """A plot, with the numbers in it where they are readable; raises `Refused`.
 
-    Args:
-        stem: its path without ending.
-        folder: where its files must be, with links followed.
-        caption: what it shows.
-        album: where it goes.
-
-    Raises:
-        Refused: it cannot be shown.
+    `stem` is its path without ending; its files must be in the folder, with links followed.
     """
     files = _files(stem, folder)
     source = album.plot(files.get("svg"), files.get("png"))

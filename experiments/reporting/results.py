@@ -1,11 +1,10 @@
 """A run's scores as tables, beside the published ones."""
 
 import contextlib
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.reporting.parts import Table
+from experiments.reporting.page import Table
 from experiments.reporting.runs import Run
 from experiments.results import published, strata
 from experiments.results.ablation import both_tables
@@ -25,31 +24,25 @@ def tables_of(run: Run) -> list[Table]:
     results = list(run.results.values())
     scored = any(result.get("images") for result in results)
     shown = SCORED[run.binary] if scored else UNSCORED.get(run.binary, SCORED[run.binary])
-    parts = _parts(run.binary, results)
+    parts = {"Scores": results}
+    if run.binary == "ablation":
+        with contextlib.suppress(KeyError):  # a row of them is missing
+            parts = dict(zip(_ABLATION, both_tables(results), strict=True))
     tables = [_table(caption, part, shown) for caption, part in parts.items()]
     if scored:
-        tables[-1] = dataclasses.replace(tables[-1], remarks=[_remark(run)])
+        tables[-1] = tables[-1]._replace(remarks=[_remark(run)])
     if scored and all(result.get("by_mbor") for result in results):
         tables += [_by_stratum(results, measure) for measure in strata.STRATA]
     return tables
 
 
-def _parts(binary: str, results: list[dict]) -> dict[str, list[dict]]:
-    """The results of each table by its caption."""
-    if binary == "ablation":
-        with contextlib.suppress(KeyError):  # a row of them is missing
-            return dict(zip(_ABLATION, both_tables(results), strict=True))
-    return {"Scores": results}
-
-
 def _table(caption: str, results: Sequence[Mapping[str, Any]], headings: dict[str, str]) -> Table:
     """Columns that are empty in every row are left out."""
     keys = [key for key in headings if any(row.get(key) is not None for row in results)]
-    common = [
-        key
-        for key in keys[1:]
-        if key in _CONFIGURED and all(row.get(key) == results[0].get(key) for row in results)
+    shared = [
+        key for key in keys[1:] if all(row.get(key) == results[0].get(key) for row in results)
     ]
+    common = [key for key in shared if key in _CONFIGURED]
     keys = [key for key in keys if key not in common] + common
     rows = [[as_text(key, row.get(key)) for key in keys] for row in results]
     return Table(caption, [headings[key] for key in keys], rows)
@@ -63,24 +56,19 @@ def _by_stratum(results: Sequence[Mapping[str, Any]], measure: str) -> Table:
     headings = columns("miou published difference" if known else "miou")
     counts = [{result[key][index]["images"] for result in results} for index in range(len(names))]
     if all(len(found) == 1 for found in counts):
-        names = [
-            f"{name} (images: {min(found)})" for name, found in zip(names, counts, strict=True)
-        ]
+        named = zip(names, counts, strict=True)
+        names = [f"{name} (images: {min(found)})" for name, found in named]
     else:
         headings |= columns("images")
-    rows = []
-    for result in results:
-        rows.append([result["metric"]])
+    rows = [[result["metric"]] for result in results]
+    for row, result in zip(rows, results, strict=True):
         for entry in result[key]:
             entry = {**entry, **published.compared(entry["miou"], entry["published"])}
-            rows[-1] += [as_text(heading, entry[heading]) for heading in headings]
-    return Table(
-        f"mIoU by {strata.NAMES[measure]}",
-        ["metric", *list(headings.values()) * len(names)],
-        rows,
-        list(map(_sentence, strata.remarks_by(results, measure))),
-        groups=[("", 1), *((name, len(headings)) for name in names)],
-    )
+            row += [as_text(heading, entry[heading]) for heading in headings]
+    groups = [("", 1), *((name, len(headings)) for name in names)]
+    headings = ["metric", *list(headings.values()) * len(names)]
+    remarks = list(map(_sentence, strata.remarks_by(results, measure)))
+    return Table(f"mIoU by {strata.NAMES[measure]}", headings, rows, remarks, groups)
 
 
 def _remark(run: Run) -> str:
@@ -95,10 +83,9 @@ def _remark(run: Run) -> str:
     keys = ("published", "published_raw")
     if not any(result.get(key) is not None for result in run.results.values() for key in keys):
         measured_on = "the paper has no number for these settings"
+    ours = {"dataset": run.dataset, "backbone": run.backbone}
     size = run.config.get("image_size")
-    return _sentence(
-        published.remark(measured_on, dataset=run.dataset, backbone=run.backbone, image_size=size)
-    )
+    return _sentence(published.remark(measured_on, **ours, image_size=size))
 
 
 def _sentence(remark: str) -> str:

@@ -76,10 +76,10 @@ def fits(value: Any, shape: Any) -> bool:
     return shape(value)
 
 
-def read_run_file(path: pathlib.Path) -> dict[str, Any]:
-    """What `run.json` holds; `plain_names` is the setting whose files have plain names."""
+def read_plain(path: pathlib.Path) -> str | None:
+    """The setting whose files have plain names, from `run.json`."""
     with _naming(path):
-        return _parsed(path.read_bytes(), _RUN)
+        return _parsed(path.read_bytes(), _RUN).get("plain_names")
 
 
 def read_summary(path: pathlib.Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """All that the page says of one run."""
 
 import contextlib
-import dataclasses
 import datetime
 import json
 import pathlib
@@ -11,13 +10,14 @@ from typing import Any
 from experiments.plots import forest
 from experiments.reporting.certainty import comparison_table, interval_table
 from experiments.reporting.gallery import gallery_of
-from experiments.reporting.parts import Section, Table
+from experiments.reporting.page import Table
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.plots import picture_of, plots_of
 from experiments.reporting.results import tables_of
 from experiments.reporting.runs import Run
 from experiments.results.columns import SCORES
-from experiments.results.statistics import LEVEL, RESAMPLES
+from experiments.results.statistics import LEVEL
+from experiments.runs.names import SUMMARY
 
 # Further failures are counted, not listed.
 _MOST_FAILURES = 200
@@ -26,34 +26,20 @@ OVERVIEW_HEADINGS = ("dataset", "backbone", "highest score", "images", "failures
 
 
 def section_of(
-    run: Run,
-    number: int,
-    album: Album,
-    *,
-    plots: pathlib.Path,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> tuple[Section, list[pathlib.Path]]:
-    """The section of a run, and the plots that were written for it.
+    run: Run, number: int, album: Album, *, plots: pathlib.Path, seed: int, resamples: int
+) -> tuple[dict[str, Any], list[pathlib.Path]]:
+    """The section of a run as `page.html` names its contents, and the plots written in `plots`.
 
-    Args:
-        run: the run.
-        number: its place on the page, from 1.
-        album: where its pictures go.
-        plots: folder of the plots that are made for the page.
-        seed: seed of the resampling.
-        resamples: number of resamples.
+    `number` is its place on the page, from 1.
     """
     certainty, written, picture, remarks = [], [], None, set()
     for score in SCORES:
         table, intervals = interval_table(run, score, seed=seed, resamples=resamples)
         # A remark on several scores is made once.
-        table = dataclasses.replace(
-            table, remarks=[remark for remark in table.remarks if remark not in remarks]
-        )
-        remarks.update(table.remarks)
-        if table.rows or table.remarks:
-            certainty.append(table)
+        new = [remark for remark in table.remarks if remark not in remarks]
+        remarks.update(new)
+        if table.rows or new:
+            certainty.append(table._replace(remarks=new))
         if score == run.main_score and len(intervals) > 1:
             stem = plots / f"run{number}_intervals"
             rows = [
@@ -67,25 +53,23 @@ def section_of(
     if run.main_score is not None:
         compared = comparison_table(run, run.main_score, seed=seed, resamples=resamples)
         certainty += [compared] if compared else []
-    own_plots, plot_remarks = plots_of(run, album)
-    section = Section(
-        anchor=f"run{number}",
-        title=f"{number}. {run.binary} on {run.dataset}",
-        facts=_facts(run),
-        warnings=run.summary["warnings"],
-        results=tables_of(run),
-        certainty=certainty,
-        forest=picture,
-        plots=own_plots,
-        plot_remarks=plot_remarks,
-        gallery=gallery_of(run, album),
-        failures=_failures(run.summary["failures"]),
-        details=[
+    section = {
+        "anchor": f"run{number}",
+        "title": f"{number}. {run.binary} on {run.dataset}",
+        "facts": _facts(run),
+        "warnings": run.summary["warnings"],
+        "results": tables_of(run),
+        "certainty": certainty,
+        "forest": picture,
+        "plots": plots_of(run, album),
+        "gallery": gallery_of(run, album),
+        "failures": _failures(run.summary["failures"]),
+        "details": [
             _pairs("Configuration", "key", run.config),
             _pairs("Versions", "name", run.summary["versions"]),
             _pairs("Seconds by stage", "stage", run.summary["seconds"]),
         ],
-    )
+    }
     return section, written
 
 
@@ -101,13 +85,13 @@ def overview_row(run: Run) -> list[str]:
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
-    written = (run.folder / "summary.json").stat().st_mtime
+    written = (run.folder / SUMMARY).stat().st_mtime
     finished = datetime.datetime.fromtimestamp(written, datetime.UTC)
     return [
         ("dataset", run.dataset),
         ("backbone", run.backbone),
         ("protocol", _text(run.config.get("protocol"))),
-        ("images", f"{len(run.images)} ({len(run.summary['failures'])} more failed)"),
+        ("images", f"{len(run.units())} ({len(run.summary['failures'])} more failed)"),
         ("finished", f"{finished:%Y-%m-%d %H:%M} UTC"),
         ("folder", str(run.folder)),
     ]

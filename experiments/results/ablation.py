@@ -17,11 +17,7 @@ ALL_CHANNELS = "+foregroundC"
 
 
 def both_tables(results: Sequence[Mapping[str, Any]]) -> tuple[list, list]:
-    """The six results of each table; those with NCR are in both.
-
-    Raises:
-        KeyError: one of them is missing.
-    """
+    """The six results of each table; those with NCR are in both. KeyError if one is missing."""
     found = {result["setting"]: result for result in results}
     second = [found.get(name + ALL_CHANNELS, found[name]) for name in SETTINGS]
     return [found[name] for name in SETTINGS], second

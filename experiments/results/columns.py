@@ -41,10 +41,8 @@ def columns(keys: str) -> dict[str, str]:
 
 _SCORES = "miou published difference miou_instances f_score"
 INSTANCE = columns(f"metric M N protocol {_SCORES} f_score_raw images instances")
-FOREGROUND = columns(
-    "M protocol f_score published difference f_score_raw published_raw difference_raw images"
-    " instances"
-)
+_RAW = "f_score_raw published_raw difference_raw"
+FOREGROUND = columns(f"M protocol f_score published difference {_RAW} images instances")
 ABLATION = columns(f"name ncr dcr boc foreground_M M N {_SCORES} images")
 SWEEP = columns(f"M N protocol {_SCORES} images instances")
 CHANNELS = columns("figure M N best_channel_miou method_miou images images_left_out")

@@ -28,7 +28,6 @@ _MIOU = {
     "braycurtis": (0.3414, (0.3467, 0.3706, 0.3188), (0.3491, 0.3338)),
     "boc": (0.3441, (0.3494, 0.3738, 0.3233), (0.3510, 0.3371)),
 }
-_MEASURES = ("mbor", "size_ratio")
 # Table V: mIoU by what is on.
 _ABLATION = {
     "none": 0.3175,
@@ -38,9 +37,9 @@ _ABLATION = {
     "NCR+BoC": 0.3362,
     "NCR+DCR+BoC": 0.3441,
 }
-# Table I: F-score with and without post-processing by M, as a share of all C channels. VOC has
-# no number at C/11 here.
-_F_SCORES = {
+# Table I, Fig. 8 and 9: F-score with and without post-processing by M, as a share of all C
+# channels. VOC has no number at C/11 here.
+F_SCORES = {
     "ytvis": {
         Fraction(1): (0.5390, 0.5068),
         Fraction(3, 4): (0.5389, 0.5074),
@@ -75,7 +74,7 @@ def miou(metric: str) -> float:
 
 def by_stratum(metric: str, measure: str) -> tuple[float, ...]:
     """Table III ("mbor") or IV ("size_ratio"), from the lowest stratum to the highest."""
-    return _MIOU[metric][1 + _MEASURES.index(measure)]
+    return _MIOU[metric][{"mbor": 1, "size_ratio": 2}[measure]]
 
 
 def ablation(setting: str) -> float:
@@ -83,29 +82,20 @@ def ablation(setting: str) -> float:
     return _ABLATION[setting]
 
 
-def f_scores(dataset: str) -> dict[Fraction, tuple[float, float]]:
-    """Table I, Fig. 8 and 9: F-score with and without post-processing by share of the channels.
-
-    Args:
-        dataset: "ytvis" or "voc".
-    """
-    return dict(_F_SCORES[dataset])
-
-
 def share_of(M: int, channels: int) -> Fraction | None:
     """The share in Table I that gives M of `channels`; None unless exactly one does."""
-    found = [share for share in _F_SCORES["ytvis"] if int(share * channels) == M]
+    found = [share for share in F_SCORES["ytvis"] if int(share * channels) == M]
     return found[0] if len(found) == 1 else None
 
 
 def f_score(dataset: str, M: int, channels: int) -> tuple[float | None, float | None]:
     """Table I's two F-scores at M of `channels`; None where it has none."""
-    return _F_SCORES[dataset].get(share_of(M, channels), (None, None))
+    return F_SCORES[dataset].get(share_of(M, channels), (None, None))
 
 
 def closest(dataset: str) -> str:
     """The part of Table I to show beside a dataset: its own, or else that of YouTube-VIS."""
-    return dataset if dataset in _F_SCORES else "ytvis"
+    return dataset if dataset in F_SCORES else "ytvis"
 
 
 def compared(ours: float | None, published: float | None) -> dict[str, float | None]:
@@ -118,22 +108,18 @@ def remark(
     measured_on: str, *, dataset: str, backbone: str, image_size: int | None, here: str = ""
 ) -> str:
     """One line to go under a table: what the published numbers were measured on, and ours."""
-    parts = [f"dataset {dataset}", f"backbone {backbone}"]
-    if image_size is not None:
-        parts.append(f"short side {image_size} pixels")
-    if here:
-        parts.append(here)
-    return f"published: {measured_on}; here: {', '.join(parts)}"
+    size = "" if image_size is None else f"short side {image_size} pixels"
+    ours = ", ".join(filter(None, (f"dataset {dataset}", f"backbone {backbone}", size, here)))
+    return f"published: {measured_on}; here: {ours}"
 
 
 def backbone_name(kind: str, *, checkpoint: str, features_dir: object) -> str:
     """A backbone's name for `remark`, from its kind and the flags that chose it."""
     if kind == "features":
         return f"unknown (features of {features_dir})"
-    if kind != "checkpoint":
-        return kind
     # What `auto` loads where it is not the built-in checkpoint.
-    return "facebook/dino-vits16" if checkpoint == "auto" else checkpoint
+    loaded = "facebook/dino-vits16" if checkpoint == "auto" else checkpoint
+    return loaded if kind == "checkpoint" else kind
 
 
 def instance_setting(config: Config, num_instances: int | None) -> str:

@@ -7,7 +7,7 @@ are float64 fractions.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -39,18 +39,11 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One setting less another, on the images that both have.
+    """One setting less another, on the images that both have."""
 
-    Attributes:
-        difference: of the means over images.
-        p: of the two-sided sign-flip test; None where there are fewer than two units.
-        p_adjusted: p after Holm's correction for all comparisons that were made together.
-        images, units: how many were compared.
-    """
-
-    difference: Interval
-    p: float | None
-    p_adjusted: float | None
+    difference: Interval  # of the means over images
+    p: float | None  # of the two-sided sign-flip test; None where there are fewer than two units
+    p_adjusted: float | None  # Holm's correction for all comparisons that were made together
     images: int
     units: int
 
@@ -75,14 +68,11 @@ def interval(scores: Sample, *, seed: int, resamples: int = RESAMPLES) -> Interv
         scores,
         lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
         paired=True,
-        vectorized=True,
-        n_resamples=resamples,
-        batch=_batch(scores),
         confidence_level=LEVEL,
         method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(scores.mean, float(found.low), float(found.high))
+        **_resampling(scores, seed, resamples),
+    )
+    return Interval(scores.mean, *map(float, found.confidence_interval))
 
 
 def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> float | None:
@@ -98,10 +88,7 @@ def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> 
         (differences.sums,),
         lambda sums, axis: sums.sum(axis),
         permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        batch=_batch(differences),
-        rng=np.random.default_rng(seed),
+        **_resampling(differences, seed, resamples),
     )
     return float(found.pvalue)
 
@@ -130,14 +117,8 @@ def compare(
 ) -> dict[str, Comparison]:
     """Every other setting less the reference, image by image.
 
-    Settings that share no image with the reference are left out.
-
-    Args:
-        scores: by setting and image.
-        reference: one of the settings.
-        units: which unit an image belongs to.
-        seed: seed of the resampling.
-        resamples: number of resamples.
+    Settings that share no image with the reference are left out. `scores` are by setting and
+    image; `units` says which unit an image belongs to.
     """
     base, samples = scores[reference], {}
     for setting, values in scores.items():
@@ -145,16 +126,17 @@ def compare(
         if setting != reference and differences:
             samples[setting] = sample(differences, units)
     found = [sign_flip(each, seed=seed, resamples=resamples) for each in samples.values()]
-    return {
-        setting: Comparison(
-            interval(each, seed=seed, resamples=resamples),
-            p,
-            p_adjusted,
-            images=int(each.counts.sum()),
-            units=len(each.sums),
-        )
-        for (setting, each), p, p_adjusted in zip(samples.items(), found, holm(found), strict=True)
-    }
+    compared = {}
+    for (setting, each), *ps in zip(samples.items(), found, holm(found), strict=True):
+        difference = interval(each, seed=seed, resamples=resamples)
+        compared[setting] = Comparison(difference, *ps, int(each.counts.sum()), len(each.sums))
+    return compared
+
+
+def _resampling(scores: Sample, seed: int, resamples: int) -> dict[str, Any]:
+    """What `scipy.stats` takes for both."""
+    rng = np.random.default_rng(seed)
+    return {"vectorized": True, "n_resamples": resamples, "batch": _batch(scores), "rng": rng}
 
 
 def _batch(scores: Sample) -> int:

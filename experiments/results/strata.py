@@ -4,6 +4,7 @@ Instance maps are int32 `[H, W]` at image resolution: 0 is background, 1 and abo
 `VOID` is neither. Strata include their lower bound and exclude their upper one.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -70,11 +71,10 @@ def measures(instances: np.ndarray | None) -> dict[str, float | None]:
 def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
     """MIoU by stratum of each measure, over the images that have an mIoU.
 
-    Returns:
-        `by_mbor` and `by_size_ratio`: `low`, `high`, `images`, `miou` (None without an image) and
-        `published` of each stratum (None but for the paper's setting). `strata_left_out`: for each
-        measure the images `below` its lowest stratum, and those `not_recorded`, whose lines an
-        older version wrote.
+    `by_mbor` and `by_size_ratio` hold `low`, `high`, `images`, `miou` (None without an image) and
+    `published` of each stratum (None but for the paper's setting). `strata_left_out` counts for
+    each measure the images `below` its lowest stratum, and those `not_recorded`, whose lines an
+    older version wrote.
     """
     scored = [line for line in lines if line.get("miou") is not None]
     result, left_out = {}, {}
@@ -84,14 +84,8 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
         result[f"by_{measure}"] = []
         for stratum, value in zip(strata, papers, strict=True):
             mious = [line["miou"] for line in known if line[measure] in stratum]
-            result[f"by_{measure}"].append(
-                {
-                    **stratum._asdict(),
-                    "images": len(mious),
-                    "miou": mean(mious),
-                    "published": value,
-                }
-            )
+            entry = {"images": len(mious), "miou": mean(mious), "published": value}
+            result[f"by_{measure}"].append({**stratum._asdict(), **entry})
         left_out[measure] = {
             "below": sum(line[measure] < strata[0].low for line in known),
             "not_recorded": len(scored) - len(known),
@@ -104,12 +98,11 @@ def report(results: Sequence[dict]) -> list[str]:
     texts = []
     for measure, strata in STRATA.items():
         rows = []
-        for index, stratum in enumerate(strata):
-            for result in results:
-                entry = result[f"by_{measure}"][index]
-                row = {"stratum": str(stratum), "metric": result["metric"], **entry}
-                row |= published.compared(entry["miou"], entry["published"])
-                rows.append(row if entry["images"] else {**row, "miou": "no image"})
+        for (index, stratum), result in itertools.product(enumerate(strata), results):
+            entry = result[f"by_{measure}"][index]
+            row = {"stratum": str(stratum), "metric": result["metric"], **entry}
+            row |= published.compared(entry["miou"], entry["published"])
+            rows.append(row if entry["images"] else {**row, "miou": "no image"})
         table = tables.render(rows, {"stratum": NAMES[measure], **_COLUMNS})
         texts.append("\n".join([table, *remarks_by(results, measure)]))
     return texts
@@ -117,14 +110,11 @@ def report(results: Sequence[dict]) -> list[str]:
 
 def remarks_by(results: Sequence[dict], measure: str) -> Iterable[str]:
     """What the strata of a measure include, and the images that are in none."""
-    lowest = STRATA[measure][0].low
-    yield "a stratum includes its lower bound and excludes its upper one"
     counts = [result["strata_left_out"][measure] for result in results]
-    below = max(count["below"] for count in counts)
-    if below:
-        yield f"images below {lowest}, in no stratum: {below}"
-    missing = max(count["not_recorded"] for count in counts)
-    if missing:
+    yield "a stratum includes its lower bound and excludes its upper one"
+    if below := max(count["below"] for count in counts):
+        yield f"images below {STRATA[measure][0].low}, in no stratum: {below}"
+    if missing := max(count["not_recorded"] for count in counts):
         yield (
             f"images whose {NAMES[measure]} an earlier version of this program did not record, in"
             f" no stratum: {missing}; --overwrite, or another --output_dir, records it"

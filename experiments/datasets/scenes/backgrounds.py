@@ -1,4 +1,4 @@
-"""What lies behind the objects of the drawn scenes, painted on canvases (see `canvas`)."""
+"""What lies behind the objects of the drawn scenes, painted on canvases (see `textures`)."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from experiments.datasets.scenes import textures
-from experiments.datasets.scenes.canvas import blur, mix, rows_and_columns, to_canvas
+from experiments.datasets.scenes.textures import blur, mix, rows_and_columns, to_canvas
 
 
 class Backdrop(NamedTuple):
@@ -57,15 +57,14 @@ def interior(rng: Generator, height: int, width: int, horizon: float) -> np.ndar
     weight = _rough_pattern(rng, across, depth, size)
     # Far texture is finer than a pixel: fade it into its mean.
     weight = weight.mean() + (weight - weight.mean()) * np.clip(nearness * 1.6, 0.15, 1)
-    weight = weight * rng.uniform(0.3, 1.0)
-    floor = mix(colours[0], colours[1], weight) * (0.8 + 0.2 * nearness)
+    floor = mix(colours[0], colours[1], weight * rng.uniform(0.3, 1.0)) * (0.8 + 0.2 * nearness)
     if rng.random() < 0.5:
         weight = _rough_pattern(rng, x, y[:first], size * rng.uniform(0.5, 1.2))
         weight = weight * rng.uniform(0.2, 0.9)
     else:
         weight = 0.1 * textures.fractal(x, y[:first])
-    side = rng.uniform(-0.25, 0.25) * (x / width - 0.5)
-    wall = mix(wall_colours[0], wall_colours[1], weight) * (0.92 + side)
+    side = 0.92 + rng.uniform(-0.25, 0.25) * (x / width - 0.5)
+    wall = mix(wall_colours[0], wall_colours[1], weight) * side
     canvas = np.concatenate([wall, floor], axis=1)
     board = max(int(height * rng.uniform(0.0, 0.05)), 1)
     canvas[:, max(first - board, 0) : first] = wall_colours[2][:, None, None]
@@ -79,8 +78,7 @@ def field(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     y, x = rows_and_columns(height, width)
     sky = [[0.45, 0.62, 0.85], [0.75, 0.84, 0.92], [0.93, 0.82, 0.7], [0.6, 0.63, 0.68]]
     sky = np.array(sky, np.float32)[rng.permutation(4)]
-    cloud = textures.fractal(x * 0.7, y * 1.6)
-    cloud = np.clip(cloud * 0.5 + rng.uniform(-0.4, 0.3), 0, 1)
+    cloud = np.clip(textures.fractal(x * 0.7, y * 1.6) * 0.5 + rng.uniform(-0.4, 0.3), 0, 1)
     canvas = mix(sky[0], sky[1], np.clip(y / horizon, 0, 1))
     canvas = canvas + (0.95 - canvas) * cloud * 0.7
     if rng.random() < 0.75:
@@ -100,7 +98,7 @@ def field(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     return canvas
 
 
-def surface(rng: Generator, height: int, width: int) -> np.ndarray:
+def surface(rng: Generator, height: int, width: int, horizon: None) -> np.ndarray:
     """A flat surface seen from above: a cloth, boards, stone, gravel, lawn."""
     colours = textures.palette(rng)
     y, x = rows_and_columns(height, width)
@@ -109,7 +107,7 @@ def surface(rng: Generator, height: int, width: int) -> np.ndarray:
     return canvas * (1 + 0.1 * textures.noise(x * 0.4, y * 0.4, 72.0))
 
 
-def litter(rng: Generator, height: int, width: int) -> np.ndarray:
+def litter(rng: Generator, height: int, width: int, horizon: None) -> np.ndarray:
     """A clutter of small overlapping leaves, pebbles or confetti, seen from above."""
     colours = textures.palette(rng)
     size = max(height, width) * rng.uniform(0.012, 0.05)
@@ -131,8 +129,7 @@ def litter(rng: Generator, height: int, width: int) -> np.ndarray:
         outline = [(x + a * (p * c - q * s), y + a * (p * s + q * c)) for p, q in corners]
         draw.polygon(outline, fill=fill)
     y, x = rows_and_columns(height, width)
-    relief = 1 + 0.1 * textures.noise(x, y, 5.0)
-    return blur(to_canvas(image) * relief, rng.uniform(0.5, 1.2))
+    return blur(to_canvas(image) * (1 + 0.1 * textures.noise(x, y, 5.0)), rng.uniform(0.5, 1.2))
 
 
 def bokeh(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray:
@@ -174,8 +171,7 @@ def random_backdrop(rng: Generator, height: int) -> Backdrop:
 
 def paint_background(rng: Generator, backdrop: Backdrop, height: int, width: int) -> np.ndarray:
     """A canvas `[3, height, width]`, defocused more or less (or not at all)."""
-    place = () if backdrop.horizon is None else (backdrop.horizon,)
-    canvas = backdrop.paint(rng, height, width, *place)
+    canvas = backdrop.paint(rng, height, width, backdrop.horizon)
     radius = rng.choice([0.0, 0.6, 1.2, 2.5], p=[0.25, 0.35, 0.25, 0.15])
     radius *= max(height, width) / 400
     return blur(canvas, radius) if radius > 0.4 else canvas  # less cannot be seen

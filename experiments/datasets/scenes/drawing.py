@@ -2,41 +2,49 @@
 
 A scene holds 2 to 5 shaded, textured objects that stand before each other and cast shadows on a
 background that has nothing in common with them. It is a function of its seed and its size alone.
-Instance maps are exact at pixel centres; the image's outlines are smoothed over a pixel.
+Instance maps are exact at pixel centres; the image's outlines are smoothed over a pixel. Surfaces
+are float32, some float64; numbers that meet them are rounded to float32 for both.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy import float32
 from numpy.random import PCG64, Generator, SeedSequence
 
+from experiments.datasets.scenes import shadows, textures
 from experiments.datasets.scenes.backgrounds import paint_background, random_backdrop
-from experiments.datasets.scenes.layout import lay_out
-from experiments.datasets.scenes.paint import paint_scene
+from experiments.datasets.scenes.layout import Placed, Rule, lay_out
+from experiments.datasets.scenes.shapes import cosine_and_sine
+from experiments.datasets.scenes.textures import mix, to_pixels
 
 # First words of the seeds, so that no picture of one stream is in another.
-SAMPLES_STREAM = 0x53414D50
-TRAIN_STREAM = 0x5452414E
-VALIDATION_STREAM = 0x56414C49
+SAMPLES_STREAM, TRAIN_STREAM, VALIDATION_STREAM = 0x53414D50, 0x5452414E, 0x56414C49
+MIN_SIDE, MAX_SIDE, MAX_ASPECT = 64, 4096, 3
 
-MIN_SIDE = 64
-MAX_SIDE = 4096
-MAX_ASPECT = 3
+_SKIN = textures.colours_of("f1cdb0 e0ac86 c58c63 9a6544 6f4630 4b2f22")
+_HAIR = np.array([[0.1, 0.08, 0.07], [0.3, 0.2, 0.12], [0.65, 0.5, 0.3], [0.45, 0.22, 0.12]])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scene:
-    """A picture and the truth about it.
+class Scene(NamedTuple):
+    """A picture, uint8 `[H, W, 3]`, and the truth about it, int32 `[H, W]`.
 
-    Attributes:
-      image: uint8 `[H, W, 3]`.
-      instances: int32 `[H, W]`, 0 for the background (shadows included), objects 1 and above
-        from back to front.
+    0 is the background (shadows included), 1 and above are objects from back to front.
     """
 
     image: np.ndarray
     instances: np.ndarray
+
+
+class _Material(NamedTuple):
+    """What an object is made of: two colours mixed by a pattern, and one for each further slot."""
+
+    pattern: textures.Pattern
+    colours: np.ndarray  # [6, 3]: two of the body, then second, third, dark, eye
+    gloss: float
+    bumps: float
+    bump_size: float
 
 
 def draw_scene(
@@ -45,19 +53,11 @@ def draw_scene(
     height: int,
     width: int,
     num_objects: int | None = None,
-    accept: Callable[[np.ndarray], bool] | None = None,
+    accept: Rule | None = None,
 ) -> Scene:
-    """Draws the scene of a seed.
+    """Draws the scene of a seed, of 1 to 8 objects; None draws their number, 2 to 5.
 
-    Args:
-      seed: a non-negative integer, or several.
-      height: rows, 64 to 4096.
-      width: columns, 64 to 4096; neither side more than three times the other.
-      num_objects: number of objects, 1 to 8; None draws 2 to 5.
-      accept: a rule for instance maps; layouts are drawn until one satisfies it.
-
-    Raises:
-      ValueError: a size or number out of range, or no layout satisfied `accept`.
+    Layouts are drawn until one satisfies the rule `accept`; ValueError where none does.
     """
     name = f"a scene of {width}x{height} pixels"
     if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
@@ -72,4 +72,134 @@ def draw_scene(
     count = num_objects or int(layout.choice([2, 3, 4, 5], p=[0.3, 0.35, 0.2, 0.15]))
     placed, instances = lay_out(layout, backdrop, (height, width), count, accept)
     canvas = paint_background(paint, backdrop, height, width)
-    return Scene(paint_scene(paint, canvas, placed, instances, backdrop), instances)
+    return Scene(paint_scene(paint, canvas, placed, backdrop.horizon), instances)
+
+
+def paint_scene(
+    rng: Generator, canvas: np.ndarray, placed: list[Placed], horizon: float | None
+) -> np.ndarray:
+    """Paints objects (back to front) and shadows on a canvas, in place; gives the photograph."""
+    light, size = shadows.random_light(rng), canvas.shape[1:]
+    canvas *= 1 - light.depth * shadows.shadows(rng, light, placed, size, horizon)
+    boxes = np.zeros(size, bool)  # of the objects painted so far
+    for thing, material in zip(placed, _materials(rng, placed, canvas), strict=True):
+        if boxes[thing.rows, thing.columns].any():
+            shadows.darken_around(canvas, thing, light)
+        boxes[thing.rows, thing.columns] = True
+        _paint_object(rng, canvas, thing, material, light, upright=horizon is not None)
+    return _photograph(rng, canvas)
+
+
+def _materials(rng: Generator, placed: list[Placed], canvas: np.ndarray) -> list[_Material]:
+    """A material for each object; those of one template differ by a shade."""
+    by_template: dict[int, _Material] = {}
+    materials = []
+    shared = textures.palette(rng) if rng.random() < 0.5 else None
+    for thing in placed:
+        if thing.template not in by_template:
+            by_template[thing.template] = _material(rng, thing, shared, canvas)
+        material = by_template[thing.template]
+        shade = rng.normal(0, 0.02, (6, 3)) + rng.normal(0, 0.025, (6, 1))
+        colours = np.clip(material.colours + shade, 0.01, 0.98).astype(float32)
+        materials.append(material._replace(colours=colours))
+    return materials
+
+
+def _material(
+    rng: Generator, thing: Placed, shared: np.ndarray | None, canvas: np.ndarray
+) -> _Material:
+    colours = rng.permutation(shared) if shared is not None else textures.palette(rng)
+    if rng.random() < 0.2:
+        # Camouflage: the colour of some point of the background.
+        row, column = rng.integers(canvas.shape[1]), rng.integers(canvas.shape[2])
+        colours[0] = np.clip(canvas[:, row, column] * 1.15, 0.05, 0.95)
+    colours[4] *= 0.3
+    colours[5] = 0.06
+    if thing.shape.people:
+        colours[3:5] = rng.choice(_SKIN), rng.choice(_HAIR)
+    pattern = textures.random_pattern(rng, thing.pose.scale)
+    gloss = float(rng.choice([0.0, 0.05, 0.2, 0.45], p=[0.35, 0.25, 0.25, 0.15]))
+    bumps = float(rng.choice([0.0, 0.25, 0.6], p=[0.6, 0.25, 0.15]))
+    return _Material(pattern, colours, gloss, bumps, bump_size=rng.uniform(5, 16))
+
+
+def _slope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences to the right and downwards, 0 at the array's border."""
+    right, down = np.zeros_like(values), np.zeros_like(values)
+    right[:, 1:-1] = (values[:, 2:] - values[:, :-2]) * 0.5
+    down[1:-1] = (values[2:] - values[:-2]) * 0.5
+    return right, down
+
+
+def _normals(thing: Placed, relief: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Normals of an object's surface (right, down, to the viewer) and 1 over their length."""
+    right, down = _slope(relief)
+    if thing.surface.normal is None:
+        x, y, z = np.clip(-right, -4, 4), np.clip(-down, -4, 4), float32(1)
+    else:
+        length = 1 / np.sqrt(right * right + down * down + 1)
+        across, below, z = thing.surface.normal
+        across = -across if thing.pose.mirrored else across
+        c, s = cosine_and_sine(thing.pose.angle)
+        x, y = c * across + s * below - right * length, c * below - s * across - down * length
+    return x, y, z, 1 / np.sqrt(x * x + y * y + z * z)
+
+
+def _facing(normals: tuple[np.ndarray, ...], direction: Sequence[float]) -> np.ndarray:
+    """Cosine of the angle to a direction of length 1, or 0 where it lies behind."""
+    (x, y, z, scale), (right, down, near) = normals, float32(direction)
+    return np.maximum((x * right + y * down + z * near) * scale, 0)
+
+
+def _paint_object(
+    rng: Generator,
+    canvas: np.ndarray,
+    thing: Placed,
+    material: _Material,
+    light: shadows.Light,
+    upright: bool,
+) -> None:
+    scale = float32(thing.pose.scale)
+    x, y = (grain * scale for grain in thing.surface.grain or (thing.u, thing.v))
+    relief = thing.surface.height * scale
+    if material.bumps:
+        bumps = textures.noise(x, y, material.bump_size)
+        relief = relief + bumps * (material.bumps * material.bump_size / 16)
+    normals = _, below, near, length = _normals(thing, relief)
+    # Light from the sky on what faces up, and from the ground a little on what faces down.
+    shade = float32(light.ambient) * (1 - float32(0.3) * below * length)
+    shade = shade + float32(light.strength) * _facing(normals, light.direction)
+    if upright:
+        _, low, _, high = map(float, thing.shape.box)
+        rise = (thing.v - low) * (1 / (0.35 * (high - low)))
+        shade = shade * np.clip(0.72 + 0.28 * rise, 0.72, 1)
+    # A pattern on a round body crowds together towards the outline.
+    bulge = 1 + float32(0.35) * (1 - near * length)
+    shift_x, shift_y = float32(rng.uniform(0, 200, 2))
+    weight = material.pattern(x * bulge + shift_x, y * bulge + shift_y)
+    colour = mix(material.colours[0], material.colours[1], weight)
+    if thing.surface.slot is not None:
+        for number, tone in enumerate(material.colours[2:], start=1):
+            np.copyto(colour, tone[:, None, None], where=thing.surface.slot == number)
+    colour *= shade * light.tint[:, None, None]
+    if material.gloss:
+        lx, ly, lz = light.direction.tolist()
+        half = np.array([lx, ly, lz + 1]) / np.sqrt(lx * lx + ly * ly + (lz + 1) ** 2)
+        spark = np.square(np.square(np.square(np.square(_facing(normals, half)))))
+        colour += float32(material.gloss) * spark * spark
+    # The share of each pixel inside the outline, from the field and its slope.
+    right, down = _slope(thing.surface.field)
+    slope = np.maximum(np.sqrt(right * right + down * down), float32(1e-6))
+    behind = canvas[:, thing.rows, thing.columns]
+    behind += (colour - behind) * np.clip(0.5 - thing.surface.field / slope, 0, 1)
+
+
+def _photograph(rng: Generator, canvas: np.ndarray) -> np.ndarray:
+    """Exposure, darker corners, sensor noise."""
+    y, x = (np.linspace(-1, 1, side, dtype=float32) for side in canvas.shape[1:])
+    corners = 1 - rng.uniform(0, 0.12) * (x * x + (y * y)[:, None])
+    # A camera brightens dark scenes and dims bright ones, but not all the way.
+    exposure = np.clip((0.45 / max(float(canvas.mean()), 0.01)) ** 0.6, 0.8, 1.8)
+    canvas = canvas * (corners * float32(exposure * rng.uniform(0.85, 1.1)))
+    canvas += rng.standard_normal(canvas.shape, dtype=float32) * rng.uniform(0.003, 0.022)
+    return to_pixels(canvas)

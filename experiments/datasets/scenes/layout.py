@@ -18,9 +18,9 @@ _LYING = (creatures.fish, creatures.quadruped, creatures.snail, things.bottle, t
 _FROM_ABOVE = (*things.FLAT, *_LYING)
 
 Size = tuple[int, int]  # height, width of the image in pixels
+Rule = Callable[[np.ndarray], bool]  # which instance maps will do
 
-_ATTEMPTS = 500
-_CANDIDATES = 10
+_ATTEMPTS, _CANDIDATES = 500, 10
 _MIN_VISIBLE_SHARE = 0.45  # of the object's own pixels
 _MIN_VISIBLE_AREA = 0.02  # of the image
 
@@ -46,25 +46,17 @@ class Pose(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A shape in its place: everything is known but the paint.
-
-    Attributes:
-      template: objects of the same number are alike.
-      rows, columns: the part of the image that the arrays cover.
-      u, v: the shape's coordinates at the pixel centres.
-      surface: the shape there.
-      mask: bool, pixel centres inside the outline, whether hidden by others or not.
-    """
+    """A shape in its place: everything is known but the paint."""
 
     shape: Shape
     pose: Pose
-    template: int
-    rows: slice
+    template: int  # objects of the same number are alike
+    rows: slice  # the part of the image that the arrays cover
     columns: slice
-    u: np.ndarray
+    u: np.ndarray  # the shape's coordinates at the pixel centres
     v: np.ndarray
-    surface: Surface
-    mask: np.ndarray
+    surface: Surface  # the shape there
+    mask: np.ndarray  # bool, pixel centres inside the outline, whether hidden by others or not
 
 
 def place(shape: Shape, pose: Pose, size: Size, template: int = 0) -> Placed:
@@ -92,23 +84,18 @@ def instance_map(placed: list[Placed], size: Size) -> np.ndarray:
 
 
 def lay_out(
-    rng: Generator,
-    backdrop: Backdrop,
-    size: Size,
-    count: int,
-    accept: Callable[[np.ndarray], bool] | None = None,
+    rng: Generator, backdrop: Backdrop, size: Size, count: int, accept: Rule | None = None
 ) -> tuple[list[Placed], np.ndarray]:
-    """`count` objects from back to front and their instance map; retries until all are well seen.
-
-    Raises:
-      ValueError: 500 layouts failed.
-    """
+    """`count` objects from back to front and their map, drawn until all are well seen."""
     for attempt in range(_ATTEMPTS):
         # Crowded layouts that fail again and again get smaller objects.
         shrink = 1.0 if accept else 0.97 ** max(attempt - 10, 0)
         placed = _try(rng, backdrop, size, count, shrink)
         instances = instance_map(placed, size)
-        if _well_seen(placed, instances) and (accept is None or accept(instances)):
+        visible = np.bincount(instances.ravel(), minlength=count + 1)[1:]
+        whole = np.array([np.count_nonzero(thing.mask) for thing in placed])
+        least = np.maximum(_MIN_VISIBLE_AREA * instances.size, _MIN_VISIBLE_SHARE * whole)
+        if (visible >= least).all() and (accept is None or accept(instances)):
             return placed, instances
     raise ValueError(
         f"{_ATTEMPTS} layouts of {count} objects on {size[1]}x{size[0]} pixels failed: "
@@ -116,37 +103,22 @@ def lay_out(
     )
 
 
-def _well_seen(placed: list[Placed], instances: np.ndarray) -> bool:
-    areas = np.bincount(instances.ravel(), minlength=len(placed) + 1)[1:]
-    return all(
-        area >= _MIN_VISIBLE_AREA * instances.size
-        and area >= _MIN_VISIBLE_SHARE * np.count_nonzero(thing.mask)
-        for area, thing in zip(areas, placed, strict=True)
-    )
-
-
-def _templates(rng: Generator, backdrop: Backdrop, count: int) -> list[tuple[int, Shape]]:
-    """A number and a shape for each object; in two scenes of five some or all share one."""
-    makers = _FROM_ABOVE
-    if backdrop.horizon is not None:
-        makers = _THEMES[rng.integers(len(_THEMES))]
-    drawn = [makers[rng.integers(len(makers))](rng) for _ in range(count)]
-    shared = int(rng.integers(2, count + 1)) if count > 1 and rng.random() < 0.4 else 1
-    return [(0, drawn[0]) if i < shared else (i, drawn[i]) for i in range(count)]
-
-
 def _try(rng: Generator, backdrop: Backdrop, size: Size, count: int, shrink: float) -> list[Placed]:
     height, width = size
-    templates = _templates(rng, backdrop, count)
+    flat = backdrop.horizon is None
+    makers = _FROM_ABOVE if flat else _THEMES[rng.integers(len(_THEMES))]
+    drawn = [makers[rng.integers(len(makers))](rng) for _ in range(count)]
+    # In two scenes of five some or all objects share a shape.
+    shared = int(rng.integers(2, count + 1)) if count > 1 and rng.random() < 0.4 else 1
+    templates = [0 if i < shared else i for i in range(count)]
+    shapes = [drawn[i] for i in templates]
     low, high = (0.2, 0.4) if count < 3 else (0.21 + 0.05 * count, 0.36 + 0.05 * count)
     total = rng.uniform(min(low, 0.5), min(high, 0.65))
     shares = rng.uniform(0.55, 1.3, count) if count < 4 else rng.uniform(0.75, 1.2, count)
     # Objects hide parts of each other, so their whole areas may add up to more than they show.
     areas = np.clip(shares / shares.sum() * total * shrink, 0.03, 0.24) * height * width
-    flat = backdrop.horizon is None
-    poses: list[Pose] = []
-    boxes: list[Box] = []
-    for (_, shape), area in zip(templates, areas, strict=True):
+    poses, boxes = [], []
+    for shape, area in zip(shapes, areas, strict=True):
         angle = rng.uniform(0, 2 * np.pi) if flat else rng.normal(0, 0.035)
         scale = float((area / shape.area()) ** 0.5)
         pose = Pose(0.0, 0.0, scale, angle, bool(rng.random() < 0.5))
@@ -156,7 +128,7 @@ def _try(rng: Generator, backdrop: Backdrop, size: Size, count: int, shrink: flo
         poses.append(_best_place(rng, pose, shape, boxes, backdrop, size))
         boxes.append(poses[-1].extent(shape))
     order = rng.permutation(count) if flat else np.argsort([b[3] for b in boxes], kind="stable")
-    return [place(templates[i][1], poses[i], size, template=templates[i][0]) for i in order]
+    return [place(shapes[i], poses[i], size, template=templates[i]) for i in order]
 
 
 def _best_place(

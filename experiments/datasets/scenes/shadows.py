@@ -4,31 +4,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from experiments.datasets.scenes.canvas import rows_and_columns, to_bytes
 from experiments.datasets.scenes.layout import Placed, Size
+from experiments.datasets.scenes.textures import rows_and_columns, to_bytes
 
 _COARSE = 4  # pixels of the image to a pixel of a coarse layer, along each side
 
 
 class Light(NamedTuple):
-    """A lamp and the light of the sky.
+    """A lamp and the light of the sky."""
 
-    Attributes:
-      direction: towards the lamp (right, down, to the viewer), float32 `[3]` of length 1.
-      ambient: strength of the light from all sides.
-      strength: strength of the lamp.
-      tint: its colour, float32 `[3]`.
-      depth: how dark a shadow is, from 0 to 1.
-    """
-
-    direction: np.ndarray
-    ambient: float
-    strength: float
-    tint: np.ndarray
-    depth: float
+    direction: np.ndarray  # to the lamp (right, down, to the viewer), float32 `[3]` of length 1
+    ambient: float  # strength of the light from all sides
+    strength: float  # of the lamp
+    tint: np.ndarray  # colour of the lamp, float32 `[3]`
+    depth: float  # how dark a shadow is, from 0 to 1
 
 
 def random_light(rng: Generator) -> Light:
@@ -36,13 +29,10 @@ def random_light(rng: Generator) -> Light:
     side = rng.uniform(-0.95, 0.95)
     direction = np.array([side, -rng.uniform(0.35, 1.0), rng.uniform(0.5, 1.1)], np.float32)
     ambient, warm = rng.uniform(0.35, 0.65), rng.uniform(-0.07, 0.07)
-    return Light(
-        direction / np.sqrt((direction**2).sum()),
-        ambient,
-        strength=rng.uniform(0.75, 1.0) * (1.25 - ambient),
-        tint=np.array([1 + warm, 1.0, 1 - warm], np.float32),
-        depth=rng.uniform(0.45, 0.75),
-    )
+    direction = direction / np.sqrt((direction**2).sum())
+    strength, depth = rng.uniform(0.75, 1.0) * (1.25 - ambient), rng.uniform(0.45, 0.75)
+    tint = np.array([1 + warm, 1.0, 1 - warm], np.float32)
+    return Light(direction, ambient, strength, tint, depth)
 
 
 def shadows(
@@ -72,11 +62,9 @@ def darken_around(canvas: np.ndarray, thing: Placed, light: Light) -> None:
 
 def _coarse(mask: np.ndarray, top: int, left: int, size: Sequence[int]) -> np.ndarray:
     """A mask that begins at (top, left) of an image, on a coarse layer that covers the image."""
-    layer = np.zeros([-(-side // _COARSE) for side in size], bool)
-    row, column = -(-top // _COARSE), -(-left // _COARSE)
-    samples = mask[row * _COARSE - top :: _COARSE, column * _COARSE - left :: _COARSE]
-    layer[row : row + samples.shape[0], column : column + samples.shape[1]] = samples
-    return layer
+    layer = np.zeros(size, bool)
+    layer[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    return layer[::_COARSE, ::_COARSE]
 
 
 def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.ndarray:
@@ -84,21 +72,15 @@ def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.nda
     height, width = size
     image = Image.fromarray(to_bytes(coarse)).filter(ImageFilter.GaussianBlur(float(radius)))
     # The coarse layer may reach a little beyond the image: the box is the image itself.
-    image = image.resize(
-        (width, height), Image.Resampling.BILINEAR, box=(0, 0, width / _COARSE, height / _COARSE)
-    )
+    box = (0, 0, width / _COARSE, height / _COARSE)
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.asarray(image).astype(np.float32) * np.float32(1 / 255)
 
 
 def _displaced(mask: np.ndarray, light: Light, reach: float) -> np.ndarray:
     """A coarse mask moved away from the light, by `reach` times the light's direction."""
-    across, down = (int(np.rint(-light.direction[i] * reach)) for i in (0, 1))
-    height, width = mask.shape
-    moved = np.zeros_like(mask)
-    moved[max(down, 0) : height + down, max(across, 0) : width + across] = mask[
-        max(-down, 0) : height - down, max(-across, 0) : width - across
-    ]
-    return moved
+    across, down = np.rint(-light.direction[:2] * reach)
+    return scipy.ndimage.shift(mask, (down, across), order=0)
 
 
 def _cast(

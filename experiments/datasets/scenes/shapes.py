@@ -1,8 +1,7 @@
 """Outlines and reliefs of the objects in the drawn scenes: what a shape is, and three families.
 
 A shape lives in its own coordinates: u to the right, v up, in units chosen by the shape. Its
-surface is a function of two float32 arrays of coordinates, so that a pose (place, size, turn) is
-applied by whoever draws it.
+surface is a function of float32 arrays u and v; a pose is applied by whoever draws it.
 """
 
 from collections.abc import Callable
@@ -14,26 +13,21 @@ import numpy as np
 BODY, SECOND, THIRD, DARK, EYE = 0, 1, 2, 3, 4
 
 Box = tuple[float, float, float, float]
+Bands = tuple[tuple[float, float, int], ...]  # from v, to v, slot
 
 _TABLE = 1024
 ANGLES = np.arange(_TABLE) * (2 * np.pi / _TABLE)  # at which `polar` takes radii
 
 
 class Surface(NamedTuple):
-    """What a shape says about points: arrays of the coordinates' shape.
+    """What a shape says about points: arrays of the coordinates' shape."""
 
-    Attributes:
-      field: negative inside, zero on the outline, positive outside; not a distance.
-      height: relief towards the viewer in the shape's units, 0 outside.
-      slot: uint8 colour slot, or None where all is body.
-      normal: [3, ...] normals (right, down, to the viewer) where the relief does not give them.
-      grain: coordinates for patterns where u and v would cross an edge as if it were flat.
-    """
-
-    field: np.ndarray
-    height: np.ndarray
-    slot: np.ndarray | None = None
+    field: np.ndarray  # negative inside, zero on the outline, positive outside; not a distance
+    height: np.ndarray  # relief towards the viewer in the shape's units, 0 outside
+    slot: np.ndarray | None = None  # uint8 colour slot, None where all is body
+    # [3, ...] normals (right, down, to the viewer) where the relief does not give them.
     normal: np.ndarray | None = None
+    # Coordinates for patterns where u and v would cross an edge as if it were flat.
     grain: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -86,16 +80,9 @@ def polar(radii: np.ndarray, dome: float, power: float) -> Shape:
 
 
 def profile(
-    widths: np.ndarray,
-    depth: float,
-    bow: float,
-    bands: tuple[tuple[float, float, int], ...] = (),
-    mouth: int | None = None,
+    widths: np.ndarray, depth: float, bow: float, bands: Bands = (), mouth: int | None = None
 ) -> Shape:
-    """Half-widths at equal steps of v from -1 to 1; turned on a lathe (depth 1) or flat.
-
-    `bands` are (from, to, slot); `mouth` is the slot of the round top, None without one.
-    """
+    """Half-widths at equal steps of v from -1 to 1; lathed (depth 1) or flat; slot of a mouth."""
     table = np.append(widths, widths[-1]).astype(np.float32)
     last, widest, opening = len(widths) - 1, float(widths.max()), float(widths[-1])
     rise = max(bow * (opening / widest) ** 2 * 1.6, 1e-3)

@@ -1,8 +1,8 @@
-"""Colours, noise and patterns of the drawn scenes.
+"""Canvases, colours, noise and patterns of the drawn scenes.
 
-A pattern maps coordinates in pixels (arrays that broadcast, attached to the object, so that the
-pattern turns with it) to a mixing weight in [0, 1] between two colours of its material. Most
-coordinates are float32, some float64; numbers are rounded to float32 for both.
+Canvases are float32 `[3, height, width]` in [0, 1]. A pattern maps coordinates in pixels (arrays
+that broadcast, attached to the object, so that the pattern turns with it) to a mixing weight in
+[0, 1] of two colours. Most coordinates are float32, some float64; numbers are rounded for both.
 """
 
 import functools
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy import float32
 from numpy.random import PCG64, Generator
+from PIL import Image, ImageFilter
 
 _TILE = 256  # side of a noise tile in texels; a power of two, so that wrapping is a bit mask
 _SIGMAS = (0.7, 1.5, 3.0, 6.0, 12.0)
@@ -19,6 +20,39 @@ _ATLAS_SEED = 20240202
 _ORIGIN = 64 * _TILE
 
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def rows_and_columns(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the rows `[height, 1]` and of the columns `[1, width]`, float32."""
+    y, x = (np.arange(side, dtype=np.float32) for side in (height, width))
+    return y[:, None], x[None, :]
+
+
+def mix(low: np.ndarray, high: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Colours `[3]` blended by a weight `[...]`: an array `[3, ...]`."""
+    shape = (3,) + (1,) * weight.ndim
+    return low.reshape(shape) + (high - low).reshape(shape) * weight
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] (others are clipped) as uint8."""
+    return (np.clip(values, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def to_pixels(canvas: np.ndarray) -> np.ndarray:
+    """A canvas as an image, uint8 `[height, width, 3]`."""
+    return np.ascontiguousarray(np.moveaxis(to_bytes(canvas), 0, -1))
+
+
+def to_canvas(image: Image.Image) -> np.ndarray:
+    """An RGB image of Pillow as a canvas."""
+    return np.moveaxis(np.asarray(image), -1, 0).astype(np.float32) / 255
+
+
+def blur(canvas: np.ndarray, radius: float) -> np.ndarray:
+    """Defocus by a Gaussian of that radius in pixels."""
+    image = Image.fromarray(to_pixels(canvas))
+    return to_canvas(image.filter(ImageFilter.GaussianBlur(float(radius))))
 
 
 @functools.lru_cache(maxsize=1)
@@ -58,8 +92,7 @@ def _soft_step(value: np.ndarray, softness: float) -> np.ndarray:
     return np.clip(value / float32(softness) + 0.5, 0, 1)
 
 
-def stripes(rng: Generator, size: float) -> Pattern:
-    """Straight or wavering stripes, hard or soft, even or thin."""
+def _stripes(rng: Generator, size: float) -> Pattern:
     period = max(rng.uniform(0.18, 0.5) * size, 6.0)
     waver, share = rng.uniform(0, 1.2) * (rng.random() < 0.5), rng.uniform(-0.5, 0.5)
     softness = rng.choice([0.3, 0.6, 2.0])
@@ -73,20 +106,16 @@ def stripes(rng: Generator, size: float) -> Pattern:
     return pattern
 
 
-def checks(rng: Generator, size: float) -> Pattern:
+def _checks(rng: Generator, size: float) -> Pattern:
     """A chess board, or a tartan of two crossing sets of stripes."""
     step = float32(2 * np.pi / max(rng.uniform(0.25, 0.6) * size, 8.0))
     if rng.random() < 0.5:
-        return lambda x, y: (
-            (_soft_step(np.sin(x * step), 0.4) + _soft_step(np.sin(y * step), 0.4)) * 0.5
-        )
+        return lambda x, y: sum(_soft_step(np.sin(side * step), 0.4) for side in (x, y)) * 0.5
     return lambda x, y: _soft_step(np.sin(x * step) * np.sin(y * step), 0.25)
 
 
-def dots(rng: Generator, size: float) -> Pattern:
-    """Round dots in a staggered grid."""
-    period = max(rng.uniform(0.2, 0.45) * size, 7.0)
-    radius = rng.uniform(0.22, 0.38)
+def _dots(rng: Generator, size: float) -> Pattern:
+    period, radius = max(rng.uniform(0.2, 0.45) * size, 7.0), rng.uniform(0.22, 0.38)
 
     def pattern(x, y):
         row = y * float32(1 / period)
@@ -98,18 +127,17 @@ def dots(rng: Generator, size: float) -> Pattern:
     return pattern
 
 
-def blotches(rng: Generator, size: float) -> Pattern:
+def _blotches(rng: Generator, size: float) -> Pattern:
     """Sharp-edged spots, as on a cow or a leopard."""
     wavelength, level = max(rng.uniform(0.3, 1.2) * size, 7.0), rng.uniform(-0.5, 0.7)
     return lambda x, y: _soft_step(noise(x, y, wavelength) - level, 0.35)
 
 
-def cloudy(rng: Generator, size: float) -> Pattern:
-    """Noise of all scales."""
+def _cloudy(rng: Generator, size: float) -> Pattern:
     return lambda x, y: np.clip(fractal(x, y) * 0.3 + 0.5, 0, 1)
 
 
-def fur(rng: Generator, size: float) -> Pattern:
+def _fur(rng: Generator, size: float) -> Pattern:
     """Short hair: fine noise drawn out along one direction, over a coarse variation."""
     stretch = float32(rng.uniform(0.2, 0.5))
     return lambda x, y: np.clip(
@@ -117,26 +145,24 @@ def fur(rng: Generator, size: float) -> Pattern:
     )
 
 
-def speckle(rng: Generator, size: float) -> Pattern:
-    """One colour with fine specks."""
+def _speckle(rng: Generator, size: float) -> Pattern:
     wavelength, level, amount = rng.uniform(4, 8), rng.uniform(0.9, 1.6), rng.uniform(0.3, 0.9)
     return lambda x, y: _soft_step(noise(x, y, wavelength) - level, 0.5) * amount
 
 
-def plain(rng: Generator, size: float) -> Pattern:
+def _plain(rng: Generator, size: float) -> Pattern:
     """One colour that fades slowly into the other."""
     reach = rng.uniform(0.05, 0.35)
     return lambda x, y: np.clip(noise(x, y, 72.0) * reach * 0.5 + reach, 0, 1)
 
 
-def marble(rng: Generator, size: float) -> Pattern:
-    """Thin veins bent by noise."""
+def _marble(rng: Generator, size: float) -> Pattern:
     step = float32(2 * np.pi / max(rng.uniform(0.5, 1.1) * size, 14.0))
     bend, sharp = rng.uniform(1.0, 2.2), float32(rng.uniform(0.25, 0.6))
     return lambda x, y: np.clip(1 - np.abs(np.sin(x * step + bend * fractal(x, y))) / sharp, 0, 1)
 
 
-def wood(rng: Generator, size: float) -> Pattern:
+def _wood(rng: Generator, size: float) -> Pattern:
     """Grain: rings of a trunk cut lengthwise."""
     period = max(rng.uniform(0.12, 0.25) * size, 5.0)
 
@@ -149,21 +175,19 @@ def wood(rng: Generator, size: float) -> Pattern:
     return pattern
 
 
-def zigzag(rng: Generator, size: float) -> Pattern:
-    """Chevrons."""
+def _zigzag(rng: Generator, size: float) -> Pattern:
     period = max(rng.uniform(0.25, 0.5) * size, 8.0)
     step, share, height = (float32(n) for n in (2 * np.pi / period, 1 / period, period))
     return lambda x, y: _soft_step(np.sin((y + np.abs((x * share) % 1 - 0.5) * height) * step), 0.5)
 
 
-_CLEAN = (stripes, checks, dots, blotches, cloudy)
-_PATTERNS = (*_CLEAN, fur, fur, speckle, plain, plain, marble, wood, zigzag)
+_CLEAN = (_stripes, _checks, _dots, _blotches, _cloudy)
+_PATTERNS = (*_CLEAN, _fur, _fur, _speckle, _plain, _plain, _marble, _wood, _zigzag)
 
 
 def random_pattern(rng: Generator, size: float) -> Pattern:
     """A pattern, turned and shifted, for an object (or floor tile) of about `size` pixels."""
-    maker = _PATTERNS[rng.integers(len(_PATTERNS))]
-    angle = rng.uniform(0, 2 * np.pi)
+    maker, angle = _PATTERNS[rng.integers(len(_PATTERNS))], rng.uniform(0, 2 * np.pi)
     shift_x, shift_y = float32(rng.uniform(0, _TILE, 2))
     c, s = float32(np.cos(angle)), float32(np.sin(angle))
     pattern = maker(rng, size)

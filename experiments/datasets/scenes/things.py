@@ -25,9 +25,7 @@ def _smooth_ends(values: np.ndarray, width: int) -> np.ndarray:
 
 def stone(rng: Generator) -> Shape:
     """A superellipse between a diamond-like and a brick-like one."""
-    return shapes.ellipse(
-        1.0, rng.uniform(0.55, 1.2), rng.uniform(1.7, 4.5), rng.uniform(0.6, 0.95)
-    )
+    return shapes.ellipse(1, rng.uniform(0.55, 1.2), rng.uniform(1.7, 4.5), rng.uniform(0.6, 0.95))
 
 
 def ball(rng: Generator) -> Shape:
@@ -57,8 +55,7 @@ def polygon(rng: Generator) -> Shape:
 
 def star(rng: Generator) -> Shape:
     """A star of 5 to 8 points with rounded tips."""
-    points = int(rng.integers(5, 9))
-    depth = rng.uniform(0.35, 0.6)
+    points, depth = int(rng.integers(5, 9)), rng.uniform(0.35, 0.6)
     wave = np.abs(((shapes.ANGLES * points / (2 * np.pi)) % 1) - 0.5) * 2
     radii = 1 - depth * (1 - wave) ** rng.uniform(0.8, 1.3)
     return shapes.polar(_smooth_ring(radii, int(rng.integers(8, 26))), rng.uniform(0.5, 0.9), 1.6)
@@ -129,12 +126,10 @@ def leaf(rng: Generator) -> Shape:
 def mug(rng: Generator) -> Shape:
     """A mug: a cylinder seen from a little above, its dark inside, and a handle with a hole."""
     r, h = rng.uniform(0.6, 0.85), rng.uniform(0.6, 0.95)
-    e = rng.uniform(0.12, 0.26) * r
-    taper = rng.uniform(-0.12, 0.08)
+    e, taper = rng.uniform(0.12, 0.26) * r, rng.uniform(-0.12, 0.08)
     ring_v, ring_a, ring_b = rng.uniform(-0.1, 0.1), rng.uniform(0.3, 0.42), rng.uniform(0.55, 0.7)
     ring_b, thick = ring_b * h, rng.uniform(0.2, 0.3)
-    wide = r * (1 + abs(taper))
-    rim = np.float32(0.88)
+    wide, rim = r * (1 + abs(taper)), np.float32(0.88)
 
     def surface(u, v):
         half = r * (1 - taper * v * (1 / h))
@@ -158,8 +153,7 @@ def mug(rng: Generator) -> Shape:
 
 def box(rng: Generator) -> Shape:
     """A box with three visible faces, seen from a little above."""
-    wa, wb = rng.uniform(0.35, 1.0), rng.uniform(0.35, 1.0)
-    h = rng.uniform(0.5, 1.5)
+    wa, wb, h = rng.uniform(0.35, 1.0), rng.uniform(0.35, 1.0), rng.uniform(0.5, 1.5)
     sa, sb = wa * rng.uniform(0.25, 0.55), wb * rng.uniform(0.25, 0.55)
     ka, kb = np.float32(sa / wa), np.float32(sb / wb)
     faces = np.array([[-0.75, 0.15, 0.64], [0.75, 0.15, 0.64], [0.0, -0.9, 0.43]], np.float32)

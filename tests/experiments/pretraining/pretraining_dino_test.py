@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import datasets
+from experiments.datasets import open_dataset
 from experiments.pretraining.crops import CropBatches, changed, random_box
 from experiments.pretraining.dino_objective import CropShapes, DinoObjective, distillation_loss
-from specjax.errors import SpecjaxError
-from specjax import IMAGENET_MEAN, IMAGENET_STD
-from specjax.models.checkpoints.loading import random_checkpoint
-from specjax.models.config import ViTConfig
+from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViTConfig, random_checkpoint
+from tests.support.run_binary import quick_compilation
 
 TINY = ViTConfig(
     hidden_size=12, num_layers=2, num_heads=3, mlp_size=20, patch_size=8, image_size=32
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
 
 
 def softmax(x):
@@ -32,10 +36,14 @@ def test_loss_is_the_cross_entropy_between_different_crops():
     teacher = rng.normal(size=(3, 2, 7)).astype(np.float32)
     centre = rng.normal(size=7).astype(np.float32)
     terms = [
-        -np.sum(softmax((teacher[image, i] - centre) / 0.04)
-                * np.log(softmax(student[image, j] / 0.1)))
-        for image in range(3) for i in range(2) for j in range(5) if i != j
-    ]  # fmt: skip
+        -np.sum(
+            softmax((teacher[image, i] - centre) / 0.04) * np.log(softmax(student[image, j] / 0.1))
+        )
+        for image in range(3)
+        for i in range(2)
+        for j in range(5)
+        if i != j
+    ]
     loss = distillation_loss(*map(jnp.asarray, (student, teacher, centre)))
     assert len(terms) == 3 * 8 and float(loss) == pytest.approx(np.mean(terms), rel=1e-5)
 
@@ -61,7 +69,7 @@ def test_the_student_learns_and_the_teacher_does_not(objective, small):
     def loss(parameters, memory):
         return objective.loss(parameters, memory, arrays, SHAPES)[0]
 
-    of_student, of_teacher = jax.grad(loss, argnums=(0, 1))(parameters, memory)
+    of_student, of_teacher = jax.jit(jax.grad(loss, argnums=(0, 1)))(parameters, memory)
     norm = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(of_student))
     assert norm > 0 and np.isfinite(norm)
     assert all(not leaf.any() for leaf in jax.tree.leaves(of_teacher.teacher))
@@ -71,10 +79,15 @@ def test_the_centre_follows_the_teacher(objective):
     parameters, memory = objective.start()
     assert not memory.centre.any()
     arrays = crops(np.random.default_rng(1))
-    once = objective.loss(parameters, memory, arrays, SHAPES)[1].centre
-    told = objective._network(memory.teacher)(arrays[0], SHAPES.large)
-    np.testing.assert_allclose(once, 0.1 * told.mean(axis=(0, 1)), rtol=1e-4, atol=1e-6)
-    again = objective.loss(parameters, memory._replace(centre=once), arrays, SHAPES)[1].centre
+
+    @jax.jit
+    def centre_after(memory):
+        return objective.loss(parameters, memory, arrays, SHAPES)[1].centre
+
+    once = centre_after(memory)
+    outputs = jax.jit(lambda: objective._network(memory.teacher)(arrays[0], SHAPES.large))()
+    np.testing.assert_allclose(once, 0.1 * outputs.mean(axis=(0, 1)), rtol=1e-4, atol=1e-6)
+    again = centre_after(memory._replace(centre=once))
     np.testing.assert_allclose(again, 1.9 * once, rtol=1e-4, atol=1e-6)
 
 
@@ -92,11 +105,18 @@ def test_the_teacher_is_a_moving_average_and_the_result(objective):
 
 
 def stream(folder, **changes):
-    records = tuple(datasets.open_dataset("folder", data_dir=folder).records())
+    records = tuple(open_dataset("folder", data_dir=folder).records())
     options = dict(
-        seed=0, size=3, small_crops=2, large_side=32, small_side=16, patch_size=8,
-        mean=IMAGENET_MEAN, std=IMAGENET_STD, workers=2,
-    )  # fmt: skip
+        seed=0,
+        size=3,
+        small_crops=2,
+        large_side=32,
+        small_side=16,
+        patch_size=8,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        workers=2,
+    )
     return CropBatches(records, **{**options, **changes})
 
 
@@ -119,8 +139,10 @@ def test_stream_of_crops_begins_anywhere(photos):
     assert large.shape == (3, 2, 16, 192) and small.shape == (3, 2, 4, 192)
     assert whole[0].shape == CropShapes((4, 4), (2, 2))
     # No crop is like another, in a batch or in the next epoch.
-    assert len({crop.tobytes() for batch in whole for crop in batch.arrays[0].reshape(-1, 16, 192)}
-               ) == 5 * 6  # fmt: skip
+    assert (
+        len({crop.tobytes() for batch in whole for crop in batch.arrays[0].reshape(-1, 16, 192)})
+        == 5 * 6
+    )
 
 
 def test_without_small_crops(photos):
@@ -132,8 +154,8 @@ def test_images_that_cannot_be_read_are_passed_over(photos, capfd):
         (photos / f"{name}.png").write_bytes(b"no image")
     for batch in itertools.islice(stream(photos).batches(), 4):
         assert all(np.isfinite(array).all() for array in batch.arrays)
-    told = capfd.readouterr().err.splitlines()
-    assert len(told) == 3 and all(line.startswith("skipped ") for line in told)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3 and all(line.startswith("skipped ") for line in lines)
     (photos / "a.png").write_bytes(b"no image")
     with pytest.raises(SpecjaxError, match="none of the images"):
         next(stream(photos).batches())
@@ -160,8 +182,6 @@ def test_every_change_happens_and_none_must():
         for seed in range(200)
     ]
     grey = sum(bool((one == one[:, :, :1]).all()) for one in seen)
-    plain = sum(
-        np.array_equal(one, pixels) or np.array_equal(one, pixels[:, ::-1]) for one in seen
-    )
+    plain = sum(np.array_equal(one, pixels) or np.array_equal(one, pixels[:, ::-1]) for one in seen)
     # Expected 40, and 200 * 0.2 * 0.8 * 0.5 * 0.8 = 13.
     assert 20 <= grey <= 60 and 3 <= plain <= 30

@@ -16,6 +16,13 @@ from experiments.pretraining.scene_objective import (
     structure_loss,
     targets,
 )
+from tests.support.run_binary import quick_compilation
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
 
 
 def cosines(vectors):
@@ -76,7 +83,7 @@ def test_scene_loss_leaves_the_first_block_alone():
     rng = np.random.default_rng(0)
     blocks = [jnp.asarray(rng.normal(size=(2, 4, 6)), jnp.float32) for _ in range(4)]
     instances, places = rng.integers(0, 3, (2, 4)), rng.random((2, 4, 3))
-    gradients = jax.grad(scene_loss)(
+    gradients = jax.jit(jax.grad(scene_loss))(
         blocks, jnp.asarray(instances), jnp.asarray(places, jnp.float32)
     )
     moved = [float(jnp.max(jnp.abs(gradient))) > 0 for gradient in gradients]
@@ -117,21 +124,27 @@ def test_prepared_tokens_carry_their_own_object():
 def test_stream_begins_anywhere(monkeypatch):
     monkeypatch.setattr(scene_batches, "_BLOCK", 2)
     monkeypatch.setattr(scene_batches, "_PASSES", 2)
-    monkeypatch.setattr(scene_batches.multiprocessing, "get_context", lambda _: None)
-    monkeypatch.setattr(
-        scene_batches.concurrent.futures,
-        "ProcessPoolExecutor",
-        lambda *_, **__: scene_batches.concurrent.futures.ThreadPoolExecutor(1),
-    )
+    futures = scene_batches.concurrent.futures
+    pools = []
+
+    def threads(*_, **__):
+        pools.append(futures.ThreadPoolExecutor(1))
+        return pools[-1]
+
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", threads)
     monkeypatch.setattr(
         scene_batches, "draw_batch", lambda seed, number, shape: _flat_batch(seed, number)
     )
     stream = scene_batches.SceneBatches(0, ((64, 64, 1),))
-    whole = [batch.arrays[0] for batch in itertools.islice(stream.batches(), 7)]
+    batches = stream.batches()
+    whole = [batch.arrays[0] for batch in itertools.islice(batches, 7)]
     late = [batch.arrays[0] for batch in itertools.islice(stream.batches(3), 4)]
     for one, other in zip(whole[3:], late, strict=True):
         np.testing.assert_array_equal(one, other)
     assert len({batch.tobytes() for batch in whole}) == 7
+    batches.close()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pools[0].submit(print)
 
 
 def _flat_batch(seed, number):

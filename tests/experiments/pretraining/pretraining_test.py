@@ -1,10 +1,9 @@
 """The training loop and its binary: learning, resuming, devices, the checkpoint that is written."""
 
+import dataclasses
 import itertools
 import json
-import os
-import subprocess
-import sys
+import shutil
 
 import jax
 import numpy as np
@@ -13,18 +12,23 @@ from flax import nnx
 from PIL import Image
 
 from experiments.pretraining import loop
+from experiments.pretraining.assembly import Training
 from experiments.pretraining.scene_objective import SceneObjective
-from experiments.pretraining.training import Batch, Trainer
-from specjax.errors import SpecjaxError
-from specjax import IMAGENET_MEAN, IMAGENET_STD
-from specjax.models.checkpoints.loading import load_checkpoint
-from specjax.models.config import ViTConfig
-from specjax.models.vit import ViT
-from tests.support.run_binary import ROOT
+from experiments.pretraining.streams import Batch
+from experiments.pretraining.training import Trainer
+from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
+from tests.support.run_binary import assert_refused, finish, quick_compilation, run, start
 
 TINY = ViTConfig(
     hidden_size=48, num_layers=2, num_heads=3, mlp_size=48, patch_size=16, image_size=64
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    # optax relies on the usual promotion.
+    with quick_compilation(), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def tiny_batch(seed=0, images=2):
@@ -37,12 +41,14 @@ def tiny_batch(seed=0, images=2):
     return Batch(arrays, (2, 2))
 
 
+def new_objective():
+    return SceneObjective(ViT(TINY, rngs=nnx.Rngs(0)))
+
+
 def new_trainer():
-    objective = SceneObjective(ViT(TINY, rngs=nnx.Rngs(0)))
-    return Trainer(objective, steps=8, learning_rate=3e-3)
+    return Trainer(new_objective(), steps=8, learning_rate=3e-3)
 
 
-@jax.numpy_dtype_promotion("standard")  # optax relies on it
 def test_training_learns_and_a_restored_state_goes_on_alike(tmp_path):
     whole = new_trainer()
     losses = [whole.step(tiny_batch()) for _ in range(4)]
@@ -56,21 +62,29 @@ def test_training_learns_and_a_restored_state_goes_on_alike(tmp_path):
 
 
 def test_a_state_of_something_else_is_refused(tmp_path):
-    np.savez(tmp_path / "state.npz", step=3)
-    with pytest.raises(SpecjaxError, match="not a training state"):
-        new_trainer().restore(tmp_path / "state.npz")
-    (tmp_path / "state.npz").write_bytes(b"nonsense")
-    with pytest.raises(SpecjaxError, match="not a training state"):
-        new_trainer().restore(tmp_path / "state.npz")
+    path, trainer = tmp_path / "state.npz", new_trainer()
+    trainer.save(path)
+    whole = path.read_bytes()
+    np.savez(path, step=3)
+    damaged = [path.read_bytes(), b"nonsense", b"", whole[: len(whole) // 2]]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(SpecjaxError, match=r"not a training state.*--overwrite"):
+            trainer.restore(path)
+    path.write_bytes(whole)
+    other = ViT(dataclasses.replace(TINY, hidden_size=24), rngs=nnx.Rngs(0))
+    with pytest.raises(SpecjaxError, match="another model"):
+        Trainer(SceneObjective(other), steps=8, learning_rate=3e-3).restore(path)
+    assert trainer.restore(path) == 0
 
 
 def test_another_training_is_refused(tmp_path):
     (tmp_path / "training.json").write_text(json.dumps({"steps": 1}))
-    with pytest.raises(SpecjaxError, match="--steps was 1"):
-        loop._resume(tmp_path, {"steps": 2}, None, overwrite=False)
+    with pytest.raises(SpecjaxError, match="steps was 1, now 8"):
+        train(tmp_path, Batches())
     (tmp_path / "training.json").write_text("{")
     with pytest.raises(SpecjaxError, match="damaged"):
-        loop._resume(tmp_path, {"steps": 2}, None, overwrite=False)
+        train(tmp_path, Batches())
 
 
 class Batches:
@@ -86,15 +100,19 @@ class Batches:
             yield tiny_batch(step)
 
 
-def train(folder, stream, **changes):
-    options = dict(
-        steps=8, log_every=2, save_every=3, validate_every=100, validation_scenes=1,
-        colours=(IMAGENET_MEAN, IMAGENET_STD), overwrite=False,
-    )  # fmt: skip
-    loop.train(new_trainer(), stream, folder, {"steps": 8}, **{**options, **changes})
+def train(folder, stream, *, overwrite=False):
+    training = Training(
+        new_objective(),
+        stream,
+        steps=8,
+        learning_rate=3e-3,
+        colours=(IMAGENET_MEAN, IMAGENET_STD),
+        settings={"steps": 8},
+    )
+    every = {"log_every": 2, "save_every": 3, "validate_every": 100, "validation_scenes": 1}
+    loop.train(training, folder, **every, overwrite=overwrite)
 
 
-@jax.numpy_dtype_promotion("standard")
 def test_an_interrupted_training_ends_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "spectral_scores", lambda *_, **__: {"miou": 0.5})
     train(tmp_path / "whole", Batches())
@@ -111,14 +129,7 @@ def test_an_interrupted_training_ends_alike(tmp_path, monkeypatch):
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
-def pretrain(folder, *flags, devices=1):
-    command = [sys.executable, "-m", "experiments.pretrain", f"--output_dir={folder}"]
-    small = ["--validation_scenes=1", "--log_every=1", "--save_every=2", "--seed=3"]
-    xla = f"--xla_force_host_platform_device_count={devices}"
-    environment = {**os.environ, "XLA_FLAGS": xla}
-    return subprocess.run(
-        [*command, *small, *flags], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+SMALL = ["--validation_scenes=1", "--log_every=1", "--save_every=2", "--seed=3"]
 
 
 def log(folder):
@@ -149,8 +160,8 @@ def dino_flags(photos):
 @pytest.fixture(scope="module")
 def whole(dino_flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    finished = pretrain(folder, "--steps=4", *dino_flags)
-    assert finished.returncode == 0, finished.stderr
+    finished = run("pretrain", folder, "--steps=4", *SMALL, *dino_flags)
+    assert finished.status == 0, finished.stderr
     assert finished.stdout == f"{folder}\n"
     return folder
 
@@ -163,18 +174,35 @@ def test_dino_writes_a_checkpoint_and_its_log(whole):
     assert checkpoint.config.hidden_size == 24 and checkpoint.config.num_layers == 2
 
 
+def test_a_finished_training_is_not_repeated_and_another_one_is_refused(whole, dino_flags):
+    before = (whole / "log.jsonl").read_bytes(), (whole / "model.safetensors").read_bytes()
+    finished = run("pretrain", whole, "--steps=4", *SMALL, *dino_flags)
+    assert finished.status == 0, finished.stderr
+    assert_refused(
+        run("pretrain", whole, "--steps=5", *SMALL, *dino_flags),
+        whole,
+        "steps was 4, now 5",
+        "--output_dir",
+    )
+    assert before == (
+        (whole / "log.jsonl").read_bytes(),
+        (whole / "model.safetensors").read_bytes(),
+    )
+
+
 def test_several_devices_give_the_same_losses(whole, dino_flags, tmp_path):
-    finished = pretrain(tmp_path, "--steps=4", *dino_flags, devices=2)
-    assert finished.returncode == 0, finished.stderr
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    process = start("pretrain", tmp_path, "--steps=4", *SMALL, *dino_flags, **devices)
+    finished = finish(process, tmp_path)
+    assert finished.status == 0, finished.stderr
     np.testing.assert_allclose(losses(tmp_path), losses(whole), rtol=1e-4)
 
 
 def test_init_goes_on_from_a_checkpoint(whole, photos, tmp_path):
-    finished = pretrain(
-        tmp_path, "--steps=1", "--objective=dino", f"--data_dir={photos}", f"--init={whole}",
-        "--batch_size=2", "--small_crops=0", "--large_side=32", "--prototypes=16",
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
+    dino = ["--objective=dino", f"--data_dir={photos}", f"--init={whole}", "--batch_size=2"]
+    crops = ["--small_crops=0", "--large_side=32", "--prototypes=16"]
+    finished = run("pretrain", tmp_path, "--steps=1", *SMALL, *dino, *crops)
+    assert finished.status == 0, finished.stderr
     settings = json.loads((tmp_path / "training.json").read_text())
     assert settings["init"] == load_checkpoint(whole).digest and "layers" not in settings
 
@@ -187,18 +215,25 @@ def test_init_goes_on_from_a_checkpoint(whole, photos, tmp_path):
         (["--objective=dino", "--data_dir=nowhere"], ["nowhere"]),
         (["--hidden_size=25"], ["--hidden_size=25", "6"]),
         (["--init=nowhere/"], ["nowhere"]),
+        (["--init="], ["--init is empty"]),
         (["stray"], ["stray", "--data_dir"]),
     ],
 )
 def test_mistakes_get_one_line(flags, words, tmp_path):
-    finished = pretrain(tmp_path / "out", *flags)
-    assert finished.returncode == 2 and finished.stdout == ""
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("error: ") and all(word in line for word in words)
+    assert_refused(run("pretrain", tmp_path / "out", *flags), *words)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_side_that_is_no_multiple_of_the_patch(photos, tmp_path):
     flags = ["--objective=dino", f"--data_dir={photos}", "--small_side=100"]
-    finished = pretrain(tmp_path / "out", *flags)
-    assert finished.returncode == 2 and "--small_side=100" in finished.stderr
+    assert_refused(run("pretrain", tmp_path / "out", *flags), "--small_side=100")
+
+
+def test_scenes_train_models_of_their_own_patch_and_colours_only(whole, tmp_path):
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(whole, folder)
+    fields = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({**fields, "image_mean": [0.5, 0.5, 0.5]})
+    )
+    assert_refused(run("pretrain", tmp_path / "out", f"--init={folder}"), "ImageNet's mean")

@@ -4,8 +4,7 @@ import base64
 import hashlib
 import re
 
-from experiments.reporting.page import numeric_columns
-from experiments.reporting.parts import Table
+from experiments.reporting.page import Table, numeric_columns
 from tests.support.report_runs import save_picture, write_page, write_run
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202e"

@@ -18,14 +18,16 @@ def test_photographs_until_the_page_is_full(tmp_path):
     for name in ("a", "b"):
         Image.fromarray(noise).save(tmp_path / f"{name}.png")
     album = Album(100_000)
-    source, size = album.photograph(tmp_path / "a.png")
-    assert size == (400, 300) and album.left == 100_000 - len(base64.b64decode(source[23:]))
+    picture = album.photograph(tmp_path / "a.png", alt="noise")
+    content = base64.b64decode(picture.source[23:])
+    assert picture.size == (400, 300) and album.left == 100_000 - len(content)
+    assert (picture.alt, picture.caption, picture.table) == ("noise", "", None)
     assert album.left < 60_000
     with pytest.raises(Refused, match="too large"):
-        album.photograph(tmp_path / "b.png")
+        album.photograph(tmp_path / "b.png", alt="")
     # Small pictures still fit.
     save_picture(tmp_path / "small.png", (9, 9, 9), (9000, 20))
-    assert album.photograph(tmp_path / "small.png")[1] == (3200, 7)
+    assert album.photograph(tmp_path / "small.png", alt="").size == (3200, 7)
 
 
 def test_photographs_that_are_none(tmp_path, monkeypatch):
@@ -38,7 +40,7 @@ def test_photographs_that_are_none(tmp_path, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         for name in ("a.png", "large.png", "absent.png"):
             with pytest.raises(Refused, match="cannot be read"):
-                Album().photograph(tmp_path / name)
+                Album().photograph(tmp_path / name, alt="")
 
 
 def test_a_full_page_has_no_pictures(tmp_path, monkeypatch):

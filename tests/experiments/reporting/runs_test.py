@@ -16,7 +16,7 @@ def test_a_run(tmp_path):
     assert run.values("boc", "miou") == SCORES["boc"]
     assert run.values("M=3", "f_score_raw") == {"a": 0.25}
     assert run.values("boc", "best_channel_miou") == {}
-    assert list(run.scores["boc"]) == ["a", "b/c.d"] and run.images == {"a", "b/c.d"}
+    assert list(run.scores["boc"]) == ["a", "b/c.d"]
     assert run.units() == {"a": "a", "b/c.d": "b/c.d"} and run.unit == "images"
     assert read_run(tmp_path / "run" / "summary.json").folder == tmp_path / "run"
 

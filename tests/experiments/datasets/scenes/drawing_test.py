@@ -11,9 +11,9 @@ from experiments.datasets.scenes.drawing import (
     TRAIN_STREAM,
     VALIDATION_STREAM,
     draw_scene,
+    paint_scene,
 )
 from experiments.datasets.scenes.layout import Pose, instance_map, lay_out, place
-from experiments.datasets.scenes.paint import paint_scene
 
 CREATURES = (
     creatures.quadruped,
@@ -167,7 +167,7 @@ def test_paint_stays_on_the_objects():
         rng = _generator(seed)
         placed, instances = lay_out(rng, backdrop, (120, 160), 3)
         canvas = np.zeros((3, 120, 160), np.float32)
-        image = paint_scene(rng, canvas, placed, instances, backdrop)
+        image = paint_scene(rng, canvas, placed, backdrop.horizon)
         near = scipy.ndimage.binary_dilation(instances > 0, np.ones((3, 3)), iterations=2)
         brightness = image.max(-1)
         assert np.median(brightness[~near]) < 20 and brightness[~near].max() < 60
