@@ -209,7 +209,7 @@ def test_affinities(with_affinities, metric):
 def degenerate(case, metric):
     """The eigenvalue of vectors on the background alone: 1 - (w_self - w_other) / d_bg."""
     if metric == "correlation":
-        # It is 0, and the stored run has it in place of the foreground's own 0: all can be compared.
+        # It is 0, in the stored run in place of the foreground's own 0: all can be compared.
         return np.inf
     front, back = np.flatnonzero(case.mask), np.flatnonzero(~case.mask)
     # Two tokens stand for the background, but where a covariance is over all.

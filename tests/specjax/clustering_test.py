@@ -48,7 +48,7 @@ def test_inertia_is_scikit_learns(mask, kind, clusters):
 
 @pytest.mark.parametrize("kind", ["groups", "uniform", "skewed", "repeated"])
 def test_inertia_where_there_are_many_local_minima(mask, kind):
-    """There single runs differ by more than 1 %, scikit-learn's as well: means over seeds are compared."""
+    """There single runs differ by more than 1 %, scikit-learn's too: means over seeds count."""
     points, seeds = points_of(kind), range(12)
     results = [run(points, mask, MOST, seed) for seed in seeds]
     reference = [oracles.kmeans_inertia(points[mask], MOST, seed) for seed in seeds]

@@ -11,10 +11,6 @@ import sklearn.preprocessing
 from flax import nnx
 
 from specjax import PAPER, REFERENCE, Config, SpecjaxError, ViT, ViTConfig, pipeline
-from specjax import _sizes as sizes
-from specjax.affinity import METRICS
-from specjax.instances import SEGMENTS, instance_graph
-from specjax.spectral import smallest_eigenpairs
 from tests.support import oracles
 from tests.support.run_binary import quick_compilation
 
@@ -244,86 +240,6 @@ def test_more_channels_than_there_are():
         with pytest.raises(SpecjaxError, match=r"M=21 does not lie in 1..C.* C=20") as error:
             stage()
         assert error.value.parameter == "M" and "\n" not in str(error.value)
-
-
-def test_sizes_are_few_and_close_above():
-    counts = range(1, 5000)
-    lengths = [sizes.padded_tokens(count) for count in counts]
-    assert all(size >= count for size, count in zip(lengths, counts, strict=True))
-    assert lengths == sorted(lengths) and len(set(lengths)) < 30
-    assert all(lengths[n - 1] < 1.0625 * n for n in counts if n > 2048)
-    assert sizes.instance_capacities(60) == (60,)
-    assert sizes.instance_capacities(768) == (384, 768)
-    assert sizes.instance_capacities(3840) == (1440, 1920, 3840)
-
-
-GROUPS = 5
-
-
-def crowded(tokens, foreground, seed):
-    """So many tokens, the first few foreground, in groups: four telling eigenvectors."""
-    rng = np.random.default_rng(seed)
-    kinds = 3 * np.eye(GROUPS, 8) + 0.2 * rng.normal(size=(GROUPS, 8))
-    # Bands of different sizes, so that no two eigenvalues are close.
-    group = np.searchsorted([0.08, 0.2, 0.4, 0.65], np.arange(tokens) / foreground)
-    features = kinds[group] + 0.05 * rng.normal(size=(tokens, 8))
-    mask = np.arange(tokens) < foreground
-    return np.where(mask[:, None], features, 0).astype(np.float32), mask
-
-
-def same_instances(found, expected):
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, rtol=0, atol=2e-6)
-
-
-def test_the_graph_is_as_large_as_the_foreground_needs():
-    """Whatever capacity is chosen, alone or in a batch, the result is the whole graph's."""
-    shape, key = grid((24, 32)), jax.random.key(0)
-    images = [crowded(768, count, seed) for seed, count in enumerate((150, 288, 289, 700))]
-    config = Config(M=8, N=8, metric="braycurtis")
-    label = functools.partial(pipeline.label_instances, config=config, max_instances=8)
-
-    def found_in(features, mask, shape, count, key):
-        pairs = pipeline.instance_eigenpairs(features, mask, shape, config=config)
-        return label(pairs, mask, shape, count, key)
-
-    batch = [jnp.stack([jnp.asarray(image[i]) for image in images]) for i in range(2)]
-    together = jax.vmap(found_in, in_axes=(0, 0, None, None, None))(*batch, shape, GROUPS, key)
-    build = jax.jit(functools.partial(instance_graph, metric="braycurtis"))
-    solve = jax.jit(functools.partial(smallest_eigenpairs, count=SEGMENTS + 1))
-    for i, (features, mask) in enumerate(images):
-        features, mask = jnp.asarray(features), jnp.asarray(mask)
-        graph, nodes = build(features, mask, shape)
-        whole = label(solve(graph, valid=nodes), mask, shape, GROUPS, key)
-        same_instances(found_in(features, mask, shape, GROUPS, key), whole)
-        same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), whole)
-        assert int(whole.labels.max()) == GROUPS
-
-
-@pytest.mark.parametrize("metrics", [tuple(METRICS), ("l2", "boc", "dot")])
-def test_metrics_together_are_as_each_alone(metrics):
-    features, mask = crowded(300, 200, 0)
-    features, mask, shape = jnp.asarray(features), jnp.asarray(mask), grid((15, 20))
-    config = Config(M=8, N=8, solver="eigh")  # which compiles sooner
-
-    def label(pairs):
-        return pipeline.label_instances(
-            pairs, mask, shape, GROUPS, jax.random.key(0), config=config, max_instances=8
-        )
-
-    pairs = pipeline.instance_eigenpairs(features, mask, shape, config=config, metrics=metrics)
-    together = jax.lax.map(label, pairs)
-    for i, metric in enumerate(metrics):
-        alone = label(
-            pipeline.instance_eigenpairs(
-                features, mask, shape, config=dataclasses.replace(config, metric=metric)
-            )
-        )
-        if metric in ("boc", "chebyshev", "mahalanobis"):
-            # These hold what differs in one channel for alike: here, their vectors are noise.
-            np.testing.assert_allclose(together.eigenvalues[i], alone.eigenvalues, atol=2e-6)
-        else:
-            same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone)
 
 
 def test_features_without_padding():
