@@ -26,7 +26,6 @@ from specjax.models.config import VIT_S16, ViTConfig
 from specjax.models.vit import ViT
 from specjax.pipeline import (
     Foreground,
-    Instances,
     extract_features,
     instance_eigenpairs,
     label_instances,
@@ -36,7 +35,7 @@ from specjax.pipeline import (
 )
 from specjax.segmentation import Segmentation
 from specjax.segmenter import Segmenter
-from specjax.spectral import Eigenpairs, smallest_eigenpairs
+from specjax.spectral import smallest_eigenpairs
 from specjax.tokens import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -86,7 +85,6 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "reduce_features",
     "instance_eigenpairs",
     "label_instances",
-    "Instances",
     "segment",
     # What stages are made of: channels
     "EntropyRule",
@@ -99,7 +97,6 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "METRICS",
     "affinity_matrix",
     "instance_graph",
-    "Eigenpairs",
     "smallest_eigenpairs",
     # ... masks and labels
     "bipartition",

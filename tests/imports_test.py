@@ -29,82 +29,57 @@ from tests.support.import_statements import (
 
 LONGEST = 300
 
-# Each may import those before it, and nothing of specjax after it.
-OPERATIONS = (
-    "specjax.errors",
-    "specjax._sizes",
-    "specjax.tokens",
-    "specjax._numerics",
-    "specjax.channels",
-    "specjax.affinity",
-    "specjax._eigensolvers",
-    "specjax.spectral",
-    "specjax.morphology",
-    "specjax.foreground",
-    "specjax.clustering",
-    "specjax.instances",
-    "specjax.evaluation",
-    "specjax.config",
+
+def modules(names):
+    return tuple(f"specjax.{name}" for name in names.split())
+
+
+# The modules of specjax: each may import those before it, and nothing of specjax after it.
+OPERATIONS = modules(
+    "errors _sizes tokens _numerics channels affinity _eigensolvers spectral morphology foreground"
+    " clustering instances evaluation config"
 )
 # The model itself, apart from what reads and writes checkpoints.
-MODEL = ("specjax.models.config", "specjax.models.positions", "specjax.models.vit")
-# What else there is beside the pipeline: the modules of specjax that each may import.
-OTHERS = {
-    "specjax._batching": {"specjax._memory", "specjax.errors"},
-    "specjax._flags": {
-        "specjax._eigensolvers",
-        "specjax.affinity",
-        "specjax.config",
-        "specjax.errors",
-    },
-    "specjax._folder": {"specjax.errors"},
-    "specjax._memory": set(),
-    "specjax._program": {"specjax._flags", "specjax._memory", "specjax.errors"},
-    "specjax._reading": {"specjax.errors"},
-    "specjax.coco": {"specjax._folder", "specjax.errors", "specjax.tokens"},
-    "specjax.images": {"specjax.errors"},
-    "specjax.overlay": {"specjax._folder", "specjax.errors", "specjax.tokens"},
-    "specjax.pipeline": {*OPERATIONS, *MODEL},
-}
+MODEL = modules("models.config models.positions models.vit")
+PIPELINE = modules("pipeline")
+# Files, memory, threads and pictures: they know nothing of the method.
+PLUMBING = modules("_memory _batching _folder _lists _reading images _photographs coco overlay")
+CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
+FRONT = modules("segmentation segmenter _flags _program cli __main__")
+ORDER = (*OPERATIONS, *MODEL, *PIPELINE, *PLUMBING, *CHECKPOINTS, *FRONT)
 
 NUMERICAL = {"jax", "numpy", "jaxtyping"}
 # Of the standard library: nothing that touches files, processes or the network.
-PLAIN = {
-    "collections", "dataclasses", "enum", "fractions", "functools", "itertools", "math", "re",
-    "typing", "warnings",
-}  # fmt: skip
-# What else each module of specjax may import from elsewhere.
+PLAIN = set(
+    "collections dataclasses enum fractions functools itertools math re typing warnings".split()
+)
+# What modules import beside numerical libraries and, from the plumbing on, the standard library.
 LIBRARIES = {
     "specjax._flags": {"absl"},
-    "specjax._folder": {"filelock", *sys.stdlib_module_names},
-    "specjax._memory": {"ctypes", "platform"},
-    "specjax._program": {"absl", *sys.stdlib_module_names},
-    "specjax._reading": {"concurrent"},
+    "specjax._folder": {"filelock"},
+    "specjax._program": {"absl"},
+    "specjax.cli": {"PIL", "absl", "tqdm"},
     "specjax.coco": {"pycocotools"},
     "specjax.evaluation": {"optax"},
-    "specjax.images": {"PIL", *sys.stdlib_module_names},
-    "specjax.overlay": {"PIL", *sys.stdlib_module_names},
+    "specjax.images": {"PIL"},
+    "specjax.models.vit": {"flax"},
+    "specjax.overlay": {"PIL"},
+    "specjax.segmentation": {"PIL"},
+    "specjax.segmenter": {"PIL"},
+    **{name: {"flax", "huggingface_hub", "safetensors"} for name in CHECKPOINTS},
 }
-COMMAND = ("specjax._flags", "specjax._program")
 CHECKPOINT_LIBRARIES = {"huggingface_hub", "safetensors", "transformers"}
 # Imported inside functions, where they are needed: slow, or not always installed.
-LATE = {
-    "huggingface_hub",
-    "jinja2",
-    "matplotlib",
-    "optax",
-    "pyarrow",
-    "ray",
-    "torch",
-    "transformers",
-}
+LATE = set("huggingface_hub jinja2 matplotlib optax pyarrow ray torch transformers".split())
 
 # What experiments and examples import of specjax beside its public list: modules, or single names.
 EXCEPTIONS = {
     "specjax._batching": "a run spreads its images over devices",
     "specjax._flags": "the command and the binaries share flags",
     "specjax._folder": "a run's folder is written as the command's is",
+    "specjax._lists": "text lists choose frames as they name photographs",
     "specjax._memory": "a process of many programs looks after its memory",
+    "specjax._photographs": "a folder of photographs is a dataset too",
     "specjax._program": "a binary ends as the command does",
     "specjax._reading": "a run reads ahead as the command does",
     "specjax._sizes": "programs are few because all pad to the same sizes",
@@ -176,63 +151,52 @@ def test_only_binaries_read_flags():
     """And the one program around all experiments; a table of flags may be called FLAGS."""
     readers = {name for name, source in LOCAL.items() if flags_read(source)}
     readers -= {"experiments.benchmarking.flags", "experiments.pretraining.flags"}
-    assert readers <= {*BINARIES, "experiments.loop.program"}
+    command = {"specjax._flags", "specjax.cli"}
+    assert readers <= {*BINARIES, *command, "experiments.loop.program"}
 
 
 # ---------------------------------------------------------------- specjax
 
 
 def test_every_module_has_a_place():
-    """A new module of specjax is an operation, or belongs to models; or these lists are wrong."""
-    placed = {"specjax", *OPERATIONS, *OTHERS}
-    assert {name for name in SPECJAX if not name.startswith("specjax.models")} == placed
+    """A new module of specjax must be placed in the lists above."""
+    packages = {"specjax", "specjax.models"}
+    assert SPECJAX.keys() == {*ORDER, *packages} and len(set(ORDER)) == len(ORDER)
 
 
-@pytest.mark.parametrize("name", (*OPERATIONS, *OTHERS))
+@pytest.mark.parametrize("name", ORDER)
 def test_modules_import_downwards(name):
-    below = OPERATIONS[: OPERATIONS.index(name)] if name in OPERATIONS else OTHERS[name]
-    assert inside(SPECJAX[name]) <= set(below)
-    assert outside(SPECJAX[name]) <= NUMERICAL | PLAIN | LIBRARIES.get(name, set())
+    below = set(ORDER[: ORDER.index(name)])
+    if name in CHECKPOINTS:
+        below = {"specjax.errors", "specjax.tokens", "specjax._folder", *MODEL, *CHECKPOINTS}
+    elif name in PLUMBING:
+        below &= {"specjax.errors", "specjax.tokens", *PLUMBING}
+    elif name in MODEL:
+        below &= {"specjax.errors", "specjax.tokens", *MODEL}
+    assert inside(SPECJAX[name]) <= below
+    plain = name in (*OPERATIONS, *MODEL, *PIPELINE)
+    standard = PLAIN if plain else sys.stdlib_module_names
+    assert outside(SPECJAX[name]) <= NUMERICAL | standard | LIBRARIES.get(name, set())
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_touch_nothing(name):
+@pytest.mark.parametrize("name", (*OPERATIONS, *MODEL, *PIPELINE))
+def test_the_method_touches_nothing(name):
     tree = ast.parse(SPECJAX[name])
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not {"open", "print", "exec", "eval"} & {getattr(call, "id", None) for call in calls}
 
 
-@pytest.mark.parametrize("name", MODEL)
-def test_the_model_knows_no_files(name):
-    source = SPECJAX[name]
-    assert inside(source) <= {"specjax.errors", "specjax.tokens", *MODEL}
-    assert outside(source) <= NUMERICAL | PLAIN | {"flax"}
-
-
 def test_only_checkpoints_know_files_of_weights():
     for name, source in LOCAL.items():
-        if name.startswith("specjax.models.checkpoints"):
-            known = {"specjax.errors", "specjax.tokens", "specjax._folder", *MODEL}
-            assert all(
-                other in known or other.startswith("specjax.models.checkpoints.")
-                for other in inside(source)
-            ), name
-            continue
-        compares = {"transformers"} if name == "experiments.check_transformers" else set()
-        assert outside(source) & CHECKPOINT_LIBRARIES <= compares, name
+        if name not in CHECKPOINTS:
+            compares = {"transformers"} if name == "experiments.check_transformers" else set()
+            assert outside(source) & CHECKPOINT_LIBRARIES <= compares, name
 
 
 def test_specjax_knows_nothing_above_it():
     for name, source in SPECJAX.items():
         for above in ("experiments", "examples", "tests"):
             assert not inside(source, above), name
-        assert not outside(source) & {"torch", "scipy", "sklearn", "cv2", "tqdm"}, name
-        assert name in COMMAND or "absl" not in outside(source), name
-
-
-def test_flax_is_for_models():
-    for name, source in SPECJAX.items():
-        assert name.startswith("specjax.models.") or "flax" not in outside(source), name
 
 
 # ---------------------------------------------------------------- experiments and examples

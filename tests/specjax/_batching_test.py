@@ -128,9 +128,13 @@ def test_several_devices_give_the_same(alone):
     )
     xla = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     out = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **quick_environment(), **xla},
-        stdout=subprocess.PIPE, check=True, timeout=120,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **quick_environment(), **xla},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    ).stdout
     count, found = json.loads(out)
     assert count == 3
     for (mask, labels), expected in zip(found, reversed(alone), strict=True):

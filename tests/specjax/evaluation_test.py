@@ -122,9 +122,9 @@ def test_variances_by_hand():
     weights = np.full((7, 7), 50.0)
     np.fill_diagonal(weights, 99.0)
     # Within: 1, 2, 3 (variance 2/3) and 4, 4, 7 (variance 2); between: five 1s and four 4s.
-    for (i, j), value in {(0, 1): 1, (0, 2): 2, (1, 2): 3, (3, 4): 4, (3, 5): 4, (4, 5): 7,
-                          (0, 3): 1, (0, 4): 1, (0, 5): 1, (1, 3): 1, (1, 4): 1, (1, 5): 4,
-                          (2, 3): 4, (2, 4): 4, (2, 5): 4}.items():  # fmt: skip
+    within = {(0, 1): 1, (0, 2): 2, (1, 2): 3, (3, 4): 4, (3, 5): 4, (4, 5): 7}
+    between = {(i, j): 4 if i == 2 or (i, j) == (1, 5) else 1 for i in range(3) for j in (3, 4, 5)}
+    for (i, j), value in {**within, **between}.items():
         weights[i, j] = weights[j, i] = value
     found = variance_ratio(
         jnp.asarray(weights, jnp.float32), jnp.asarray(instances), max_instances=4
@@ -163,8 +163,9 @@ def test_variances_against_loops():
     assert 5 < undefined < 30
 
 
-@pytest.mark.parametrize("instances", [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 2, 2], [1, 2, 3, 4],
-                                       [1, 2, 0, 0]])  # fmt: skip
+@pytest.mark.parametrize(
+    "instances", [[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 2, 2], [1, 2, 3, 4], [1, 2, 0, 0]]
+)
 def test_too_few_pairs_have_no_variance(instances):
     weights = jnp.asarray(similarities_of(4, 0))
     found = variance_ratio(weights, jnp.asarray(instances), max_instances=4)

@@ -17,7 +17,8 @@ import pytest
 from flax import nnx
 
 import specjax
-from specjax import Config, Eigenpairs, ViT, ViTConfig
+from specjax import Config, ViT, ViTConfig
+from specjax.spectral import Eigenpairs
 from tests.support.run_binary import quick_compilation
 
 ROWS, COLUMNS, TOKENS, CHANNELS = 4, 5, 24, 8
@@ -55,11 +56,13 @@ ARRAYS = {
     "extract_features": ({"model": MODEL, "patches": PATCHES, "grid": GRID}, {}),
     "f_score": ({"prediction": MASK, "truth": LABELS > 1, "counted": ~MASK | MASK}, {}),
     "instance_eigenpairs": (
-        {"reduced": FEATURES, "foreground": MASK, "grid": GRID}, {"config": CONFIG},
+        {"reduced": FEATURES, "foreground": MASK, "grid": GRID},
+        {"config": CONFIG},
     ),
     "instance_graph": ({"features": FEATURES, "foreground": MASK, "grid": GRID}, {}),
     "instance_scores": (
-        {"labels": LABELS, "truth": LABELS[::-1], "counted": ~MASK | MASK}, {"max_instances": 3},
+        {"labels": LABELS, "truth": LABELS[::-1], "counted": ~MASK | MASK},
+        {"max_instances": 3},
     ),
     "kmeans": (
         {"points": FEATURES[:, :2], "key": KEY, "mask": MASK},
@@ -70,16 +73,18 @@ ARRAYS = {
     "normalize_tokens": ({"features": FEATURES}, {}),
     "postprocess": ({"mask": MASK, "grid": GRID}, {}),
     "reduce_features": (
-        {"features": FEATURES, "foreground": MASK, "grid": GRID}, {"config": CONFIG},
+        {"features": FEATURES, "foreground": MASK, "grid": GRID},
+        {"config": CONFIG},
     ),
     "segment": ({"features": FEATURES, "grid": GRID, "key": KEY}, REST),
     "segment_foreground": ({"features": FEATURES, "grid": GRID}, {"config": CONFIG}),
     "similarity_variance_ratio": (
-        {"similarities": WEIGHTS, "instances": LABELS}, {"max_instances": 3},
+        {"similarities": WEIGHTS, "instances": LABELS},
+        {"max_instances": 3},
     ),
     "smallest_eigenpairs": ({"weights": WEIGHTS}, {"count": 3, "solver": "eigh"}),
     "valid_tokens": ({"grid": GRID}, {"tokens": TOKENS}),
-}  # fmt: skip
+}
 # Functions of numpy arrays and files: they run before a program and after it, never inside.
 ON_THE_HOST = {
     "channel_count",

@@ -82,8 +82,10 @@ def test_patches_are_laid_out_as_documented():
         top, left = token // 3 * size, token % 3 * size
         values = [
             image[top + row, left + column, channel]
-            for row in range(size) for column in range(size) for channel in range(3)
-        ]  # fmt: skip
+            for row in range(size)
+            for column in range(size)
+            for channel in range(3)
+        ]
         np.testing.assert_allclose(patches.values[token], values, rtol=1e-6)
 
 
