@@ -17,18 +17,8 @@ from absl import flags
 
 from experiments.datasets import samples
 from specjax import Patches, SpecjaxError, cut_patches, extract_features, load_checkpoint
-from specjax import _flags as shared
-from specjax._flags import Flag
 from specjax._program import execute, refuse_arguments
 
-FLAGS = {
-    "checkpoint": Flag(
-        "string",
-        "specjax-mini",
-        "A folder in the Hugging Face layout, or the name of a built-in backbone.",
-    ),
-    "tolerance": Flag("float", 2e-4, "Largest difference that counts as the same."),
-}
 _SCENES = 3
 
 
@@ -39,28 +29,22 @@ def main(arguments: Sequence[str]) -> int:
         import torch
         import transformers
     except ImportError as error:
-        raise SpecjaxError(
-            f"{error.name} is not installed: pip install torch transformers"
-        ) from None
+        missing = f"{error.name} is not installed: pip install torch transformers"
+        raise SpecjaxError(missing) from None
     source = flags.FLAGS.checkpoint
     checkpoint = load_checkpoint(source)
+    side, worst = checkpoint.config.image_size, 0.0
+    options = {"patch_size": checkpoint.config.patch_size, "padded": False}
+    options |= {"mean": checkpoint.mean, "std": checkpoint.std}
     built_in = importlib.resources.files("specjax") / "assets" / source
+    path = built_in if built_in.is_dir() else source
     reference = transformers.ViTModel.from_pretrained(
-        built_in if built_in.is_dir() else source,
-        add_pooling_layer=False,
-        torch_dtype=torch.float32,
+        path, add_pooling_layer=False, torch_dtype=torch.float32
     ).eval()
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
-    side, worst = checkpoint.config.image_size, 0.0
     for number, record in enumerate(itertools.islice(samples.records(), _SCENES)):
         image = record.read_image()
-        patches = cut_patches(
-            image[:side, :side] if number == 0 else image,
-            patch_size=checkpoint.config.patch_size,
-            mean=checkpoint.mean,
-            std=checkpoint.std,
-            padded=False,
-        )
+        patches = cut_patches(image[:side, :side] if number == 0 else image, **options)
         expected = _reference_keys(torch, reference, _pixels(patches))
         grid = patches.tiling.grid
         found = extract_features(checkpoint.model, patches.values, grid, interpolation="hf")
@@ -81,11 +65,8 @@ def _pixels(patches: Patches) -> np.ndarray:
 
 def _reference_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
     # The projection's name has changed between versions of transformers.
-    *_, (name, projection) = (
-        (name, module)
-        for name, module in model.named_modules()
-        if name.endswith((".key", ".k_proj"))
-    )
+    found = [pair for pair in model.named_modules() if pair[0].endswith((".key", ".k_proj"))]
+    name, projection = found[-1]
     kept = []
     hook = projection.register_forward_hook(lambda module, inputs, output: kept.append(output))
     with torch.no_grad():
@@ -98,5 +79,7 @@ def _reference_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    shared.declare(FLAGS)
+    source_help = "A folder in the Hugging Face layout, or the name of a built-in backbone."
+    flags.DEFINE_string("checkpoint", "specjax-mini", source_help)
+    flags.DEFINE_float("tolerance", 2e-4, "Largest difference that counts as the same.")
     execute(main)

@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments.pretraining import loop
-from experiments.pretraining.assembly import training_of
-from experiments.pretraining.flags import FLAGS, WATCHING
-from specjax import _flags as shared
+from experiments.pretraining.flags import FLAGS, WATCHING, training_of
+from specjax._flags import check_texts, declare
 from specjax._program import execute, refuse_arguments
 
 
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     """Read the flags and train."""
     values = flags.FLAGS
     refuse_arguments(arguments, "images go to --data_dir")
-    shared.check_texts(values, ["output_dir", "init", "data_dir"])
+    check_texts(values, ["output_dir", "init", "data_dir"])
     folder = pathlib.Path(values.output_dir)
     loop.train(training_of(values), folder, **{name: values[name].value for name in WATCHING})
     print(folder)
@@ -39,6 +38,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    shared.declare(FLAGS)
-    flags.adopt_module_key_flags(shared)
+    declare(FLAGS)
     execute(main)

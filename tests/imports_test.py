@@ -150,7 +150,7 @@ def test_imports_inside_functions_are_of_slow_libraries():
 def test_only_binaries_read_flags():
     """And the one program around all experiments; a table of flags may be called FLAGS."""
     readers = {name for name, source in LOCAL.items() if flags_read(source)}
-    readers -= {"experiments.benchmarking.flags", "experiments.pretraining.flags"}
+    readers -= {"experiments.pretraining.flags"}
     command = {"specjax._flags", "specjax.cli"}
     assert readers <= {*BINARIES, *command, "experiments.loop.program"}
 

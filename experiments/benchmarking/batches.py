@@ -12,8 +12,7 @@ import numpy as np
 
 from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.benchmarking import clock
-from experiments.benchmarking.flags import Size
-from experiments.benchmarking.stages import OBJECTS, draw
+from experiments.benchmarking.stages import OBJECTS, Size, draw
 from experiments.loop.backbone import Features, Transformer, features_of
 from experiments.loop.outcome import Outcomes
 from experiments.loop.reading import Example
@@ -23,7 +22,7 @@ from specjax._batching import Lanes, open_lanes
 
 
 def images_per_second(
-    size: Size, batch_sizes: Sequence[int], backbone: Checkpoint, *, dtype: str, repeats: int
+    size: Size, batch_sizes: Sequence[int], backbone: Checkpoint, dtype: str, repeats: int
 ) -> list[dict[str, float]]:
     """A row for each batch size: images on each device, images per second."""
     model = Transformer(backbone, "", "dino", dtype)
@@ -35,29 +34,22 @@ def images_per_second(
         # No more than a device takes of images so large.
         slots, count = lanes.slots_for(tokens), lanes.room_for(tokens)
         images[slots] = list(itertools.islice(itertools.cycle(scenes), count))
-        calls[slots] = functools.partial(_from_image_to_labels, model, images[slots], lanes)
+        calls[slots] = functools.partial(_labelled, model, images[slots], lanes)
     seconds = clock.medians(calls, repeats=repeats)
-    return [
-        {"batch_size": slots, "images_per_second": len(images[slots]) / seconds[slots]}
-        for slots in calls
-    ]
+    speeds = {slots: len(images[slots]) / seconds[slots] for slots in calls}
+    return [{"batch_size": slots, "images_per_second": speed} for slots, speed in speeds.items()]
 
 
-def metrics_beside_one(size: Size, features_from: Checkpoint, *, repeats: int) -> dict[str, float]:
+def metrics_beside_one(size: Size, features_from: Checkpoint, repeats: int) -> dict[str, float]:
     """Seconds after the backbone of one image under one metric and under all nine."""
     model = Transformer(features_from, "", "dino")
-    extracted = _extract(model, [draw(size, 1)], open_lanes(1))
-    calls = {
-        "one": lambda: _analysis()(*extracted, ["boc"])(),
-        "nine": lambda: _analysis()(*extracted, METRICS)(),
-    }
+    extracted, run = _extract(model, [draw(size, 1)], open_lanes(1)), _analysis()
+    calls = {"one": lambda: run(*extracted, ["boc"])(), "nine": lambda: run(*extracted, METRICS)()}
     seconds = clock.medians(calls, repeats=repeats)
     return {**seconds, "ratio": seconds["nine"] / seconds["one"]}
 
 
-def _from_image_to_labels(
-    model: Transformer, images: Sequence[np.ndarray], lanes: Lanes
-) -> Outcomes:
+def _labelled(model: Transformer, images: Sequence[np.ndarray], lanes: Lanes) -> Outcomes:
     return _analysis()(*_extract(model, images, lanes), ["boc"])()
 
 

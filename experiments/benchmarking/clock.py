@@ -1,15 +1,17 @@
-"""Timing: medians of warm calls, taken in turn so that a machine's drift meets all alike."""
+"""Timing: medians of warm calls, in turn so that a machine's drift meets all alike; its rates."""
 
 import dataclasses
-import resource
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 _Name = TypeVar("_Name", bound=Hashable)
+_PRODUCT, _COPY = "machine: product", "machine: copy"
+_MATRIX, _COPY_FLOATS = 4096, 2**26
 
 
 def medians(calls: Mapping[_Name, Callable[[], Any]], *, repeats: int) -> dict[_Name, float]:
@@ -27,11 +29,6 @@ def medians(calls: Mapping[_Name, Callable[[], Any]], *, repeats: int) -> dict[_
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def peak_memory() -> int:
-    """The largest resident memory of this process so far, in bytes (Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 @dataclasses.dataclass
 class Compilations:
     """Counts the programs that XLA compiles, or takes from its cache, from its making on."""
@@ -44,3 +41,39 @@ class Compilations:
     def _heard(self, event: str, seconds: float, **_: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             self.count += 1
+
+
+class Work(NamedTuple):
+    """What a stage cannot do without: operations, and bytes read and written."""
+
+    flops: float = 0.0
+    traffic: float = 0.0
+
+
+class Machine(NamedTuple):
+    """Rates per second: operations in a large float32 matrix product, bytes in a large copy."""
+
+    flops: float
+    bytes: float
+
+    def floor(self, work: Work) -> float:
+        """Seconds that it takes at least."""
+        return max(work.flops / self.flops, work.traffic / self.bytes)
+
+
+def machine_calls() -> dict[str, Callable[[], jax.Array]]:
+    """What `machine_of` wants the seconds of: a matrix product and a copy, on the first device.
+
+    To be timed in turn with what is compared to them: the rates of a shared machine drift.
+    """
+    matrix = jnp.ones((_MATRIX, _MATRIX), jnp.float32)
+    values = jnp.ones(_COPY_FLOATS, jnp.float32)
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=jax.lax.Precision.HIGHEST))
+    # The addition keeps XLA from returning its argument.
+    copy = jax.jit(lambda a: a + 1.0)
+    return {_PRODUCT: lambda: product(matrix), _COPY: lambda: copy(values)}
+
+
+def machine_of(seconds: Mapping[str, float]) -> Machine:
+    """The rates that the seconds of `machine_calls` give."""
+    return Machine(2 * _MATRIX**3 / seconds[_PRODUCT], 8 * _COPY_FLOATS / seconds[_COPY])

@@ -1,4 +1,4 @@
-r"""A plain loop to compare with: one image at a time, compiled anew for each size of image.
+r"""A plain loop: one image at a time, compiled anew for each size; and our command beside it.
 
     python -m experiments.benchmarking.per_size photos/ 3
 
@@ -9,14 +9,32 @@ disk.
 """
 
 import functools
+import json
+import os
+import pathlib
+import subprocess
 import sys
+import tempfile
 import time
+from typing import Any
 
 import jax
 
 from experiments.datasets import open_dataset
-from specjax import VIT_S16, Config, cut_patches, extract_features, random_checkpoint, segment
+from specjax import (
+    VIT_S16,
+    Config,
+    SpecjaxError,
+    cut_patches,
+    extract_features,
+    random_checkpoint,
+    segment,
+)
 from specjax._memory import keep_freed_memory
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Work on a device, or waiting for it; what is left of a run is the host's alone.
+_DEVICE_STAGES = ("backbone", "foreground", "instances")
 
 
 @functools.partial(jax.jit, static_argnames=("grid", "num_instances", "config"))
@@ -39,6 +57,49 @@ def main(folder: str, num_instances: str) -> None:
         count += 1
     seconds = time.perf_counter() - start
     print(f"{count} images, {label._cache_size()} sizes, {seconds:.2f} s")
+
+
+def compare(photographs: str) -> dict[str, Any]:
+    """`experiments.instance` the second time, and the loop: seconds of the commands.
+
+    Both use a ViT-S/16 of random weights and three instances an image; ours writes label maps.
+    `host_share` is the part of our run that is not work on the device.
+    """
+    photographs = os.path.abspath(photographs)
+    plain = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
+    # Programs are compiled in the first run and kept for the second; the loop keeps none.
+    with tempfile.TemporaryDirectory(prefix="specjax-benchmark-") as name:
+        images = ["--dataset=folder", f"--data_dir={photographs}", "--checkpoint=random"]
+        results = ["--num_instances=3", "--save=labels", "--overwrite", f"--output_dir={name}/run"]
+        ours = ["experiments.instance", *images, *results]
+        (first, _), (second, _) = (
+            _timed(ours, {**plain, "XDG_CACHE_HOME": name}) for _ in range(2)
+        )
+        summary = json.loads((pathlib.Path(name) / "run" / "summary.json").read_text())
+    stages = summary["seconds"]
+    on_devices = sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES)
+    loop, line = _timed(["experiments.benchmarking.per_size", photographs, "3"], plain)
+    return {
+        "images": summary["results"][0]["images_without_instances"],
+        "sizes": int(line.split(" images, ")[1].split(" sizes")[0]),
+        "first_seconds": first,
+        "seconds": second,
+        "seconds_per_stage": stages,
+        "host_share": 1 - on_devices / stages["total"],
+        "loop_seconds": loop,
+        "speedup": loop / second,
+    }
+
+
+def _timed(module_and_flags: list[str], environment: dict[str, str]) -> tuple[float, str]:
+    """Seconds of a command, and the last line that it prints; SpecjaxError where it fails."""
+    command, start = [sys.executable, "-m", *module_and_flags], time.perf_counter()
+    finished = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if finished.returncode:
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise SpecjaxError(f"{module_and_flags[0]} failed: {last}")
+    return seconds, finished.stdout.strip().splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The stages of one image, each as a call to be timed, and the work in it."""
 
-import dataclasses
 import functools
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +11,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.benchmarking import baseline
-from experiments.benchmarking.flags import Size
-from experiments.benchmarking.machine import Work
+from experiments.benchmarking.clock import Work
 from experiments.datasets.scenes.drawing import SAMPLES_STREAM, draw_scene
 from specjax import (
     Checkpoint,
@@ -40,38 +38,34 @@ _EIGH_NODES = 2000
 _FLOAT = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One stage of one image.
+class Size(NamedTuple):
+    """Of an image, in pixels."""
 
-    Attributes:
-        run: what is timed.
-        baseline: the reference implementation's call; None where there is nothing to compare.
-        work: the operations and bytes that it cannot do without.
-    """
+    width: int
+    height: int
+
+    def __str__(self):
+        return f"{self.width}x{self.height}"
+
+
+class Stage(NamedTuple):
+    """What is timed, the work that it needs at least, and the reference implementation of it."""
 
     run: Callable[[], Any]
-    baseline: Callable[[], Any] | None
     work: Work
+    baseline: Callable[[], Any] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """What is timed of one image.
 
-    Attributes:
-        tokens: of the image.
-        foreground_tokens: how many of them are foreground.
-        stages: by name.
-        solvers: calls that give the eigenpairs of its instance graph, by the solver's name.
-        scipy_solver: the reference implementation's such call, on the graph of all tokens.
+    `solvers` find the eigenpairs of its instance graph; "scipy" on the graph of all tokens.
     """
 
     tokens: int
     foreground_tokens: int
     stages: Mapping[str, Stage]
     solvers: Mapping[str, Callable[[], Any]]
-    scipy_solver: Callable[[], Any]
 
 
 def draw(size: Size, seed: int) -> np.ndarray:
@@ -83,10 +77,9 @@ def draw(size: Size, seed: int) -> np.ndarray:
 def case_of(
     size: Size, *, features_from: Checkpoint, backbone: Checkpoint, dtype: str = "float32"
 ) -> Case:
-    """The stages of a drawn scene.
+    """The stages of a drawn scene; those after the backbone's work on what `features_from` finds.
 
-    `backbone` is what the backbone stage times; what follows it works on the features of
-    `features_from`, whose foreground is about the scene's.
+    Its foreground is about the scene's, which that of the timed `backbone` need not be.
     """
     image, config, file = draw(size, 1), Config(), io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=92)
@@ -99,42 +92,39 @@ def case_of(
     pairs = instance_eigenpairs(reduced, mask, grid, config=config)
     members, channels = int(mask.sum()), features.shape[1]
 
-    plain, plain_mask, plain_reduced = (
-        np.asarray(array[:tokens]) for array in (features, mask, reduced)
-    )
+    plain, plain_mask, plain_reduced = (np.asarray(x[:tokens]) for x in (features, mask, reduced))
     plain_graph = functools.cache(lambda: baseline.affinity(plain_reduced))
     plain_maps = functools.cache(lambda: baseline.eigenvectors(plain_graph()))
 
     stages = {
-        "decode": Stage(lambda: decode(file.getvalue()), None, Work(traffic=image.size)),
+        "decode": Stage(lambda: decode(file.getvalue()), Work(traffic=image.size)),
         "backbone": Stage(
             lambda: extract_features(backbone.model, patches, grid, dtype=dtype),
-            None,
             Work(flops=backbone_flops(backbone.config, tokens)),
         ),
         "foreground": Stage(
             lambda: segment_foreground(features, grid, config=config),
-            lambda: baseline.foreground(baseline.reduced(plain, config.M), cut.tiling.grid),
             Work(2 * config.M * tokens**2, _FLOAT * (tokens * channels + 2 * tokens**2)),
+            lambda: baseline.foreground(baseline.reduced(plain, config.M), cut.tiling.grid),
         ),
         "reduce": Stage(
             lambda: reduce_features(features, mask, grid, config=config),
-            lambda: baseline.instance_features(plain, plain_mask, config.M, config.N),
             Work(traffic=_FLOAT * tokens * channels),
+            lambda: baseline.instance_features(plain, plain_mask, config.M, config.N),
         ),
         # Three sums over channels: a subtraction, an addition, and three ways to combine. The graph
         # is written once and read twice.
         "eigenpairs": Stage(
             lambda: instance_eigenpairs(reduced, mask, grid, config=config),
-            lambda: baseline.eigenvectors(baseline.affinity(plain_reduced)),
             Work(2 * 5 * config.N * members**2 / 2, 3 * _FLOAT * members**2),
+            lambda: baseline.eigenvectors(baseline.affinity(plain_reduced)),
         ),
         "labels": Stage(
             lambda: label_instances(
                 pairs, mask, grid, OBJECTS, jax.random.key(0), config=config, max_instances=8
             ),
-            lambda: baseline.clusters(plain_maps(), plain_mask, cut.tiling.grid, OBJECTS),
             Work(traffic=2 * _FLOAT * 4 * tokens),
+            lambda: baseline.clusters(plain_maps(), plain_mask, cut.tiling.grid, OBJECTS),
         ),
     }
     capacity = capacity_for(members, len(patches))  # what the pipeline chooses in its program
@@ -144,7 +134,8 @@ def case_of(
         name: functools.partial(solve, graph, count=baseline.PAIRS, solver=name, valid=nodes)
         for name in (["eigh"] if len(graph) <= _EIGH_NODES else []) + ["krylov"]
     }
-    return Case(tokens, members, stages, solvers, lambda: baseline.eigenvectors(plain_graph()))
+    solvers["scipy"] = lambda: baseline.eigenvectors(plain_graph())
+    return Case(tokens, members, stages, solvers)
 
 
 def backbone_flops(config: ViTConfig, tokens: int) -> float:

@@ -1,66 +1,70 @@
 """Everything that the benchmark measures, as plain values for its files."""
 
 import platform
+import resource
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import tqdm
 
-from experiments.benchmarking import batches, clock, machine, whole_runs
-from experiments.benchmarking.flags import Options
-from experiments.benchmarking.stages import AFTER, Case, case_of
+from experiments.benchmarking import batches, clock, per_size
+from experiments.benchmarking.stages import AFTER, Case, Size, case_of
 from experiments.loop.versions import versions
 from specjax import VIT_S16, load_checkpoint, random_checkpoint
 
 
-def measure(options: Options) -> dict[str, Any]:
+def measure(
+    sizes: Sequence[Size],
+    *,
+    batches_of: Size | None,
+    batch_sizes: Sequence[int],
+    photographs: str | None,
+    repeats: int,
+    baseline_tokens: int,
+    dtype: str,
+) -> dict[str, Any]:
     """The rows of all sizes, then what is measured of batches and of whole runs, where wanted."""
     compilations = clock.Compilations()
     trained, backbone = load_checkpoint("specjax-mini"), random_checkpoint(VIT_S16, seed=0)
     rows = []
-    for size in tqdm.tqdm(options.sizes, unit=" sizes", disable=None):
+    for size in tqdm.tqdm(sizes, unit=" sizes", disable=None):
         before = compilations.count
-        case = case_of(size, features_from=trained, backbone=backbone, dtype=options.dtype)
-        rows.append({"size": str(size), **_row(case, options)})
-        rows[-1]["programs_compiled"] = compilations.count - before
-        rows[-1]["peak_memory_bytes"] = clock.peak_memory()
-    metrics, throughput, size = None, None, options.batches_of
-    if size is not None:
-        seconds = batches.metrics_beside_one(size, trained, repeats=options.repeats)
-        metrics = {"size": str(size), **seconds}
-        speeds = batches.images_per_second(
-            size, options.batch_sizes, backbone, dtype=options.dtype, repeats=options.repeats
-        )
-        throughput = {"size": str(size), "dtype": options.dtype, "rows": speeds}
-    device = jax.devices()[0]
+        case = case_of(size, features_from=trained, backbone=backbone, dtype=dtype)
+        row = _row(case, compare=case.tokens <= baseline_tokens, repeats=repeats)
+        compiled = {"programs_compiled": compilations.count - before}
+        # In KiB on Linux: the largest so far.
+        memory = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+        rows.append({"size": str(size), **row, **compiled, **memory})
+    metrics, throughput = None, None
+    if batches_of is not None:
+        name, seconds = str(batches_of), batches.metrics_beside_one(batches_of, trained, repeats)
+        metrics = {"size": name, **seconds}
+        speeds = batches.images_per_second(batches_of, batch_sizes, backbone, dtype, repeats)
+        throughput = {"size": name, "dtype": dtype, "rows": speeds}
+    processor = platform.processor() or platform.machine()
     return {
-        "machine": {
-            "device": f"{device.platform}: {device.device_kind}",
-            "processor": platform.processor() or platform.machine(),
-        },
+        "machine": {"device": versions()["device"], "processor": processor},
         "versions": versions(),
-        "repeats": options.repeats,
-        "dtype": options.dtype,
+        "repeats": repeats,
+        "dtype": dtype,
         "sizes": rows,
         "metrics": metrics,
         "throughput": throughput,
-        "whole_run": whole_runs.compare(options.photographs) if options.photographs else None,
+        "whole_run": per_size.compare(photographs) if photographs else None,
     }
 
 
-def _row(case: Case, options: Options) -> dict[str, Any]:
+def _row(case: Case, *, compare: bool, repeats: int) -> dict[str, Any]:
     """Seconds of each stage, ours and, where wanted, the reference implementation's, in turn."""
-    solvers, compared = dict(case.solvers), {}
-    if case.tokens <= options.baseline_tokens:
-        solvers["scipy"] = case.scipy_solver
-        compared = {
-            f"baseline {name}": stage.baseline
-            for name, stage in case.stages.items()
-            if stage.baseline is not None
-        }
     ours = {name: stage.run for name, stage in case.stages.items()}
-    seconds = clock.medians({**machine.calls(), **ours, **compared}, repeats=options.repeats)
-    rates = machine.of(seconds)
+    solvers = {name: run for name, run in case.solvers.items() if compare or name != "scipy"}
+    compared = {
+        f"baseline {name}": stage.baseline
+        for name, stage in case.stages.items()
+        if compare and stage.baseline is not None
+    }
+    seconds = clock.medians({**clock.machine_calls(), **ours, **compared}, repeats=repeats)
+    rates = clock.machine_of(seconds)
     baseline = {name.removeprefix("baseline "): seconds[name] for name in compared}
     row = {
         "tokens": case.tokens,
@@ -71,7 +75,7 @@ def _row(case: Case, options: Options) -> dict[str, Any]:
         "baseline_seconds": baseline,
         "floor_seconds": {name: rates.floor(stage.work) for name, stage in case.stages.items()},
         "after_backbone": sum(seconds[name] for name in AFTER),
-        "solver_seconds": clock.medians(solvers, repeats=options.repeats),
+        "solver_seconds": clock.medians(solvers, repeats=repeats),
     }
     if baseline:
         row["baseline_after_backbone"] = sum(baseline[name] for name in AFTER)

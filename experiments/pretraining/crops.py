@@ -5,6 +5,7 @@ what an uninterrupted one would have seen.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,15 +15,14 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from experiments.datasets.records import Record
-from experiments.pretraining.dino_objective import CropShapes
-from experiments.pretraining.streams import Batch, made_ahead
+from experiments.pretraining.training import Batch, Colours, made_ahead
 from specjax import SpecjaxError, cut_patches
 
 _ASPECT = (3 / 4, 4 / 3)
 
 
 class _Kind(NamedTuple):
-    """How a crop is made: its share of the image's area, and how likely two changes are."""
+    """A crop's share of the image's area, and how likely two changes are."""
 
     shares: tuple[float, float]
     blur: float
@@ -36,47 +36,37 @@ _SMALL = _Kind((0.05, 0.4), blur=0.5, solarize=0.0)
 
 @dataclasses.dataclass(frozen=True)
 class CropBatches:
-    """The stream.
+    """An endless stream of batches of `batch_size` images, each with two large crops.
 
-    Attributes:
-        records: the images; those that cannot be read are passed over, each with one line.
-        seed: of order and crops.
-        size: images of a batch.
-        small_crops: small crops of an image.
-        large_side: side of a large crop in pixels, a multiple of the patch.
-        small_side: side of a small crop.
-        patch_size: of the backbone.
-        mean: per colour, subtracted from pixels in [0, 1].
-        std: per colour, what the difference is divided by.
-        workers: threads that decode.
+    Images that cannot be read are passed over, each with one line. Sides are in pixels, multiples
+    of the patch; `workers` threads decode.
     """
 
     records: Sequence[Record]
     seed: int
-    size: int
+    patch_size: int
+    colours: Colours
+    batch_size: int
     small_crops: int
     large_side: int
     small_side: int
-    patch_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     workers: int = 1
     _reported: set[str] = dataclasses.field(default_factory=set)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Batches from step `start` on; see `Stream`."""
-        large, small = self.large_side // self.patch_size, self.small_side // self.patch_size
-        shapes = CropShapes((large, large), (small, small))
+        """Batches from step `start` on; their shape is the grids of large and of small crops."""
+        sides = (self.large_side // self.patch_size, self.small_side // self.patch_size)
+        shape = tuple((side, side) for side in sides)
         pool = concurrent.futures.ThreadPoolExecutor(self.workers)
 
         def submit(step: int) -> list[concurrent.futures.Future]:
-            places = range(step * self.size, (step + 1) * self.size)
+            places = range(step * self.batch_size, (step + 1) * self.batch_size)
             return [pool.submit(self._crops_at, place) for place in places]
 
-        with made_ahead(pool, submit, start, ahead=2) as images:
+        with contextlib.closing(made_ahead(pool, submit, start, ahead=2)) as images:
             for crops in images:
                 large, small = zip(*crops, strict=True)
-                yield Batch((np.stack(large), np.stack(small)), shapes)
+                yield Batch((np.stack(large), np.stack(small)), shape)
 
     def _crops_at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """The crops of the image at a place of the endless sequence of epochs."""
@@ -109,13 +99,8 @@ class CropBatches:
         box = random_box(rng, image.size, kind.shares)
         crop = image.resize((side, side), Image.Resampling.BICUBIC, box=box)
         crop = changed(rng, crop, blur=kind.blur, solarize=kind.solarize)
-        cut = cut_patches(
-            np.asarray(crop),
-            patch_size=self.patch_size,
-            mean=self.mean,
-            std=self.std,
-            padded=False,
-        )
+        (mean, std), pixels = self.colours, np.asarray(crop)
+        cut = cut_patches(pixels, patch_size=self.patch_size, mean=mean, std=std, padded=False)
         return cut.values
 
 

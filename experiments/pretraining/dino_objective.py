@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
+from experiments.pretraining.training import Objective
 from specjax import ViT
 
 _STUDENT_TEMPERATURE, _TEACHER_TEMPERATURE = 0.1, 0.04
@@ -26,11 +27,8 @@ _FIRST_MOMENTUM = 0.996
 _HIDDEN, _BOTTLENECK = 2048, 256
 
 
-class CropShapes(NamedTuple):
-    """Token grids (rows, columns) of the large and the small crops."""
-
-    large: tuple[int, int]
-    small: tuple[int, int]
+# Token grids (rows, columns) of the large and of the small crops.
+CropShapes = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Memory(NamedTuple):
@@ -40,29 +38,29 @@ class Memory(NamedTuple):
     centre: Float[Array, " prototypes"]
 
 
-class DinoObjective:
+class DinoObjective(Objective):
     """`distillation_loss` of a ViT and a projection head, for `Trainer`."""
 
     def __init__(self, model: ViT, *, prototypes: int, seed: int):
-        network = _Network(model, prototypes, rngs=nnx.Rngs(seed))
-        self._structure, self._parameters = nnx.split(network)
+        super().__init__(_Network(model, prototypes, rngs=nnx.Rngs(seed)))
         self._prototypes = prototypes
 
     def start(self) -> tuple[PyTree, Memory]:
         """The student's parameters; a teacher that equals it, and a centre of zero."""
-        teacher = jax.tree.map(jnp.copy, self._parameters)
-        return self._parameters, Memory(teacher, jnp.zeros(self._prototypes))
+        parameters, _ = super().start()
+        teacher = jax.tree.map(jnp.copy, parameters)
+        return parameters, Memory(teacher, jnp.zeros(self._prototypes))
 
     def loss(
         self, parameters: PyTree, memory: Memory, arrays: Sequence[Array], shape: CropShapes
     ) -> tuple[Float[Array, ""], Memory]:
         """The loss of a batch of crops [images, crops, tokens, values], large and small."""
-        large, small = arrays
-        student, teacher = self._network(parameters), self._network(memory.teacher)
-        target = jax.lax.stop_gradient(teacher(large, shape.large))
-        outputs = student(large, shape.large)
+        (large, small), (large_grid, small_grid) = arrays, shape
+        student, teacher = self.network(parameters), self.network(memory.teacher)
+        target = jax.lax.stop_gradient(teacher(large, large_grid))
+        outputs = student(large, large_grid)
         if small.shape[1]:
-            outputs = jnp.concatenate([outputs, student(small, shape.small)], axis=1)
+            outputs = jnp.concatenate([outputs, student(small, small_grid)], axis=1)
         loss = distillation_loss(outputs, target, memory.centre)
         mean = jnp.mean(target, axis=(0, 1))
         centre = _CENTRE_MOMENTUM * memory.centre + (1 - _CENTRE_MOMENTUM) * mean
@@ -71,17 +69,12 @@ class DinoObjective:
     def remember(self, parameters: PyTree, memory: Memory, progress: Float[Array, ""]) -> Memory:
         """The teacher moves towards the student, ever slower: momentum 0.996 to 1, by a cosine."""
         rest = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
-        teacher = jax.tree.map(
-            lambda old, new: old + rest * (new - old), memory.teacher, parameters
-        )
-        return Memory(teacher, memory.centre)
+        averages = jax.tree.map(lambda a, b: a + rest * (b - a), memory.teacher, parameters)
+        return Memory(averages, memory.centre)
 
     def backbone(self, parameters: PyTree, memory: Memory) -> ViT:
         """The teacher's ViT."""
-        return self._network(memory.teacher).backbone
-
-    def _network(self, parameters: PyTree) -> "_Network":
-        return nnx.merge(self._structure, parameters)
+        return self.network(memory.teacher).backbone
 
 
 def distillation_loss(

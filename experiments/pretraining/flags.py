@@ -1,10 +1,27 @@
-"""The flags of training, in groups: what makes it this training, and how it is watched."""
+"""The flags of training, in groups, and the training that they ask for."""
 
+from absl import flags
+from flax import nnx
+
+from experiments.datasets import open_dataset
+from experiments.pretraining.crops import CropBatches
+from experiments.pretraining.dino_objective import DinoObjective
+from experiments.pretraining.loop import Training
+from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
+from experiments.pretraining.scene_objective import SceneObjective
+from experiments.pretraining.training import Colours
+from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
 from specjax._flags import Flag, at_least
 
-HEADS = 6
+_HEADS = 6
 
-TRAINING = {
+
+def _number(default: int, help: str, low: int = 1) -> Flag:
+    return Flag("integer", default, help, at_least(low))
+
+
+# What makes it this training, whatever the objective.
+_TRAINING = {
     "objective": Flag(
         "enum",
         "scenes",
@@ -12,65 +29,50 @@ TRAINING = {
         " without labels on the images of --data_dir.",
         {"enum_values": ["scenes", "dino"]},
     ),
-    "steps": Flag("integer", 8000, "Training steps.", at_least(1)),
-    "seed": Flag("integer", 0, "Seed of the first weights and of the images' order.", at_least(0)),
+    "steps": _number(8000, "Training steps."),
+    "seed": _number(0, "Seed of the first weights and of the images' order.", 0),
     "learning_rate": Flag(
         "float",
         None,
-        "Highest learning rate of AdamW. Default: 0.001 for scenes; for dino 0.0005 per 256 images"
-        " of a batch.",
+        "Highest learning rate of AdamW. Default: 0.001; for dino 0.0005 per 256 images of a step.",
         {"lower_bound": 0.0},
     ),
 }
-
 # The model's, where it does not start from a checkpoint.
-SHAPE = {
-    "layers": Flag("integer", 6, "Blocks of the ViT.", at_least(2)),
-    "mlp_size": Flag("integer", 768, "Width of a block's perceptron.", at_least(1)),
-    "hidden_size": Flag("integer", 384, f"Channels: {HEADS} heads share them.", at_least(HEADS)),
+_SHAPE = {
+    "layers": _number(6, "Blocks of the ViT.", 2),
+    "mlp_size": _number(768, "Width of a block's perceptron."),
+    "hidden_size": _number(384, f"Channels: {_HEADS} heads share them.", _HEADS),
 }
-
-DINO = {
+_CROPS = {
+    "batch_size": _number(16, "For dino: images of a step."),
+    "small_crops": _number(6, "For dino: small crops of an image, beside its two large ones.", 0),
+    "large_side": _number(224, "For dino: side of a large crop in pixels."),
+    "small_side": _number(96, "For dino: side of a small crop."),
+}
+_DINO = {
     "data_dir": Flag(
-        "string",
-        None,
-        "For dino: a folder of images, an image, a glob or a text list of paths.",
+        "string", None, "For dino: a folder of images, an image, a glob or a text list of paths."
     ),
-    "batch_size": Flag("integer", 16, "For dino: images of a step.", at_least(1)),
-    "small_crops": Flag(
-        "integer",
-        6,
-        "For dino: small crops of an image, beside its two large ones.",
-        at_least(0),
-    ),
-    "large_side": Flag("integer", 224, "For dino: side of a large crop in pixels.", at_least(1)),
-    "small_side": Flag("integer", 96, "For dino: side of a small crop.", at_least(1)),
-    "prototypes": Flag(
-        "integer",
-        4096,
-        "For dino: outputs of the projection head (65,536 in the paper, for a million images).",
-        at_least(2),
+    **_CROPS,
+    "prototypes": _number(
+        4096, "For dino: outputs of the head (65,536 in the paper, for a million images).", 2
     ),
 }
-
 # Arguments of `experiments.pretraining.loop.train`.
 WATCHING = {
-    "log_every": Flag("integer", 50, "Steps between lines of the log.", at_least(1)),
-    "save_every": Flag("integer", 500, "Steps between saved states.", at_least(1)),
-    "validate_every": Flag(
-        "integer",
-        1000,
-        "Steps between spectral scores on drawn scenes that no training sees.",
-        at_least(1),
+    "log_every": _number(50, "Steps between lines of the log."),
+    "save_every": _number(500, "Steps between saved states."),
+    "validate_every": _number(
+        1000, "Steps between spectral scores on scenes that no training sees."
     ),
-    "validation_scenes": Flag("integer", 16, "How many such scenes.", at_least(1)),
+    "validation_scenes": _number(16, "How many such scenes."),
     "overwrite": Flag("bool", False, "Start anew instead of going on from a saved state."),
 }
-
 FLAGS = {
-    **TRAINING,
-    **SHAPE,
-    **DINO,
+    **_TRAINING,
+    **_SHAPE,
+    **_DINO,
     **WATCHING,
     "init": Flag(
         "string",
@@ -79,11 +81,55 @@ FLAGS = {
         " of random weights; it also sets the model's shape.",
     ),
     "output_dir": Flag(
-        "string",
-        "outputs/specjax-mini",
-        "Where the backbone, the training state and the log go.",
+        "string", "outputs/specjax-mini", "Where the backbone, the training state and the log go."
     ),
-    "workers": Flag(
-        "integer", 1, "Processes that draw scenes, or threads that decode images.", at_least(1)
-    ),
+    "workers": _number(1, "Processes that draw scenes, or threads that decode images."),
 }
+
+
+def training_of(values: flags.FlagValues) -> Training:
+    """The training that the flags describe; SpecjaxError where they do not fit each other."""
+    dino = values.objective == "dino"
+    if dino != (values.data_dir is not None):
+        raise SpecjaxError("--data_dir and --objective=dino go together: one was given alone")
+    names = [*_TRAINING, *(_DINO if dino else ()), *(_SHAPE if values.init is None else ())]
+    settings = {name: values[name].value for name in names}
+    if values.init is None:
+        model, colours = _new_model(values), (IMAGENET_MEAN, IMAGENET_STD)
+    else:
+        checkpoint = load_checkpoint(values.init)
+        model, colours = checkpoint.model, (checkpoint.mean, checkpoint.std)
+        settings["init"] = checkpoint.digest
+    if values.learning_rate is None:
+        settings["learning_rate"] = 5e-4 * values.batch_size / 256 if dino else 1e-3
+    if dino:
+        objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
+        stream = _crops(values, model.config.patch_size, colours)
+    else:
+        # Scenes are cut into patches, and their colours normalised, in one way only.
+        patched = model.config.patch_size == PATCH_SIZE and model.config.num_layers >= 2
+        if not patched or colours != (IMAGENET_MEAN, IMAGENET_STD):
+            raise SpecjaxError(
+                f"--objective=scenes trains models of patch {PATCH_SIZE}, at least two blocks, and"
+                " ImageNet's mean and deviation of colours only"
+            )
+        objective, stream = SceneObjective(model), SceneBatches(values.seed, workers=values.workers)
+    return Training(objective, stream, values.steps, settings["learning_rate"], colours, settings)
+
+
+def _new_model(values: flags.FlagValues) -> ViT:
+    if values.hidden_size % _HEADS:
+        raise SpecjaxError(f"--hidden_size={values.hidden_size} must be a multiple of {_HEADS}")
+    widths = {"hidden_size": values.hidden_size, "mlp_size": values.mlp_size, "num_heads": _HEADS}
+    depth = {"num_layers": values.layers, "layer_norm_eps": 1e-6}
+    config = ViTConfig(**widths, **depth, patch_size=PATCH_SIZE)
+    return ViT(config, rngs=nnx.Rngs(values.seed))
+
+
+def _crops(values: flags.FlagValues, patch_size: int, colours: Colours) -> CropBatches:
+    for name in ("large_side", "small_side"):
+        if (side := values[name].value) % patch_size:
+            raise SpecjaxError(f"--{name}={side} must be a multiple of the patch, {patch_size}")
+    records = tuple(open_dataset("folder", data_dir=values.data_dir).records())
+    sizes = {name: values[name].value for name in _CROPS}
+    return CropBatches(records, values.seed, patch_size, colours, workers=values.workers, **sizes)

@@ -1,24 +1,53 @@
-"""The training loop and its folder: state, log, settings; an interrupted run goes on."""
+"""The training loop, its spectral scores, and its folder; an interrupted run goes on."""
 
 import contextlib
-import dataclasses
+import functools
+import itertools
 import json
 import pathlib
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from experiments.pretraining.assembly import Training
-from experiments.pretraining.training import Trainer
-from experiments.pretraining.validation import spectral_scores
-from specjax import SpecjaxError, save_checkpoint
+from experiments.datasets import truth
+from experiments.datasets.records import passes_paper_rule
+from experiments.datasets.scenes.drawing import VALIDATION_STREAM, Scene, draw_scene
+from experiments.pretraining.training import Colours, Objective, Trainer
+from specjax import (
+    Config,
+    SpecjaxError,
+    ViT,
+    cut_patches,
+    extract_features,
+    f_score,
+    instance_scores,
+    save_checkpoint,
+    segment,
+)
 from specjax._folder import refuse_differing, write_bytes, write_json
 
 _STATE, _LOG, _SETTINGS = "state.npz", "log.jsonl", "training.json"
+# Height and width of validation scenes, in turn.
+_SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
+# More instances than a scene has.
+_MOST = 8
+
+
+class Training(NamedTuple):
+    """What is trained; `settings`, JSON values, make it this training and not another one."""
+
+    objective: Objective
+    stream: Any  # its `batches(start)` go on from a step as an uninterrupted stream would
+    steps: int
+    learning_rate: float  # the highest
+    colours: Colours
+    settings: dict[str, Any]
 
 
 def train(
@@ -33,23 +62,12 @@ def train(
 ) -> None:
     """Train to the last step and write the backbone, in the Hugging Face layout.
 
-    Args:
-        training: what is trained.
-        folder: where state, log and backbone go; a saved state in it is where training begins.
-        log_every: steps between lines of the log.
-        save_every: steps between saved states.
-        validate_every: steps between spectral scores.
-        validation_scenes: how many scenes a score is the mean of.
-        overwrite: start anew.
-
-    Raises:
-        SpecjaxError: the folder holds another training, or a damaged one.
+    A saved state in the folder is where training begins; SpecjaxError where it is of another one.
     """
     steps, (mean, deviation) = training.steps, training.colours
     trainer = Trainer(training.objective, steps=steps, learning_rate=training.learning_rate)
     start = _resume(folder, training.settings, trainer, overwrite=overwrite)
-    log = _Log(folder / _LOG, start)
-    losses, clock = [], time.perf_counter()
+    log, losses, clock = _Log(folder / _LOG, start), [], time.perf_counter()
     bar = tqdm.tqdm(total=steps, initial=start, unit=" steps", disable=None, dynamic_ncols=True)
     with bar, contextlib.closing(training.stream.batches(start)) as batches:
         for step, batch in zip(range(start + 1, steps + 1), batches, strict=False):
@@ -61,11 +79,9 @@ def train(
                 log.write(step=step, loss=float(np.mean(losses)), seconds_per_step=seconds)
                 losses, clock = [], time.perf_counter()
             if step % validate_every == 0 or last:
-                model = trainer.model()
-                third = model.config.hidden_size // 3
-                scores = spectral_scores(
-                    model, training.colours, M=third, N=min(60, third), scenes=validation_scenes
-                )
+                model, scenes = trainer.model(), validation_scenes
+                M = model.config.hidden_size // 3
+                scores = spectral_scores(model, training.colours, M=M, N=min(60, M), scenes=scenes)
                 log.write(step=step, **scores)
                 clock = time.perf_counter()
             if step % save_every == 0 or last:
@@ -79,8 +95,8 @@ def _resume(
     """The step to go on from; a folder of other settings is refused."""
     path, state = folder / _SETTINGS, folder / _STATE
     if overwrite or not path.exists():
-        for name in (_STATE, _LOG):
-            (folder / name).unlink(missing_ok=True)
+        state.unlink(missing_ok=True)
+        (folder / _LOG).unlink(missing_ok=True)
         write_json(path, settings)
     try:
         found = json.loads(path.read_text())
@@ -90,21 +106,52 @@ def _resume(
     return trainer.restore(state) if state.exists() else 0
 
 
-@dataclasses.dataclass(frozen=True)
 class _Log:
     """Lines of JSON; those of steps that a resumed run repeats are dropped."""
 
-    path: pathlib.Path
-    start: int
-
-    def __post_init__(self):
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+    def __init__(self, path: pathlib.Path, start: int):
+        lines = path.read_text().splitlines() if path.exists() else []
         whole = [line for line in lines if line.endswith("}")]
-        kept = [line for line in whole if json.loads(line)["step"] <= self.start]
-        write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
+        kept = [line for line in whole if json.loads(line)["step"] <= start]
+        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+        self._path = path
 
     def write(self, **values: float) -> None:
         line = json.dumps(values)
-        with self.path.open("a") as stream:
+        with self._path.open("a") as stream:
             stream.write(line + "\n")
         tqdm.tqdm.write(line, file=sys.stderr)
+
+
+def spectral_scores(
+    model: ViT, colours: Colours, *, M: int, N: int, scenes: int
+) -> dict[str, float]:
+    """Mean F-score and mIoU (known number of instances), fractions, over scenes of their own."""
+    config, (mean, std), side = Config(M=M, N=N), colours, model.config.patch_size
+    scores = []
+    for scene in _drawn(scenes):
+        patches = cut_patches(scene.image, patch_size=side, mean=mean, std=std)
+        wanted = truth.on_grid(scene.instances, patches.tiling.grid, len(patches.values))
+        grid = jnp.array(patches.tiling.grid)
+        labels = _labels(model, patches.values, grid, wanted.count, config=config)
+        instances, counted = jnp.asarray(wanted.instances), jnp.asarray(wanted.counted)
+        # Every token of the foreground belongs to an instance.
+        foreground = f_score(labels > 0, instances > 0, counted=counted)
+        found = instance_scores(labels, instances, counted=counted, max_instances=_MOST)
+        scores.append((float(foreground), float(found.mean)))
+    return dict(zip(("f_score", "miou"), np.mean(scores, axis=0).tolist(), strict=True))
+
+
+@functools.partial(jax.jit, static_argnames=("config",))
+def _labels(model, patches, grid, count, *, config):
+    features, key = extract_features(model, patches, grid), jax.random.key(0)
+    return segment(features, grid, num_instances=count, key=key, config=config, max_instances=_MOST)
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn(count: int) -> tuple[Scene, ...]:
+    drawn = []
+    for index, (height, width) in zip(range(count), itertools.cycle(_SIZES), strict=False):
+        seed, rule = (VALIDATION_STREAM, index), passes_paper_rule
+        drawn.append(draw_scene(seed, height=height, width=width, accept=rule))
+    return tuple(drawn)

@@ -5,7 +5,9 @@ a scene, which costs as much as a training step's share, serves several times.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import numpy as np
 
 from experiments.datasets.records import passes_paper_rule
 from experiments.datasets.scenes.drawing import TRAIN_STREAM, draw_scene
-from experiments.pretraining.streams import Batch, made_ahead
+from experiments.pretraining.training import Batch, made_ahead
 from specjax import cut_patches
 
 # Height, width and number of images of a batch, in turn: about 1,500 tokens in each.
@@ -23,44 +25,34 @@ SHAPES = (
     *((384, 512, 2), (512, 384, 2)),
 )
 PATCH_SIZE = 16
-_BLOCK = 40
-_PASSES = 3
+_BLOCK, _PASSES = 40, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneBatches:
-    """The stream.
-
-    Attributes:
-        seed: of scenes, their order and their changes.
-        shapes: height, width and number of images of a batch, in turn.
-        workers: processes that draw.
-    """
+    """The stream; `workers` processes draw, `shapes` are those of the batches in turn."""
 
     seed: int
     shapes: tuple[tuple[int, int, int], ...] = SHAPES
     workers: int = 1
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Batches from step `start` on; see `Stream`."""
+        """Batches from step `start` on, as an uninterrupted stream would go on."""
         context = multiprocessing.get_context("spawn")
-        pool = concurrent.futures.ProcessPoolExecutor(
-            self.workers, mp_context=context, initializer=_yield_to_training
-        )
+        # Drawing yields to training.
+        pool = concurrent.futures.ProcessPoolExecutor(self.workers, context, os.nice, (5,))
 
         def draw(block: int) -> list[concurrent.futures.Future]:
-            return [
-                pool.submit(draw_batch, self.seed, number, self.shapes[number % len(self.shapes)])
-                for number in range(block * _BLOCK, (block + 1) * _BLOCK)
-            ]
+            numbers = range(block * _BLOCK, (block + 1) * _BLOCK)
+            shaped = [(number, self.shapes[number % len(self.shapes)]) for number in numbers]
+            return [pool.submit(draw_batch, self.seed, *one) for one in shaped]
 
         steps = _BLOCK * _PASSES
         first, offset = divmod(start, steps)
-        with made_ahead(pool, draw, first, ahead=1) as blocks:
+        with contextlib.closing(made_ahead(pool, draw, first, ahead=1)) as blocks:
             for block, scenes in enumerate(blocks, start=first):
-                order = np.concatenate(
-                    [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]
-                )
+                turns = [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]
+                order = np.concatenate(turns)
                 for step in range(offset, steps):
                     yield prepare(*scenes[order[step]], self._rng(block, 2, step))
                 offset = 0
@@ -69,36 +61,22 @@ class SceneBatches:
         return np.random.default_rng((self.seed, *words))
 
 
-def _yield_to_training() -> None:
-    os.nice(5)
-
-
 def draw_batch(
     seed: int, number: int, shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Batch `number`: images uint8 [images, H, W, 3] and instance maps [images, H, W]."""
     height, width, size = shape
-    drawn = [
-        draw_scene(
-            (TRAIN_STREAM, seed, number, index),
-            height=height,
-            width=width,
-            accept=passes_paper_rule,
-        )
-        for index in range(size)
-    ]
-    return np.stack([one.image for one in drawn]), np.stack([one.instances for one in drawn])
+    draw = functools.partial(draw_scene, height=height, width=width, accept=passes_paper_rule)
+    drawn = [draw((TRAIN_STREAM, seed, number, index)) for index in range(size)]
+    images, maps = zip(*drawn, strict=True)
+    return np.stack(images), np.stack(maps)
 
 
 def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Change colours and side at random, and cut into tokens.
+    """Change colours and side at random, and cut into tokens; the shape is their grid.
 
-    The arrays are:
-        patches, float32 [images, tokens, values], normalised;
-        instances, int32 [images, tokens], the object that a token belongs to, 0 on background;
-        places, float32 [images, tokens, 3], centre (x, y) and root of the area of that object, as
-            fractions of the image, 0 on background;
-    and the shape is their grid, rows and columns.
+    Arrays: normalised patches [images, tokens, values]; int32 [images, tokens], the object that a
+    token belongs to, 0 on background; `object_places` of that object [images, tokens, 3].
     """
     height, width = pixels.shape[1] // PATCH_SIZE, pixels.shape[2] // PATCH_SIZE
     patches, instances, places = [], [], []
@@ -111,12 +89,14 @@ def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> B
         tokens = labels[::PATCH_SIZE, ::PATCH_SIZE][:height, :width].ravel()
         places.append(object_places(labels)[tokens])
         instances.append(tokens.astype(np.int32))
-    arrays = (np.stack(patches), np.stack(instances), np.stack(places))
-    return Batch(arrays, (height, width))
+    return Batch(tuple(map(np.stack, (patches, instances, places))), (height, width))
 
 
 def object_places(labels: np.ndarray) -> np.ndarray:
-    """float32 [instances + 1, 3]: centre (x, y) and root of the area; row 0 is background."""
+    """float32 [instances + 1, 3]: centre (x, y) and root of the area, as fractions of the image.
+
+    Row 0, of the background, is zero.
+    """
     height, width = labels.shape
     flat = labels.ravel()
     area = np.bincount(flat)

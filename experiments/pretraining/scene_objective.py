@@ -25,10 +25,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from specjax import ViT
+from experiments.pretraining.training import Objective
 
 # Distances, as fractions of the image, at which places count as different: x, y and size.
 _SCALES = (0.18, 0.18, 0.25)
@@ -72,15 +71,12 @@ def structure_loss(
     keys: Float[Array, "images tokens channels"], instances: Int[Array, "images tokens"]
 ) -> Float[Array, ""]:
     """Weighted mean squared error of the cosine similarities of all pairs of an image's keys."""
-    norms = jnp.linalg.norm(keys, axis=-1, keepdims=True)
-    unit = keys / jnp.maximum(norms, 1e-6)
+    unit = keys / jnp.maximum(jnp.linalg.norm(keys, axis=-1, keepdims=True), 1e-6)
     similarity = jnp.einsum("bic,bjc->bij", unit, unit)
     one, other = instances[:, :, None], instances[:, None, :]
     objects, background = (one > 0) & (other > 0), (one == 0) & (other == 0)
     wanted = jnp.where(
-        objects,
-        jnp.where(one == other, _SAME, _OTHER),
-        jnp.where(background, _BACKGROUND, _MIXED),
+        objects, jnp.where(one == other, _SAME, _OTHER), jnp.where(background, _BACKGROUND, _MIXED)
     )
     weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0)
     return jnp.sum(weight * jnp.square(similarity - wanted)) / jnp.sum(weight)
@@ -102,30 +98,15 @@ def scene_loss(
     return loss
 
 
-class SceneObjective:
+class SceneObjective(Objective):
     """`scene_loss` of a ViT, for `Trainer`; it remembers nothing."""
-
-    def __init__(self, model: ViT):
-        self._structure, self._parameters = nnx.split(model)
-
-    def start(self) -> tuple[PyTree, PyTree]:
-        """The model's parameters."""
-        return self._parameters, ()
 
     def loss(
         self, parameters: PyTree, memory: PyTree, arrays: Sequence[Array], shape: Any
     ) -> tuple[Float[Array, ""], PyTree]:
         """The loss of a batch of `scene_batches.prepare`."""
         patches, instances, places = arrays
-        model = nnx.merge(self._structure, parameters)
+        model = self.network(parameters)
         blocks = jax.vmap(lambda one: model.every_block(one, shape, attention_chunk=1024))
         keys = [outputs.keys for outputs in blocks(patches)]
         return scene_loss(keys, instances, places), memory
-
-    def remember(self, parameters: PyTree, memory: PyTree, progress: Array) -> PyTree:
-        """Nothing."""
-        return memory
-
-    def backbone(self, parameters: PyTree, memory: PyTree) -> ViT:
-        """The model."""
-        return nnx.merge(self._structure, parameters)

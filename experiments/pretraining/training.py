@@ -1,51 +1,81 @@
-"""One training step, sharded over the devices, and the state that a resumed run goes on from."""
+"""One training step, sharded over the devices: what it learns and from what, and its state."""
 
-import functools
+import collections
+import itertools
 import pathlib
 import zipfile
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
-from experiments.pretraining.streams import Batch
 from specjax import SpecjaxError, ViT
 from specjax._folder import write_atomically
 
-_WARMUP = 0.03
-_WEIGHT_DECAY = 0.03
+# Mean and deviation that a model's images are normalised with.
+Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+_WARMUP, _WEIGHT_DECAY = 0.03, 0.03
 
 
-class Objective(Protocol):
-    """What is learnt. `memory` is what a step carries to the next beside the parameters."""
+class Batch(NamedTuple):
+    """Arrays over the images, and what the loss must know beside: a new `shape` compiles anew."""
+
+    arrays: tuple[np.ndarray, ...]
+    shape: Any
+
+
+def made_ahead(
+    pool: Executor, submit: Callable[[int], list[Future]], start: int, *, ahead: int
+) -> Iterator[list[Any]]:
+    """The results of `submit(start)`, `submit(start + 1)` and so on, `ahead` of them begun early.
+
+    The pool is shut down when the generator is closed.
+    """
+    try:
+        waiting = collections.deque(submit(start + number) for number in range(ahead))
+        for number in itertools.count(start + ahead):
+            found = [future.result() for future in waiting.popleft()]
+            waiting.append(submit(number))
+            yield found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Objective:
+    """What a network learns. `memory` is what a step carries to the next beside the parameters."""
+
+    def __init__(self, network: nnx.Module):
+        self._structure, self._parameters = nnx.split(network)
+
+    def network(self, parameters: PyTree) -> Any:
+        """The network with these parameters."""
+        return nnx.merge(self._structure, parameters)
 
     def start(self) -> tuple[PyTree, PyTree]:
         """First parameters and memory."""
+        return self._parameters, ()
 
     def loss(
         self, parameters: PyTree, memory: PyTree, arrays: Sequence[Array], shape: Any
     ) -> tuple[Float[Array, ""], PyTree]:
-        """The loss, and the memory after the step."""
+        """The loss of a `Batch`, and the memory after the step."""
+        raise NotImplementedError
 
     def remember(self, parameters: PyTree, memory: PyTree, progress: Float[Array, ""]) -> PyTree:
         """The memory once the parameters have changed, at this share of the training."""
+        return memory
 
     def backbone(self, parameters: PyTree, memory: PyTree) -> ViT:
         """The backbone that is the result."""
-
-
-class State(NamedTuple):
-    """Everything that a step changes."""
-
-    parameters: PyTree
-    moments: optax.OptState
-    memory: PyTree
-    done: int
+        return self.network(parameters)
 
 
 class Trainer:
@@ -64,16 +94,20 @@ class Trainer:
         mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=automatic)
         self._whole = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec("data"))
+        self._jitted = jax.jit(
+            self._update, static_argnames=("shape",), donate_argnums=0, out_shardings=self._whole
+        )
         parameters, memory = objective.start()
         self._begin((parameters, self._optimizer.init(parameters), memory), 0)
 
-    def _begin(self, learnt: Sequence[PyTree], done: int) -> None:
+    def _begin(self, learnt: tuple[PyTree, optax.OptState, PyTree], done: int) -> None:
         # Placed as a step leaves it, so that the step is compiled once.
-        self._state = State(*jax.device_put(learnt, self._whole), done)
+        self._learnt, self._done = jax.device_put(learnt, self._whole), done
 
     def model(self) -> ViT:
         """The backbone as it is now."""
-        return self._objective.backbone(self._state.parameters, self._state.memory)
+        parameters, _, memory = self._learnt
+        return self._objective.backbone(parameters, memory)
 
     def step(self, batch: Batch) -> float:
         """Learn from a batch, split over the devices; returns its loss before the step.
@@ -82,43 +116,28 @@ class Trainer:
         """
         even = all(len(array) % self._split.mesh.size == 0 for array in batch.arrays)
         arrays = jax.device_put(batch.arrays, self._split if even else self._whole)
-        *learnt, done = self._state
-        progress = jnp.float32((done + 1) / self._steps)
-        learnt, loss = self._update(learnt, arrays, progress, shape=batch.shape)
-        self._state = State(*learnt, done + 1)
+        progress = jnp.float32((self._done + 1) / self._steps)
+        self._learnt, loss = self._jitted(self._learnt, arrays, progress, shape=batch.shape)
+        self._done += 1
         return float(loss)
 
-    @functools.cached_property
-    def _update(self) -> Callable:
-        objective, optimizer = self._objective, self._optimizer
-
-        @functools.partial(
-            jax.jit, static_argnames=("shape",), donate_argnums=0, out_shardings=self._whole
-        )
-        def update(learnt, arrays, progress, *, shape):
-            parameters, moments, memory = learnt
-            (loss, memory), gradient = jax.value_and_grad(objective.loss, has_aux=True)(
-                parameters, memory, arrays, shape
-            )
-            change, moments = optimizer.update(gradient, moments, parameters)
-            parameters = optax.apply_updates(parameters, change)
-            memory = objective.remember(parameters, memory, progress)
-            return (parameters, moments, memory), loss
-
-        return update
+    def _update(self, learnt, arrays, progress, *, shape):
+        parameters, moments, memory = learnt
+        slope = jax.value_and_grad(self._objective.loss, has_aux=True)
+        (loss, memory), gradient = slope(parameters, memory, arrays, shape)
+        change, moments = self._optimizer.update(gradient, moments, parameters)
+        parameters = optax.apply_updates(parameters, change)
+        memory = self._objective.remember(parameters, memory, progress)
+        return (parameters, moments, memory), loss
 
     def save(self, path: pathlib.Path) -> None:
         """Write the state, atomically, as plain arrays."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self._state)]
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((self._learnt, self._done))]
         write_atomically(path, lambda stream: np.savez(stream, *leaves))
 
     def restore(self, path: pathlib.Path) -> int:
-        """Go on from a saved state; returns its step.
-
-        Raises:
-            SpecjaxError: it is damaged, or the state of another model.
-        """
-        leaves, structure = jax.tree.flatten(self._state)
+        """Go on from a saved state, and return its step; SpecjaxError where it does not fit."""
+        leaves, structure = jax.tree.flatten((self._learnt, self._done))
         try:
             # Opened here: numpy leaves a file open that is no archive.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
@@ -127,6 +146,6 @@ class Trainer:
             raise SpecjaxError(f"{path}: not a training state ({error}); use --overwrite") from None
         if [leaf.shape for leaf in stored] != [np.shape(leaf) for leaf in leaves]:
             raise SpecjaxError(f"{path} is the state of another model; use --overwrite")
-        *learnt, done = jax.tree.unflatten(structure, stored)
+        learnt, done = jax.tree.unflatten(structure, stored)
         self._begin(learnt, int(done))
-        return int(done)
+        return self._done

@@ -17,12 +17,10 @@ from experiments.benchmarking import (
     baseline,
     batches,
     clock,
-    machine,
     per_size,
     suite,
-    whole_runs,
 )
-from experiments.benchmarking.machine import Machine, Work
+from experiments.benchmarking.clock import Machine, Work
 from experiments.benchmarking.stages import backbone_flops
 from experiments.loop import backbone
 from specjax import (
@@ -57,7 +55,7 @@ def small_models(monkeypatch):
     for module in (backbone, per_size, suite):
         monkeypatch.setattr(module, "VIT_S16", small)
     monkeypatch.setattr(batches, "METRICS", ("boc", "dot"))
-    monkeypatch.setattr(machine, "_MATRIX", 64)
+    monkeypatch.setattr(clock, "_MATRIX", 64)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +186,8 @@ def test_whole_runs(tmp_path, monkeypatch, small_models):
             per_size.main(*command[1:])
         return 28.0, out.getvalue().strip()
 
-    monkeypatch.setattr(whole_runs, "_timed", timed)
-    found = whole_runs.compare(tmp_path)
+    monkeypatch.setattr(per_size, "_timed", timed)
+    found = per_size.compare(tmp_path)
     assert commands == ["experiments.instance"] * 2 + ["experiments.benchmarking.per_size"]
     assert (found["images"], found["sizes"]) == (3, 1) and 0 < found["host_share"] < 1
     assert (found["first_seconds"], found["seconds"], found["loop_seconds"]) == (8.0, 7.0, 28.0)
@@ -197,7 +195,7 @@ def test_whole_runs(tmp_path, monkeypatch, small_models):
 
 
 def test_commands_are_timed():
-    seconds, line = whole_runs._timed(["this"], os.environ)
+    seconds, line = per_size._timed(["this"], os.environ)
     assert seconds > 0 and line.startswith("Namespaces are one honking great idea")
     with pytest.raises(SpecjaxError, match=r"^json\.tool failed: .*nothing"):
-        whole_runs._timed(["json.tool", "nothing"], os.environ)
+        per_size._timed(["json.tool", "nothing"], os.environ)

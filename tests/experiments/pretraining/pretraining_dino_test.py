@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.datasets import open_dataset
 from experiments.pretraining.crops import CropBatches, changed, random_box
-from experiments.pretraining.dino_objective import CropShapes, DinoObjective, distillation_loss
+from experiments.pretraining.dino_objective import DinoObjective, distillation_loss
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViTConfig, random_checkpoint
 from tests.support.run_binary import quick_compilation
 
@@ -53,7 +53,7 @@ def crops(rng, small=2):
     return jnp.asarray(large), jnp.asarray(rng.normal(size=(2, small, 4, 192)), jnp.float32)
 
 
-SHAPES = CropShapes((4, 4), (2, 2))
+SHAPES = ((4, 4), (2, 2))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_centre_follows_the_teacher(objective):
         return objective.loss(parameters, memory, arrays, SHAPES)[1].centre
 
     once = centre_after(memory)
-    outputs = jax.jit(lambda: objective._network(memory.teacher)(arrays[0], SHAPES.large))()
+    outputs = jax.jit(lambda: objective.network(memory.teacher)(arrays[0], SHAPES[0]))()
     np.testing.assert_allclose(once, 0.1 * outputs.mean(axis=(0, 1)), rtol=1e-4, atol=1e-6)
     again = centre_after(memory._replace(centre=once))
     np.testing.assert_allclose(again, 1.9 * once, rtol=1e-4, atol=1e-6)
@@ -108,13 +108,12 @@ def stream(folder, **changes):
     records = tuple(open_dataset("folder", data_dir=folder).records())
     options = dict(
         seed=0,
-        size=3,
+        batch_size=3,
         small_crops=2,
         large_side=32,
         small_side=16,
         patch_size=8,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        colours=(IMAGENET_MEAN, IMAGENET_STD),
         workers=2,
     )
     return CropBatches(records, **{**options, **changes})
@@ -137,7 +136,7 @@ def test_stream_of_crops_begins_anywhere(photos):
             np.testing.assert_array_equal(a, b)
     large, small = whole[0].arrays
     assert large.shape == (3, 2, 16, 192) and small.shape == (3, 2, 4, 192)
-    assert whole[0].shape == CropShapes((4, 4), (2, 2))
+    assert whole[0].shape == SHAPES
     # No crop is like another, in a batch or in the next epoch.
     assert (
         len({crop.tobytes() for batch in whole for crop in batch.arrays[0].reshape(-1, 16, 192)})

@@ -12,10 +12,9 @@ from flax import nnx
 from PIL import Image
 
 from experiments.pretraining import loop
-from experiments.pretraining.assembly import Training
+from experiments.pretraining.loop import Training
 from experiments.pretraining.scene_objective import SceneObjective
-from experiments.pretraining.streams import Batch
-from experiments.pretraining.training import Trainer
+from experiments.pretraining.training import Batch, Trainer
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
 from tests.support.run_binary import assert_refused, finish, quick_compilation, run, start
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.pretraining import validation
-from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
+from experiments.pretraining import loop
 from specjax.models.checkpoints.loading import BUILT_IN, load_checkpoint, random_checkpoint
 from specjax.models.config import ViTConfig
+from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from tests.support.run_binary import ROOT, World, quick_compilation, run
 
 FOLDER = BUILT_IN["specjax-mini"]
@@ -56,12 +56,12 @@ def test_it_is_installed_with_the_package():
 
 def test_it_segments_drawn_scenes_that_no_training_saw(checkpoint, monkeypatch):
     # Small scenes of one size: each number of tokens is compiled for anew.
-    monkeypatch.setattr(validation, "_SIZES", ((256, 320),))
+    monkeypatch.setattr(loop, "_SIZES", ((256, 320),))
     colours = (checkpoint.mean, checkpoint.std)
     model = random_checkpoint(checkpoint.config, seed=0).model
     with quick_compilation():
         trained, random = (
-            validation.spectral_scores(backbone, colours, M=128, N=60, scenes=6)
+            loop.spectral_scores(backbone, colours, M=128, N=60, scenes=6)
             for backbone in (checkpoint.model, model)
         )
     assert trained["f_score"] > 0.8 and trained["f_score"] > random["f_score"] + 0.2
