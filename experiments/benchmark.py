@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments.benchmarking import markdown, suite
-from experiments.benchmarking.flags import FLAGS, read
+from experiments.benchmarking.flags import FLAGS
 from specjax import _flags as shared
 from specjax._folder import write_bytes, write_json
 from specjax._program import execute, refuse_arguments
@@ -26,10 +26,12 @@ from specjax._program import execute, refuse_arguments
 
 def main(arguments: Sequence[str]) -> int:
     """Read the flags, time, write."""
+    values = flags.FLAGS
     refuse_arguments(arguments, "photographs go to --photographs")
-    result = suite.measure(read(flags.FLAGS))
+    shared.check_texts(values, ["photographs", "output_dir"])
+    result = suite.measure(values)
     table = markdown.render(result)
-    folder = pathlib.Path(flags.FLAGS.output_dir)
+    folder = pathlib.Path(values.output_dir)
     written = [
         write_json(folder / "benchmark.json", result),
         write_bytes(folder / "benchmark.md", table.encode()),

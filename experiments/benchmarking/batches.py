@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from specjax._batching import Lanes, open_lanes
 
 def images_per_second(
     size: Size, batch_sizes: Sequence[int], backbone: Checkpoint, *, dtype: str, repeats: int
-) -> list[dict[str, float]]:
+) -> dict[str, Any]:
     """A row for each batch size: images on each device, images per second."""
     model = Transformer(backbone, "", "dino", dtype)
     scenes = [draw(size, seed) for seed in range(3)]
@@ -37,13 +38,14 @@ def images_per_second(
         images[slots] = list(itertools.islice(itertools.cycle(scenes), count))
         calls[slots] = functools.partial(_from_image_to_labels, model, images[slots], lanes)
     seconds = clock.medians(calls, repeats=repeats)
-    return [
+    rows = [
         {"batch_size": slots, "images_per_second": len(images[slots]) / seconds[slots]}
         for slots in calls
     ]
+    return {"size": str(size), "dtype": dtype, "rows": rows}
 
 
-def metrics_beside_one(size: Size, features_from: Checkpoint, *, repeats: int) -> dict[str, float]:
+def metrics_beside_one(size: Size, features_from: Checkpoint, *, repeats: int) -> dict[str, Any]:
     """Seconds after the backbone of one image under one metric and under all nine."""
     model = Transformer(features_from, "", "dino")
     extracted = _extract(model, [draw(size, 1)], open_lanes(1))
@@ -52,7 +54,7 @@ def metrics_beside_one(size: Size, features_from: Checkpoint, *, repeats: int) -
         "nine": lambda: _analysis()(*extracted, METRICS)(),
     }
     seconds = clock.medians(calls, repeats=repeats)
-    return {**seconds, "ratio": seconds["nine"] / seconds["one"]}
+    return {"size": str(size), **seconds, "ratio": seconds["nine"] / seconds["one"]}
 
 
 def _from_image_to_labels(

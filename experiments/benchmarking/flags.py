@@ -1,20 +1,13 @@
-"""The flags of the benchmark, and the plain values they become."""
+"""The flags of the benchmark, and the sizes of images that they name."""
 
-import dataclasses
 import re
 from typing import NamedTuple
 
-from absl import flags
-
 from specjax import SpecjaxError
-from specjax._flags import METHOD, Flag, at_least, check_texts, counts
+from specjax._flags import METHOD, Flag, at_least
 
 FLAGS = {
-    "sizes": Flag(
-        "list",
-        ["500x375", "854x480", "1280x720", "1920x1080"],
-        "Images to time, width x height.",
-    ),
+    "sizes": Flag("list", "500x375,854x480,1280x720,1920x1080", "Images to time, width x height."),
     "repeats": Flag("integer", 5, "Timed calls of each stage; the median counts.", at_least(1)),
     "baseline_tokens": Flag(
         "integer",
@@ -51,38 +44,12 @@ class Size(NamedTuple):
         return f"{self.width}x{self.height}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What to measure: `FLAGS`, checked; `batches_of` and `photographs` may be None."""
-
-    sizes: tuple[Size, ...]
-    repeats: int
-    baseline_tokens: int
-    batches_of: Size | None
-    batch_sizes: tuple[int, ...]
-    dtype: str
-    photographs: str | None
-
-
-def read(values: flags.FlagValues) -> Options:
-    """The flags as `Options`.
+def size_of(text: str) -> Size:
+    """`1280x720` as a size.
 
     Raises:
-        SpecjaxError: a size or a number that is none.
+        SpecjaxError: it is none.
     """
-    check_texts(values, ["photographs", "output_dir"])
-    return Options(
-        sizes=tuple(map(_size, values.sizes)),
-        repeats=values.repeats,
-        baseline_tokens=values.baseline_tokens,
-        batches_of=_size(values.batches_of) if values.batches_of else None,
-        batch_sizes=counts("batch_sizes", values.batch_sizes),
-        dtype=values.dtype,
-        photographs=values.photographs,
-    )
-
-
-def _size(text: str) -> Size:
     match = re.fullmatch(r"\s*(\d{2,5})x(\d{2,5})\s*", text)
     if not match:
         raise SpecjaxError(f"{text!r} is no size: give width x height, such as 1280x720")

@@ -1,7 +1,7 @@
 """What the machine can do at best: the rates that floors are made of."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,33 +11,20 @@ _MATRIX = 4096
 _COPY_FLOATS = 2**26
 
 
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    """Measured rates.
+class Work(NamedTuple):
+    """What a stage cannot do without, or what the machine does in a second.
 
     Attributes:
-        flops: multiplications and additions a second in a large float32 matrix product.
-        bytes: read and written a second in a large copy.
+        flops: float32 multiplications and additions.
+        traffic: bytes read and written.
     """
-
-    flops: float
-    bytes: float
-
-    def floor(self, work: "Work") -> float:
-        """Seconds that it takes at least."""
-        return max(work.flops / self.flops, work.traffic / self.bytes)
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What cannot be done without: operations, and bytes read and written."""
 
     flops: float = 0.0
     traffic: float = 0.0
 
 
 def calls() -> dict[str, Callable[[], jax.Array]]:
-    """What `of` wants the seconds of: a matrix product and a copy in JAX, on the first device.
+    """What `rates` wants the seconds of: a matrix product and a copy in JAX, on the first device.
 
     To be timed in turn with what is compared to them: the rates of a shared machine drift.
     """
@@ -49,6 +36,11 @@ def calls() -> dict[str, Callable[[], jax.Array]]:
     return {_PRODUCT: lambda: product(matrix), _COPY: lambda: copy(values)}
 
 
-def of(seconds: Mapping[str, float]) -> Machine:
-    """The rates that the seconds of `calls` give."""
-    return Machine(2 * _MATRIX**3 / seconds[_PRODUCT], 8 * _COPY_FLOATS / seconds[_COPY])
+def rates(seconds: Mapping[str, float]) -> Work:
+    """The work of a second, from the seconds of `calls`."""
+    return Work(2 * _MATRIX**3 / seconds[_PRODUCT], 8 * _COPY_FLOATS / seconds[_COPY])
+
+
+def floor(work: Work, rates: Work) -> float:
+    """Seconds that the work takes at least."""
+    return max(work.flops / rates.flops, work.traffic / rates.traffic)

@@ -9,6 +9,7 @@ disk.
 """
 
 import functools
+import json
 import sys
 import time
 
@@ -27,7 +28,7 @@ def label(model, patches, key, *, grid: tuple[int, int], num_instances: int, con
 
 
 def main(folder: str, num_instances: str) -> None:
-    """Label every image; print how many, of how many sizes, and how fast."""
+    """Label every image; print how many, of how many sizes in tokens, and how fast, as JSON."""
     keep_freed_memory()
     start = time.perf_counter()
     model = random_checkpoint(VIT_S16, seed=0).model
@@ -38,7 +39,7 @@ def main(folder: str, num_instances: str) -> None:
         jax.block_until_ready(labels)
         count += 1
     seconds = time.perf_counter() - start
-    print(f"{count} images, {label._cache_size()} sizes, {seconds:.2f} s")
+    print(json.dumps({"images": count, "sizes": label._cache_size(), "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ class Case:
         tokens: of the image.
         foreground_tokens: how many of them are foreground.
         stages: by name.
-        solvers: calls that give the eigenpairs of its instance graph, by the solver's name.
-        scipy_solver: the reference implementation's such call, on the graph of all tokens.
+        solvers: give the eigenpairs of its instance graph, by the solver's name.
+        scipy_solver: the reference implementation's, on the graph of all tokens.
     """
 
     tokens: int

@@ -30,16 +30,9 @@ def compare(photographs: str) -> dict[str, Any]:
     # Programs are compiled in the first run and kept for the second; the loop keeps none.
     with tempfile.TemporaryDirectory(prefix="specjax-benchmark-") as name:
         cached = {**plain, "XDG_CACHE_HOME": name}
-        ours = [
-            "experiments.instance",
-            "--dataset=folder",
-            f"--data_dir={photographs}",
-            "--checkpoint=random",
-            "--num_instances=3",
-            "--save=labels",
-            "--overwrite",
-            f"--output_dir={name}/run",
-        ]
+        flags = ["--checkpoint=random", "--num_instances=3", "--save=labels", "--overwrite"]
+        where = ["--dataset=folder", f"--data_dir={photographs}", f"--output_dir={name}/run"]
+        ours = ["experiments.instance", *flags, *where]
         first, _ = _timed(ours, cached)
         second, _ = _timed(ours, cached)
         summary = json.loads((pathlib.Path(name) / "run" / "summary.json").read_text())
@@ -47,10 +40,9 @@ def compare(photographs: str) -> dict[str, Any]:
     stages = summary["seconds"]
     on_devices = sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES)
     loop, line = _timed(["experiments.benchmarking.per_size", photographs, "3"], plain)
-    sizes = int(line.split(" images, ")[1].split(" sizes")[0])
     return {
         "images": images,
-        "sizes": sizes,
+        "sizes": json.loads(line)["sizes"],
         "first_seconds": first,
         "seconds": second,
         "seconds_per_stage": stages,

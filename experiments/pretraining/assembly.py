@@ -9,19 +9,12 @@ from flax import nnx
 from experiments.datasets import open_dataset
 from experiments.pretraining.crops import CropBatches
 from experiments.pretraining.dino_objective import DinoObjective
-from experiments.pretraining.flags import DINO, HEADS, SHAPE, TRAINING
+from experiments.pretraining.flags import CROPS, DINO, HEADS, SHAPE, TRAINING
 from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
 from experiments.pretraining.scene_objective import SceneObjective
 from experiments.pretraining.streams import Colours, Stream
 from experiments.pretraining.training import Objective
-from specjax import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    SpecjaxError,
-    ViT,
-    ViTConfig,
-    load_checkpoint,
-)
+from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,7 +61,12 @@ def training_of(values: flags.FlagValues) -> Training:
     settings["learning_rate"] = learning_rate
     if dino:
         objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
-        stream = _crops(values, model.config.patch_size, colours)
+        stream = CropBatches(
+            tuple(open_dataset("folder", data_dir=values.data_dir).records()),
+            patch_size=model.config.patch_size,
+            colours=colours,
+            **{name: values[name].value for name in ("seed", "workers", *CROPS)},
+        )
     else:
         _check_scene_model(model.config, colours)
         objective = SceneObjective(model)
@@ -98,23 +96,3 @@ def _check_scene_model(config: ViTConfig, colours: Colours) -> None:
         )
     if colours != (IMAGENET_MEAN, IMAGENET_STD):
         raise SpecjaxError("--objective=scenes takes ImageNet's mean and deviation of colours only")
-
-
-def _crops(values: flags.FlagValues, patch_size: int, colours: Colours) -> CropBatches:
-    for name in ("large_side", "small_side"):
-        if values[name].value % patch_size:
-            raise SpecjaxError(
-                f"--{name}={values[name].value} must be a multiple of the patch, {patch_size}"
-            )
-    return CropBatches(
-        tuple(open_dataset("folder", data_dir=values.data_dir).records()),
-        values.seed,
-        size=values.batch_size,
-        small_crops=values.small_crops,
-        large_side=values.large_side,
-        small_side=values.small_side,
-        patch_size=patch_size,
-        mean=colours[0],
-        std=colours[1],
-        workers=values.workers,
-    )

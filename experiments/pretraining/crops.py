@@ -5,6 +5,7 @@ what an uninterrupted one would have seen.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from experiments.datasets.records import Record
 from experiments.pretraining.dino_objective import CropShapes
-from experiments.pretraining.streams import Batch, made_ahead
+from experiments.pretraining.streams import Batch, Colours, made_ahead
 from specjax import SpecjaxError, cut_patches
 
 _ASPECT = (3 / 4, 4 / 3)
@@ -40,28 +41,34 @@ class CropBatches:
 
     Attributes:
         records: the images; those that cannot be read are passed over, each with one line.
+        patch_size: of the backbone.
+        colours: mean and deviation that its images are normalised with.
         seed: of order and crops.
-        size: images of a batch.
+        batch_size: images of a batch.
         small_crops: small crops of an image.
         large_side: side of a large crop in pixels, a multiple of the patch.
-        small_side: side of a small crop.
-        patch_size: of the backbone.
-        mean: per colour, subtracted from pixels in [0, 1].
-        std: per colour, what the difference is divided by.
+        small_side: side of a small crop, likewise.
         workers: threads that decode.
     """
 
     records: Sequence[Record]
+    patch_size: int
+    colours: Colours
     seed: int
-    size: int
+    batch_size: int
     small_crops: int
     large_side: int
     small_side: int
-    patch_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
     workers: int = 1
     _reported: set[str] = dataclasses.field(default_factory=set)
+
+    def __post_init__(self):
+        for name in ("large_side", "small_side"):
+            if getattr(self, name) % self.patch_size:
+                raise SpecjaxError(
+                    f"--{name}={getattr(self, name)} must be a multiple of the patch,"
+                    f" {self.patch_size}"
+                )
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Batches from step `start` on; see `Stream`."""
@@ -70,13 +77,13 @@ class CropBatches:
         pool = concurrent.futures.ThreadPoolExecutor(self.workers)
 
         def submit(step: int) -> list[concurrent.futures.Future]:
-            places = range(step * self.size, (step + 1) * self.size)
+            places = range(step * self.batch_size, (step + 1) * self.batch_size)
             return [pool.submit(self._crops_at, place) for place in places]
 
-        with made_ahead(pool, submit, start, ahead=2) as images:
+        with contextlib.closing(made_ahead(pool, submit, start, ahead=2)) as images:
             for crops in images:
-                large, small = zip(*crops, strict=True)
-                yield Batch((np.stack(large), np.stack(small)), shapes)
+                arrays = tuple(np.stack(kind) for kind in zip(*crops, strict=True))
+                yield Batch(arrays, shapes)
 
     def _crops_at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """The crops of the image at a place of the endless sequence of epochs."""
@@ -108,15 +115,11 @@ class CropBatches:
     ) -> np.ndarray:
         box = random_box(rng, image.size, kind.shares)
         crop = image.resize((side, side), Image.Resampling.BICUBIC, box=box)
-        crop = changed(rng, crop, blur=kind.blur, solarize=kind.solarize)
-        cut = cut_patches(
-            np.asarray(crop),
-            patch_size=self.patch_size,
-            mean=self.mean,
-            std=self.std,
-            padded=False,
-        )
-        return cut.values
+        pixels = np.asarray(changed(rng, crop, blur=kind.blur, solarize=kind.solarize))
+        mean, std = self.colours
+        return cut_patches(
+            pixels, patch_size=self.patch_size, mean=mean, std=std, padded=False
+        ).values
 
 
 def random_box(

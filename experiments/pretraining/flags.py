@@ -30,21 +30,17 @@ SHAPE = {
     "hidden_size": Flag("integer", 384, f"Channels: {HEADS} heads share them.", at_least(HEADS)),
 }
 
-DINO = {
-    "data_dir": Flag(
-        "string",
-        None,
-        "For dino: a folder of images, an image, a glob or a text list of paths.",
-    ),
+# Arguments of `experiments.pretraining.crops.CropBatches`.
+CROPS = {
     "batch_size": Flag("integer", 16, "For dino: images of a step.", at_least(1)),
-    "small_crops": Flag(
-        "integer",
-        6,
-        "For dino: small crops of an image, beside its two large ones.",
-        at_least(0),
-    ),
+    "small_crops": Flag("integer", 6, "For dino: small crops, beside two large ones.", at_least(0)),
     "large_side": Flag("integer", 224, "For dino: side of a large crop in pixels.", at_least(1)),
     "small_side": Flag("integer", 96, "For dino: side of a small crop.", at_least(1)),
+}
+
+DINO = {
+    "data_dir": Flag("string", None, "For dino: images, as a folder, an image, a glob or a list."),
+    **CROPS,
     "prototypes": Flag(
         "integer",
         4096,
@@ -60,7 +56,7 @@ WATCHING = {
     "validate_every": Flag(
         "integer",
         1000,
-        "Steps between spectral scores on drawn scenes that no training sees.",
+        "Steps between spectral scores on scenes that no training sees.",
         at_least(1),
     ),
     "validation_scenes": Flag("integer", 16, "How many such scenes.", at_least(1)),
@@ -79,11 +75,7 @@ FLAGS = {
         " of random weights; it also sets the model's shape.",
     ),
     "output_dir": Flag(
-        "string",
-        "outputs/specjax-mini",
-        "Where the backbone, the training state and the log go.",
+        "string", "outputs/specjax-mini", "Where the backbone, the training state and the log go."
     ),
-    "workers": Flag(
-        "integer", 1, "Processes that draw scenes, or threads that decode images.", at_least(1)
-    ),
+    "workers": Flag("integer", 1, "Processes that draw, or threads that decode.", at_least(1)),
 }

@@ -5,6 +5,7 @@ a scene, which costs as much as a training step's share, serves several times.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -56,7 +57,7 @@ class SceneBatches:
 
         steps = _BLOCK * _PASSES
         first, offset = divmod(start, steps)
-        with made_ahead(pool, draw, first, ahead=1) as blocks:
+        with contextlib.closing(made_ahead(pool, draw, first, ahead=1)) as blocks:
             for block, scenes in enumerate(blocks, start=first):
                 order = np.concatenate(
                     [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]

@@ -78,9 +78,7 @@ def structure_loss(
     one, other = instances[:, :, None], instances[:, None, :]
     objects, background = (one > 0) & (other > 0), (one == 0) & (other == 0)
     wanted = jnp.where(
-        objects,
-        jnp.where(one == other, _SAME, _OTHER),
-        jnp.where(background, _BACKGROUND, _MIXED),
+        objects, jnp.where(one == other, _SAME, _OTHER), jnp.where(background, _BACKGROUND, _MIXED)
     )
     weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0)
     return jnp.sum(weight * jnp.square(similarity - wanted)) / jnp.sum(weight)

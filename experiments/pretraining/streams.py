@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -32,27 +31,22 @@ class Stream(Protocol):
         """Batches from step `start` on, as an uninterrupted stream would go on."""
 
 
-@contextlib.contextmanager
 def made_ahead(
     pool: concurrent.futures.Executor,
     submit: Callable[[int], list[concurrent.futures.Future]],
     start: int,
     *,
     ahead: int,
-) -> Iterator[Iterator[list[Any]]]:
+) -> Iterator[list[Any]]:
     """The results of `submit(start)`, `submit(start + 1)` and so on, `ahead` of them begun early.
 
-    The pool is shut down on leaving.
+    The pool is shut down when the generator is closed.
     """
-
-    def results() -> Iterator[list[Any]]:
+    try:
         waiting = collections.deque(submit(start + number) for number in range(ahead))
         for number in itertools.count(start + ahead):
             found = [future.result() for future in waiting.popleft()]
             waiting.append(submit(number))
             yield found
-
-    try:
-        yield results()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -4,7 +4,7 @@ import functools
 import pathlib
 import zipfile
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -39,15 +39,6 @@ class Objective(Protocol):
         """The backbone that is the result."""
 
 
-class State(NamedTuple):
-    """Everything that a step changes."""
-
-    parameters: PyTree
-    moments: optax.OptState
-    memory: PyTree
-    done: int
-
-
 class Trainer:
     """AdamW with warm-up and cosine decay on an objective; a step is one jitted function."""
 
@@ -67,13 +58,14 @@ class Trainer:
         parameters, memory = objective.start()
         self._begin((parameters, self._optimizer.init(parameters), memory), 0)
 
-    def _begin(self, learnt: Sequence[PyTree], done: int) -> None:
+    def _begin(self, state: tuple[PyTree, PyTree, PyTree], done: int) -> None:
         # Placed as a step leaves it, so that the step is compiled once.
-        self._state = State(*jax.device_put(learnt, self._whole), done)
+        self._state, self._done = jax.device_put(state, self._whole), done
 
     def model(self) -> ViT:
         """The backbone as it is now."""
-        return self._objective.backbone(self._state.parameters, self._state.memory)
+        parameters, _, memory = self._state
+        return self._objective.backbone(parameters, memory)
 
     def step(self, batch: Batch) -> float:
         """Learn from a batch, split over the devices; returns its loss before the step.
@@ -82,10 +74,9 @@ class Trainer:
         """
         even = all(len(array) % self._split.mesh.size == 0 for array in batch.arrays)
         arrays = jax.device_put(batch.arrays, self._split if even else self._whole)
-        *learnt, done = self._state
-        progress = jnp.float32((done + 1) / self._steps)
-        learnt, loss = self._update(learnt, arrays, progress, shape=batch.shape)
-        self._state = State(*learnt, done + 1)
+        self._done += 1
+        progress = jnp.float32(self._done / self._steps)
+        self._state, loss = self._update(self._state, arrays, progress, shape=batch.shape)
         return float(loss)
 
     @functools.cached_property
@@ -95,8 +86,8 @@ class Trainer:
         @functools.partial(
             jax.jit, static_argnames=("shape",), donate_argnums=0, out_shardings=self._whole
         )
-        def update(learnt, arrays, progress, *, shape):
-            parameters, moments, memory = learnt
+        def update(state, arrays, progress, *, shape):
+            parameters, moments, memory = state
             (loss, memory), gradient = jax.value_and_grad(objective.loss, has_aux=True)(
                 parameters, memory, arrays, shape
             )
@@ -109,7 +100,7 @@ class Trainer:
 
     def save(self, path: pathlib.Path) -> None:
         """Write the state, atomically, as plain arrays."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self._state)]
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((self._state, self._done))]
         write_atomically(path, lambda stream: np.savez(stream, *leaves))
 
     def restore(self, path: pathlib.Path) -> int:
@@ -118,7 +109,7 @@ class Trainer:
         Raises:
             SpecjaxError: it is damaged, or the state of another model.
         """
-        leaves, structure = jax.tree.flatten(self._state)
+        leaves, structure = jax.tree.flatten((self._state, self._done))
         try:
             # Opened here: numpy leaves a file open that is no archive.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
@@ -127,6 +118,6 @@ class Trainer:
             raise SpecjaxError(f"{path}: not a training state ({error}); use --overwrite") from None
         if [leaf.shape for leaf in stored] != [np.shape(leaf) for leaf in leaves]:
             raise SpecjaxError(f"{path} is the state of another model; use --overwrite")
-        *learnt, done = jax.tree.unflatten(structure, stored)
-        self._begin(learnt, int(done))
-        return int(done)
+        state, done = jax.tree.unflatten(structure, stored)
+        self._begin(state, int(done))
+        return self._done

@@ -10,15 +10,7 @@ from experiments.datasets import truth
 from experiments.datasets.records import passes_paper_rule
 from experiments.datasets.scenes.drawing import VALIDATION_STREAM, Scene, draw_scene
 from experiments.pretraining.streams import Colours
-from specjax import (
-    Config,
-    ViT,
-    cut_patches,
-    extract_features,
-    f_score,
-    instance_scores,
-    segment,
-)
+from specjax import Config, ViT, cut_patches, extract_features, f_score, instance_scores, segment
 
 _HEIGHTS, _WIDTHS = (384, 512, 448, 480), (512, 384, 448, 640)
 # More instances than a scene has.

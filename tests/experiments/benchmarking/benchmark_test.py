@@ -13,16 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.benchmarking import (
-    baseline,
-    batches,
-    clock,
-    machine,
-    per_size,
-    suite,
-    whole_runs,
-)
-from experiments.benchmarking.machine import Machine, Work
+from experiments.benchmarking import baseline, batches, clock, machine, per_size, suite, whole_runs
+from experiments.benchmarking.machine import Work
 from experiments.benchmarking.stages import backbone_flops
 from experiments.loop import backbone
 from specjax import (
@@ -97,9 +89,9 @@ def test_the_baseline_computes_what_we_compute(features):
 
 
 def test_floors():
-    machine = Machine(flops=100.0, bytes=10.0)
-    assert machine.floor(Work(flops=50.0)) == 0.5
-    assert machine.floor(Work(flops=50.0, traffic=20.0)) == 2.0
+    rates = Work(flops=100.0, traffic=10.0)
+    assert machine.floor(Work(flops=50.0), rates) == 0.5
+    assert machine.floor(Work(flops=50.0, traffic=20.0), rates) == 2.0
     # ViT-S/16 at 224 pixels: 4.6 G multiply-adds in the literature, the whole last block and the
     # class token's head included; here that block ends at its keys.
     assert backbone_flops(VIT_S16, 196) == pytest.approx(2 * 4.25e9, rel=0.03)

@@ -15,7 +15,7 @@ from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViTConfig, random
 from tests.support.run_binary import quick_compilation
 
 TINY = ViTConfig(
-    hidden_size=12, num_layers=2, num_heads=3, mlp_size=20, patch_size=8, image_size=32
+    hidden_size=12, num_layers=1, num_heads=3, mlp_size=20, patch_size=8, image_size=32
 )
 
 
@@ -106,17 +106,16 @@ def test_the_teacher_is_a_moving_average_and_the_result(objective):
 
 def stream(folder, **changes):
     records = tuple(open_dataset("folder", data_dir=folder).records())
-    options = dict(
-        seed=0,
-        size=3,
-        small_crops=2,
-        large_side=32,
-        small_side=16,
-        patch_size=8,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        workers=2,
-    )
+    options = {
+        "patch_size": 8,
+        "colours": (IMAGENET_MEAN, IMAGENET_STD),
+        "seed": 0,
+        "batch_size": 3,
+        "small_crops": 2,
+        "large_side": 32,
+        "small_side": 16,
+        "workers": 2,
+    }
     return CropBatches(records, **{**options, **changes})
 
 
@@ -143,6 +142,11 @@ def test_stream_of_crops_begins_anywhere(photos):
         len({crop.tobytes() for batch in whole for crop in batch.arrays[0].reshape(-1, 16, 192)})
         == 5 * 6
     )
+
+
+def test_sides_are_whole_patches(photos):
+    with pytest.raises(SpecjaxError, match=r"--small_side=20 .* patch, 8"):
+        stream(photos, small_side=20)
 
 
 def test_without_small_crops(photos):
