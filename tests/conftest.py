@@ -1,20 +1,38 @@
 """Strict JAX for every test: no silent rank or dtype promotion, shapes checked at run time."""
 
+import mmap
 import os
 import pathlib
+import tempfile
 
 # Before numpy and jax are loaded, for the reason that experiments/__init__.py gives.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import jaxlib
 from jaxtyping import install_import_hook
 
+
+def _compile_quickly(flag: str) -> None:
+    """Set a flag of XLA, which ends a process that gives it a flag it does not know."""
+    for library in pathlib.Path(jaxlib.__file__).parent.glob("libjax_common.so"):
+        with (
+            library.open("rb") as stream,
+            mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as text,
+        ):
+            known = text.find(flag.split("=")[0].strip("-").encode()) >= 0
+        if known:
+            os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
+
+
+# The newer of two code generators takes most of the time of compiling for a CPU.
+_compile_quickly("--xla_cpu_use_fusion_emitters=false")
 install_import_hook("specjax", "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from specjax._memory import memory_maps  # noqa: E402
-from tests.support.run_binary import World  # noqa: E402
+from tests.support.run_binary import World, run  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -22,6 +40,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 SHARED = pathlib.Path(
     os.environ.get("SPECJAX_SHARED", pathlib.Path(__file__).resolve().parents[2] / "shared")
 )
+
+
+def pytest_configure(config):
+    """One folder of compiled programs for all processes of a session: they inherit its name."""
+    if not hasattr(config, "workerinput"):
+        programs = tempfile.TemporaryDirectory(prefix="specjax-programs-")
+        os.environ["SPECJAX_TEST_PROGRAMS"] = programs.name
+        config.add_cleanup(programs.cleanup)
 
 
 # Memory maps of a process (the system allows some 65,000): compiled programs hold several each.
@@ -62,3 +88,12 @@ def shared_data():
 def world(tmp_path_factory):
     """A tiny checkpoint and tiny datasets; a test that changes them copies them first."""
     return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def voc_run(world, tmp_path_factory):
+    """A finished `instance` run over the tiny VOC folder; a test that changes it copies it."""
+    folder = tmp_path_factory.mktemp("voc_run") / "run"
+    finished = run("instance", folder, *world.flags("voc"), "--save=labels")
+    assert finished.status == 0 and finished.stderr == ""
+    return finished

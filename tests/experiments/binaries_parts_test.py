@@ -1,23 +1,28 @@
 """Runs in parts, in processes of their own, beside the same run in one process."""
 
 import json
-import os
 import signal
-import time
 
 import pytest
 
-from tests.experiments.binaries_resume_test import repeated
-from tests.support.run_binary import assert_refused, finish, read_lines, run, start
-
-SLURM = {"SLURM_JOB_ID": "4711", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+from tests.support.run_binary import (
+    assert_refused,
+    contents,
+    finish,
+    read_lines,
+    run,
+    stalled,
+    start,
+    wait_for_lines,
+)
+from tests.support.tiny_datasets import repeat_voc
 
 
 @pytest.fixture(scope="module")
 def many(world, tmp_path_factory):
-    """Flags of a dataset of 48 images, and their ids."""
+    """Flags of a dataset of 27 images, and their ids."""
     folder = tmp_path_factory.mktemp("many") / "voc"
-    ids = repeated(world, folder, 16)
+    ids = repeat_voc(world.folder / "voc", folder, 9)
     flags = [world.checkpoint, "--N=16", "--image_size=112", "--dataset=voc"]
     return [*flags, f"--data_dir={folder}", "--save=labels,tokens,gallery,coco"], ids
 
@@ -30,112 +35,93 @@ def whole(many, tmp_path_factory):
     return finished
 
 
-def contents(folder):
-    """The bytes of every file that is not of a part alone, by name; without the summary."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {
-        name: path.read_bytes()
-        for name, path in names.items()
-        if not name.startswith(("parts/", ".lock"))
-        # What a killed process left, which goes once it is old.
-        and "/.writing-" not in name and name != "summary.json"
-    }
+@pytest.fixture(scope="module")
+def foreground(many, tmp_path_factory):
+    """The run of a smaller binary, for processes of their own, which must start and compile."""
+    finished = run("fgbg", tmp_path_factory.mktemp("foreground") / "run", *many[0])
+    assert finished.status == 0 and finished.stderr == ""
+    return finished
 
 
 def assert_same(finished, whole):
     """Number for number and byte for byte what one process gives."""
     assert contents(finished.folder) == contents(whole.folder)
-    told, expected = finished.summary, whole.summary
+    found, expected = finished.summary, whole.summary
     for key in ("results", "config", "warnings", "failures", "versions"):
-        assert told[key] == expected[key]
-    assert set(told) == {*expected, "parts"}
+        assert found[key] == expected[key]
+    assert set(found) == {*expected, "parts"}
 
 
 def part_lines(folder, name):
     return list(read_lines(folder / "parts" / name))
 
 
-def task(number, folder, flags, **environment):
-    """A process as `srun` starts it."""
-    told = {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
-    return start("instance", folder, "--distributed", *flags, **SLURM, **told, **environment)
-
-
-def test_two_parts_at_once_equal_the_whole(many, whole, tmp_path):
+def test_two_parts_at_once_equal_the_whole(many, foreground, tmp_path):
     flags, ids = many
     folder = tmp_path / "parts"
-    started = [start("instance", folder, *flags, f"--part={part}/2") for part in (1, 2)]
+    started = [start("fgbg", folder, *flags, f"--part={part}/2") for part in (1, 2)]
     ended = [finish(process, folder) for process in started]
     assert [(one.status, one.stderr) for one in ended] == [(0, ""), (0, "")]
-    assert_same(ended[0], whole)
-    assert part_lines(folder, "1-of-2") == [(name, "boc") for name in ids[::2]]
-    assert part_lines(folder, "2-of-2") == [(name, "boc") for name in ids[1::2]]
+    assert_same(ended[0], foreground)
+    assert part_lines(folder, "1-of-2") == [(name, "M=16") for name in ids[::2]]
+    assert part_lines(folder, "2-of-2") == [(name, "M=16") for name in ids[1::2]]
     # One of the two has merged, and has printed the table.
-    table = whole.stdout.splitlines()[:3]
+    table = foreground.stdout.splitlines()[:3]
     merged = [one.stdout.splitlines()[:3] == table for one in ended]
     assert sorted(merged) == [False, True]
     assert ended[merged.index(False)].stdout.startswith(f"part {merged.index(False) + 1}/2 is done")
     entries = ended[0].summary["parts"]
-    assert [(entry["part"], entry["images"]) for entry in entries] == [("1/2", 24), ("2/2", 24)]
+    assert [(entry["part"], entry["images"]) for entry in entries] == [("1/2", 14), ("2/2", 13)]
     seconds = ended[0].summary["seconds"]
-    for stage in ("backbone", "instances", "total"):
+    for stage in ("backbone", "foreground", "total"):
         parts = sum(entry["seconds"][stage] for entry in entries)
         assert seconds[stage] == pytest.approx(parts, abs=0.002)
 
 
-def test_a_killed_process_of_a_cluster_is_restarted(many, whole, tmp_path):
+def test_a_killed_part_is_done_by_the_same_command_again(many, foreground, tmp_path):
     flags, ids = many
     folder = tmp_path / "killed"
-    survivor, victim = task(0, folder, flags), task(1, folder, flags)
     lines = folder / "parts" / "2-of-2" / "per_image.jsonl"
-
-    def some(path):
-        return path.exists() and path.read_bytes().count(b"\n") > 2
-
-    while victim.poll() is None and not some(lines):
-        if some(folder / "parts" / "1-of-2" / "per_image.jsonl"):
-            # It must not be done before the other is killed.
-            survivor.send_signal(signal.SIGSTOP)
-        time.sleep(0.001)
-    victim.send_signal(signal.SIGKILL)
-    assert finish(victim, folder).status == -signal.SIGKILL
-    survivor.send_signal(signal.SIGCONT)
+    # One batch of four is done, the next lacks its last image.
+    with stalled("fgbg", folder, *flags, "--part=2/2", image=ids[1::2][7]) as victim:
+        wait_for_lines(lines, 4, victim)
+        first = run("fgbg", folder, *flags, "--part=1/2")
+        assert first.status == 0 and first.stderr == ""
+        assert first.stdout.splitlines()[:2] == [
+            "part 1/2 is done: 14 images", "part 2/2 is at work",
+        ]  # fmt: skip
+    assert victim.returncode == -signal.SIGKILL
     before = lines.read_bytes()
-    done = before.count(b"\n")
-    assert 2 < done < len(ids) // 2
-
-    first = finish(survivor, folder)
-    assert first.status == 0 and first.stderr == ""
-    said = first.stdout.splitlines()
-    assert said[0] == "part 1/2 is done: 24 images"
-    assert said[1].startswith("part 2/2 is missing: run the same command with --part=2/2")
+    assert before.count(b"\n") == 4
     assert not (folder / "summary.json").exists() and not (folder / "per_image.jsonl").exists()
     made = {path: path.stat().st_mtime_ns for path in (folder / "labels").rglob("*.png")}
-    assert len(made) in (24 + done, 24 + done + 1)
+    assert len(made) == 14 + 4
     others = (folder / "parts" / "1-of-2" / "per_image.jsonl").read_bytes()
+    first = run("fgbg", folder, *flags, "--part=1/2")
+    assert first.stdout.splitlines()[1].startswith(
+        "part 2/2 is missing: run the same command with --part=2/2"
+    )
 
-    second = finish(task(1, folder, flags), folder)
+    second = run("fgbg", folder, *flags, "--part=2/2")
     assert second.status == 0 and second.stderr == ""
-    assert_same(second, whole)
-    # It has gone on where it was killed, and has left alone what the other part had made.
+    assert_same(second, foreground)
+    # It has gone on where it was killed, and has left alone what was there.
     assert lines.read_bytes().startswith(before)
-    assert part_lines(folder, "2-of-2") == [(name, "boc") for name in ids[1::2]]
+    assert part_lines(folder, "2-of-2") == [(name, "M=16") for name in ids[1::2]]
     assert (folder / "parts" / "1-of-2" / "per_image.jsonl").read_bytes() == others
-    kept = [path for path, stamp in made.items() if path.stat().st_mtime_ns == stamp]
-    assert len(kept) >= 24 + done
+    assert {path: path.stat().st_mtime_ns for path in made} == made
     # A third time finds all done, also what the other part says, and merges that again.
-    again = run("instance", folder, *flags, "--part=2/2")
+    again = run("fgbg", folder, *flags, "--part=2/2")
     assert again.status == 0 and again.stdout == second.stdout
     assert "foreground" not in again.summary["parts"][1]["seconds"]
     assert again.summary["parts"][0] == second.summary["parts"][0]
-    assert_same(again, whole)
+    assert_same(again, foreground)
 
 
-def test_failures_of_all_parts_are_told(world, many, tmp_path):
+def test_failures_of_all_parts_are_reported(world, many, tmp_path):
     """The images that fail in one process fail in parts, in the order of the stream."""
     folder = tmp_path / "voc"
-    ids = repeated(world, folder, 2)
+    ids = repeat_voc(world.folder / "voc", folder, 2)
     for name in (ids[1], ids[2], ids[3]):
         path = folder / "JPEGImages" / f"{name}.jpg"
         content = path.read_bytes()
@@ -212,18 +198,13 @@ def test_fgbg_and_one_part_that_is_all(world, tmp_path):
     [
         (["--part=3/2"], ["--part=3/2", "1/2 and 2/2"]),
         (["--part="], ["--part=", "1/2 and 2/2"]),
-        (["--part=1/2", "--distributed"], ["exclude each other"]),
         (["--part=1/2", "--overwrite"], ["--overwrite in a part would delete"]),
-        (["--distributed", "--overwrite"], ["--overwrite in a part would delete"]),
-        (["--distributed"], ["no cluster found", "--part=1/2"]),
     ],
 )
-def test_mistakes(many, tmp_path, monkeypatch, flags, words):
-    for name in SLURM:
-        monkeypatch.delenv(name, raising=False)
+def test_mistakes(many, tmp_path, flags, words):
     run("instance", tmp_path / "out", *many[0], "--limit=1")
     before = contents(tmp_path / "out")
     assert_refused(run("instance", tmp_path / "out", *many[0], *flags), *words)
     assert contents(tmp_path / "out") == before
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["failures"] == []
-    assert not os.path.exists(tmp_path / "out" / "parts")
+    assert not (tmp_path / "out" / "parts").exists()

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import io
 import json
 import logging
@@ -11,7 +10,7 @@ import pathlib
 import runpy
 import subprocess
 import sys
-import tempfile
+import time
 from unittest import mock
 
 import jax
@@ -26,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass
 class Finished:
-    """What became of a run."""
+    """How a run ended."""
 
     status: int
     stdout: str
@@ -54,7 +53,7 @@ def assert_refused(finished, *words):
 
 
 def only_failure(finished, record_id, *words):
-    """One image failed, the others did not; everyone was told."""
+    """One image failed, the others did not; summary and standard error say so."""
     assert finished.status == 1
     (failure,) = finished.summary["failures"]
     assert failure["id"] == record_id and record_id not in {key[0] for key in finished.lines}
@@ -76,6 +75,17 @@ def read_lines(folder):
     return keyed
 
 
+def contents(folder):
+    """The bytes of every file of a run, by name; without its summary, locks and single parts."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {
+        name: path.read_bytes()
+        for name, path in names.items()
+        if name != "summary.json" and not name.startswith((".lock", "parts/"))
+    }
+
+
 def run(binary, folder, *arguments, terminal=False):
     """Runs a binary's own `__main__` in this process, so that compiled programs are shared.
 
@@ -87,7 +97,7 @@ def run(binary, folder, *arguments, terminal=False):
     err.isatty = lambda: terminal
     with (
         mock.patch.object(sys, "argv", argv),
-        mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR=_programs()),
+        mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR="as configured"),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         _logging_to(err),
@@ -130,8 +140,44 @@ class World:
 
 
 def start(binary, folder, *arguments, **environment):
-    """Starts a binary in a process of its own."""
-    command = [sys.executable, "-m", f"experiments.{binary}", f"--output_dir={folder}"]
+    """Starts a binary in a process of its own; `finish` waits for it."""
+    return _popen([f"experiments.{binary}"], folder, arguments, environment)
+
+
+def finish(process, folder):
+    """Waits for what `start` started."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return Finished(process.returncode, out, err, pathlib.Path(folder))
+
+
+@contextlib.contextmanager
+def stalled(binary, folder, *arguments, image):
+    """A process that hangs once it needs the VOC image of this id; killed in the end.
+
+    What comes before that image in whole batches it has done, or will have done soon.
+    """
+    process = _popen(["tests.support.stalled_binary", image, binary], folder, arguments, {})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_lines(path, count, process):
+    """Waits until a process has written so many lines."""
+    deadline = time.monotonic() + 300
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _popen(module_and_arguments, folder, arguments, environment):
+    command = [sys.executable, "-m", *module_and_arguments, f"--output_dir={folder}"]
     return subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=ROOT,
@@ -142,15 +188,9 @@ def start(binary, folder, *arguments, **environment):
     )
 
 
-def finish(process, folder):
-    """Waits for what `start` started."""
-    out, err = process.communicate(timeout=120)
-    return Finished(process.returncode, out, err, pathlib.Path(folder))
-
-
 @contextlib.contextmanager
 def _logging_to(stream):
-    """Records what the standard logger says; absl's handler keeps the stream it was made with."""
+    """Sends what is logged to a stream; absl's handler keeps the stream it was made with."""
     handler = logging.StreamHandler(stream)
     root = logging.getLogger()
     before = root.handlers[:]
@@ -161,30 +201,30 @@ def _logging_to(stream):
         root.handlers[:] = before
 
 
-@functools.cache
-def _kept():
-    return tempfile.TemporaryDirectory(prefix="specjax-programs-")
-
-
-def _programs():
-    """Folder of compiled programs, for this process and those that it starts."""
-    return _kept().name
+def quick_environment():
+    """`quick_compilation` for a process that is started."""
+    return {name.upper(): str(value) for name, value in _quick().items()}
 
 
 @contextlib.contextmanager
 def quick_compilation():
-    """Compiles without most optimisations, once for all runs: compiling is most of the time."""
-    wanted = {
-        "jax_compilation_cache_dir": _programs(),
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-        "jax_disable_most_optimizations": True,
-    }
-    before = {name: jax.config.values[name] for name in wanted}
-    _configure(wanted)
+    """Compiles without most optimisations, once for all tests: compiling is most of the time."""
+    before = {name: jax.config.values[name] for name in _quick()}
+    _configure(_quick())
     try:
         yield
     finally:
         _configure(before)
+
+
+def _quick():
+    return {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": os.environ["SPECJAX_TEST_PROGRAMS"],
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        # Where there is a limit, processes lock the folder while they read and write.
+        "jax_compilation_cache_max_size": 2**32,
+    }
 
 
 def _configure(values):
@@ -192,11 +232,3 @@ def _configure(values):
         jax.config.update(name, value)
     # Whether there is a cache is otherwise decided once, at the first compilation.
     compilation_cache.reset_cache()
-
-
-def quick_environment():
-    return {
-        "JAX_COMPILATION_CACHE_DIR": _programs(),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }

@@ -6,6 +6,7 @@ third has one object.
 """
 
 import json
+import os
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,21 @@ def write_voc(folder, split="val"):
     listing = "".join(f"{record_id}\n" for record_id in maps)
     (folder / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(listing)
     return maps
+
+
+def repeat_voc(source, folder, times):
+    """A VOC folder with the images of another one under many names; returns their ids."""
+    for name in ("JPEGImages", "SegmentationObject", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    listing = "ImageSets/Segmentation/val.txt"
+    ids = []
+    for index in range(times):
+        for record_id in (source / listing).read_text().split():
+            ids.append(f"{record_id}_{index:02d}")
+            for name, suffix in (("JPEGImages", ".jpg"), ("SegmentationObject", ".png")):
+                os.link(source / name / (record_id + suffix), folder / name / (ids[-1] + suffix))
+    (folder / listing).write_text("\n".join(ids))
+    return ids
 
 
 def write_coco(folder):
