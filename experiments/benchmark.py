@@ -33,8 +33,8 @@ FLAGS = {
     "baseline_tokens": Flag(
         "integer",
         4000,
-        "Largest image, in tokens, for the reference implementation: beyond it takes minutes, and"
-        " memory.",
+        "Largest image, in tokens, to run the reference implementation on: it takes minutes, and"
+        " memory, beyond.",
         at_least(0),
     ),
     "batches_of": Flag(

@@ -63,9 +63,7 @@ _DINO = {
 WATCHING = {
     "log_every": _number(50, "Steps between lines of the log."),
     "save_every": _number(500, "Steps between saved states."),
-    "validate_every": _number(
-        1000, "Steps between spectral scores on scenes that no training sees."
-    ),
+    "validate_every": _number(1000, "Steps between scores on drawn scenes that no training sees."),
     "validation_scenes": _number(16, "How many such scenes."),
     "overwrite": Flag("bool", False, "Start anew instead of going on from a saved state."),
 }
