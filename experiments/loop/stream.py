@@ -14,8 +14,7 @@ from experiments.datasets.records import Record
 from experiments.loop import reading
 from experiments.loop.backbone import Features, features_of
 from experiments.loop.experiment import Experiment, Setup
-from experiments.loop.outcome import Pending
-from experiments.loop.reading import Example, Task
+from experiments.loop.reading import Example, Pending, Task
 from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
 from specjax import SpecjaxError
@@ -48,9 +47,7 @@ class Stream:
             OutputError: results cannot be written; those of earlier records are kept.
         """
         read = functools.partial(
-            reading.read,
-            backbone=self.setup.backbone,
-            image_size=self.setup.options.image_size,
+            reading.read, backbone=self.setup.backbone, image_size=self.setup.options.image_size
         )
         with Progress(total) as progress, _Behind() as behind:
             tasks = self._tasks(records, progress)

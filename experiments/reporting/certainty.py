@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.reporting.page import Table
 from experiments.reporting.runs import Run
-from experiments.results.columns import SCORES
 from experiments.results.statistics import Interval, compare, interval, sample
-from experiments.results.tables import mean
+from experiments.results.tables import SCORES, mean
 
 # The others are compared with the first of these that a run has: they are what the paper proposes.
 _REFERENCES = ("boc", "NCR+DCR+BoC")

@@ -7,9 +7,7 @@ from typing import Any
 from experiments.reporting.page import Table
 from experiments.reporting.runs import Run
 from experiments.results import published, strata
-from experiments.results.ablation import both_tables
-from experiments.results.columns import SCORED, UNSCORED, columns
-from experiments.results.tables import as_text
+from experiments.results.tables import as_text, columns
 
 # Columns of the configuration, which go last where all rows share them.
 _CONFIGURED = ("M", "N", "protocol")
@@ -23,11 +21,11 @@ def tables_of(run: Run) -> list[Table]:
     """The tables that the run printed."""
     results = list(run.results.values())
     scored = any(result.get("images") for result in results)
-    shown = SCORED[run.binary] if scored else UNSCORED.get(run.binary, SCORED[run.binary])
+    shown = columns_of(run.binary, scored=scored)
     parts = {"Scores": results}
     if run.binary == "ablation":
         with contextlib.suppress(KeyError):  # a row of them is missing
-            parts = dict(zip(_ABLATION, both_tables(results), strict=True))
+            parts = dict(zip(_ABLATION, published.both_ablations(results), strict=True))
     tables = [_table(caption, part, shown) for caption, part in parts.items()]
     if scored:
         tables[-1] = tables[-1]._replace(remarks=[_remark(run)])

@@ -4,7 +4,9 @@ All are for DINO ViT-S/16. The F-scores are of whole parts of two datasets, the 
 split of frames that is not public as a list.
 """
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from specjax import Config
 
@@ -16,8 +18,9 @@ FOREGROUND_MEASURED_ON = {
     "voc": "PASCAL VOC 2012 train+val segmentation (2,913 images), DINO ViT-S/16",
 }
 
-# mIoU by metric: Table II, and by stratum of Tables III and IV (`strata.STRATA` has their bounds).
-_MIOU = {
+# mIoU by metric: Table II, and by stratum of Tables III and IV, from the lowest one to the highest
+# (`strata.STRATA` has their bounds).
+_BY_METRIC = {
     "mahalanobis": (0.2527, (0.2446, 0.2720, 0.2686), (0.2657, 0.2398)),
     "l1": (0.3153, (0.3192, 0.3418, 0.3025), (0.3210, 0.3097)),
     "dot": (0.3271, (0.3350, 0.3525, 0.3069), (0.3423, 0.3120)),
@@ -28,8 +31,13 @@ _MIOU = {
     "braycurtis": (0.3414, (0.3467, 0.3706, 0.3188), (0.3491, 0.3338)),
     "boc": (0.3441, (0.3494, 0.3738, 0.3233), (0.3510, 0.3371)),
 }
-# Table V: mIoU by what is on.
-_ABLATION = {
+MIOU = {metric: whole for metric, (whole, _, _) in _BY_METRIC.items()}
+BY_STRATUM = {
+    "mbor": {metric: parts for metric, (_, parts, _) in _BY_METRIC.items()},
+    "size_ratio": {metric: parts for metric, (_, _, parts) in _BY_METRIC.items()},
+}
+# Table V: mIoU by what is on in the instance stage.
+ABLATION = {
     "none": 0.3175,
     "NCR": 0.3292,
     "NCR+DCR": 0.3270,
@@ -37,6 +45,7 @@ _ABLATION = {
     "NCR+BoC": 0.3362,
     "NCR+DCR+BoC": 0.3441,
 }
+ALL_CHANNELS = "+foregroundC"  # ends the names of settings that find the foreground on all
 # Table I, Fig. 8 and 9: F-score with and without post-processing by M, as a share of all C
 # channels. VOC has no number at C/11 here.
 F_SCORES = {
@@ -67,19 +76,16 @@ def is_papers_setting(config: Config, num_instances: int | None) -> bool:
     return (config.M, config.N, config.bins, num_instances) == (128, 60, 30, None)
 
 
-def miou(metric: str) -> float:
-    """Table II."""
-    return _MIOU[metric][0]
+def switches(setting: str) -> tuple[bool, ...]:
+    """Whether NCR, DCR and BoC are on in a setting of the ablation."""
+    return tuple(part in setting.split("+") for part in ("NCR", "DCR", "BoC"))
 
 
-def by_stratum(metric: str, measure: str) -> tuple[float, ...]:
-    """Table III ("mbor") or IV ("size_ratio"), from the lowest stratum to the highest."""
-    return _MIOU[metric][{"mbor": 1, "size_ratio": 2}[measure]]
-
-
-def ablation(setting: str) -> float:
-    """Table V: "none", or what is on, as in "NCR+DCR"."""
-    return _ABLATION[setting]
+def both_ablations(results: Sequence[Mapping[str, Any]]) -> tuple[list, list]:
+    """The six results of each table; those with NCR are in both. KeyError if one is missing."""
+    found = {result["setting"]: result for result in results}
+    second = [found.get(name + ALL_CHANNELS, found[name]) for name in ABLATION]
+    return [found[name] for name in ABLATION], second
 
 
 def share_of(M: int, channels: int) -> Fraction | None:
