@@ -18,7 +18,7 @@ from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.stream import Stream
 from experiments.runs import parts
 from experiments.runs.folder import RunFolder
-from experiments.runs.parts import Report, Share, Whole
+from experiments.runs.parts import Report, Share
 from specjax import SpecjaxError
 from specjax._batching import open_lanes
 
@@ -103,7 +103,7 @@ def _finish(
 
 def _conclude(
     stream: Stream,
-    whole: Whole,
+    whole: Report,
     entries: Sequence[dict[str, Any]],
     config: Mapping[str, Any],
     warnings: Sequence[str],
@@ -112,7 +112,10 @@ def _conclude(
     experiment, folder, kind = stream.experiment, stream.folder, stream.setup.backbone.kind
     pictures = stream.writers.finish(whole.visited, list(experiment.settings))
     settings = list(dict.fromkeys([*folder.lines.settings(), *experiment.settings]))
-    lines = {setting: _lines(folder, setting, whole.visited) for setting in settings}
+    lines = {
+        setting: [line for image in whole.visited if (line := folder.lines.get(image, setting))]
+        for setting in settings
+    }
     results = [experiment.result(setting, own) for setting, own in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
@@ -132,12 +135,6 @@ def _conclude(
     if whole.failures:
         failed = f"{len(whole.failures)} of {len(whole.visited)} images failed"
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
-
-
-def _lines(folder: RunFolder, setting: str, visited: Sequence[str]) -> list[dict]:
-    """The lines of a setting over the images of this run."""
-    found = (folder.lines.get(image, setting) for image in visited)
-    return [line for line in found if line is not None]
 
 
 def _print_warnings(warnings: Sequence[str]) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.plots import forest
-from experiments.reporting.certainty import comparison_table, interval_table
 from experiments.reporting.gallery import gallery_of
 from experiments.reporting.page import Table
 from experiments.reporting.pictures import Album, Refused, picture_of, plots_of
-from experiments.reporting.results import tables_of
+from experiments.reporting.results import comparison_table, interval_table, tables_of
 from experiments.reporting.runs import Run
 from experiments.results.statistics import LEVEL
 from experiments.results.tables import SCORES

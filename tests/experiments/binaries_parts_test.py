@@ -39,8 +39,7 @@ def contents(folder):
         for name, path in names.items()
         if not name.startswith(("parts/", ".lock"))
         # What a killed process left, which goes once it is old.
-        and "/.writing-" not in name
-        and name != "summary.json"
+        and "/.writing-" not in name and name != "summary.json"
     }
 
 
