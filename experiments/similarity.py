@@ -13,14 +13,15 @@ runs on the built-in samples; on a dataset, with the flags of `experiments.insta
 
 import pathlib
 
-from experiments.analyses.similarity import Similarity, draw_toy
+from experiments.analyses.similarity import Similarity
 from experiments.loop import flags, program
 from experiments.loop.flags import Options
+from experiments.plots import toy_pixels
 
 
 def toy(options: Options) -> int:
     """The figure that needs no dataset; the folder may still become that of a run."""
-    print(*draw_toy(options.output_dir or pathlib.Path("outputs/similarity-toy")), sep="\n")
+    print(*toy_pixels.write(options.output_dir or pathlib.Path("outputs/similarity-toy")), sep="\n")
     return 0
 
 

@@ -1,7 +1,7 @@
 """What single channels say of instances: Fig. 1, 2, 4 and 5."""
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -12,13 +12,11 @@ from experiments.analyses import plans
 from experiments.analyses.plans import InstanceAnalysis, Plan, find_foreground
 from experiments.datasets.records import Dataset
 from experiments.loop.backbone import Features
-from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
-from experiments.loop.outcome import Outcome, Outcomes, Pending
-from experiments.loop.reading import Example
+from experiments.loop.reading import Example, Examples, Outcome, Outcomes, Pending
 from experiments.loop.writers import Writers
 from experiments.plots import channel_deviation, channel_oracle, channel_sheet
-from experiments.results import columns
 from experiments.results.tables import mean
 from experiments.runs.folder import RunFolder
 from experiments.runs.names import GALLERY
@@ -33,7 +31,6 @@ class Channels(Experiment):
     """The figures that are asked for, a setting each."""
 
     name = "channels"
-    columns = columns.CHANNELS
     figures: ClassVar = {
         "oracle": "mIoU of the best single channel, by number of instances (Fig. 2)",
         "gallery": "a sheet of each image's channels by entropy (Fig. 1, 4), first 24 images",
@@ -41,7 +38,7 @@ class Channels(Experiment):
     }
 
     def __init__(self, setup: Setup):
-        self._setup = setup
+        super().__init__(setup)
         self._config = plans.config_of(setup)
         self.settings = setup.options.figures
         self.warnings = plans.smaller_N(setup, self._config)
@@ -71,23 +68,19 @@ class Channels(Experiment):
                 " as many instances as are annotated; leave the flag out"
             )
 
-    def analyse(
-        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
-    ) -> Pending:
+    def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
         """An outcome for each figure."""
-        compute = {
-            "oracle": self._oracle, "gallery": self._sheets, "deviation": self._deviations
-        }  # fmt: skip
+        compute = {"oracle": self._oracle, "gallery": self._sheets, "deviation": self._deviation}
         found = [compute[setting](examples, features) for setting in settings]
         outcomes: Outcomes = [
             dict(zip(settings, of_image, strict=True)) for of_image in zip(*found, strict=True)
         ]
         return lambda: outcomes
 
-    def _oracle(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
-        found = self._method(examples, features, ["boc"])()
+    def _oracle(self, examples: Examples, features: Features) -> list[Outcome]:
+        method = [outcomes["boc"] for outcomes in self._method(examples, features, ["boc"])()]
         return [
-            self._best_channel(example, features.of(number), found[number]["boc"])
+            self._best_channel(example, features.of(number), method[number])
             for number, example in enumerate(examples)
         ]
 
@@ -96,14 +89,14 @@ class Channels(Experiment):
         if truth.count < 2:
             scores = {"best_channel": None, "best_channel_miou": None, "method_miou": None}
             return _outcome(example, scores)
-        with self._setup.watch("oracle"):
+        with self.setup.watch("oracle"):
             mious = channel_oracle.channel_mious(
                 values,
                 jnp.asarray(found.foreground),
                 jnp.asarray(truth.instances),
                 jnp.asarray(truth.counted),
                 min(truth.count, MAX_INSTANCES),
-                jax.random.key(self._setup.options.seed),
+                jax.random.key(self.setup.options.seed),
                 max_instances=padded_instances(truth.count),
                 capacity=capacity_for(found.line["num_foreground"], example.tokens),
                 restarts=self._config.restarts,
@@ -116,31 +109,31 @@ class Channels(Experiment):
         }
         return _outcome(example, scores, found.foreground)
 
-    def _sheets(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
+    def _sheets(self, examples: Examples, features: Features) -> list[Outcome]:
         if all(example.place >= GALLERY for example in examples):
             return [_outcome(example, {}) for example in examples]
-        foreground = find_foreground(features, self._config, self._setup.watch)
+        foreground = find_foreground(features, self._config, self.setup.watch)
         masks = features.batch.fetch(foreground.mask)
         return [_outcome(one, {}, mask) for one, mask in zip(examples, masks, strict=True)]
 
-    def _deviations(self, examples: Sequence[Example], features: Features) -> list[Outcome]:
-        return [
-            self._deviation(example, features.of(number)) for number, example in enumerate(examples)
-        ]
-
-    def _deviation(self, example: Example, values: jax.Array) -> Outcome:
-        if example.truth.count < 2:
-            return _outcome(example, {"deviation": None, "difference": None})
-        with self._setup.watch("deviation"):
-            curves = channel_deviation.deviation_by_rank(
-                values,
-                jnp.asarray(example.inputs.tiling.grid, jnp.int32),
-                jnp.asarray(example.truth.instances),
-                config=self._config,
-                max_instances=padded_instances(example.truth.count),
-            )
-            line = {name: _rounded(curve) for name, curve in curves._asdict().items()}
-            return _outcome(example, line)
+    def _deviation(self, examples: Examples, features: Features) -> list[Outcome]:
+        found = []
+        for number, example in enumerate(examples):
+            line: dict[str, Any] = {"deviation": None, "difference": None}
+            if example.truth.count >= 2:
+                with self.setup.watch("deviation"):
+                    curves = channel_deviation.deviation_by_rank(
+                        features.of(number),
+                        jnp.asarray(example.inputs.tiling.grid, jnp.int32),
+                        jnp.asarray(example.truth.instances),
+                        config=self._config,
+                        max_instances=padded_instances(example.truth.count),
+                    )
+                    # As many digits as float32 holds: lines stay short.
+                    for name, curve in curves._asdict().items():
+                        line[name] = [float(f"{value:.7g}") for value in np.asarray(curve)]
+            found.append(_outcome(example, line))
+        return found
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
         """Means of a figure's numbers."""
@@ -159,9 +152,7 @@ class Channels(Experiment):
             "by_instances": channel_oracle.by_number_of_instances(lines),
         }
 
-    def draw(
-        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
-    ) -> Sequence[pathlib.Path]:
+    def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """The plots over all images."""
         written: list[pathlib.Path] = []
         if "oracle" in lines:
@@ -197,11 +188,7 @@ class _SheetWriters(Writers):
         return super().lack(image_id, place, setting)
 
     def write(
-        self,
-        example: Example,
-        setting: str,
-        outcome: Outcome,
-        features: Callable[[], np.ndarray],
+        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
     ) -> None:
         """Write the image's sheet where it has one, and what `--save` asks for."""
         super().write(example, setting, outcome, features)
@@ -235,8 +222,3 @@ def _outcome(
         "num_instances": None if example.truth is None else example.truth.count,
     }
     return Outcome({**described, **line}, mask.astype(np.int32), mask)
-
-
-def _rounded(values: jax.Array) -> list[float]:
-    """As many digits as float32 holds: lines stay short."""
-    return [float(f"{value:.7g}") for value in np.asarray(values)]

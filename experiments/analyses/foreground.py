@@ -11,11 +11,10 @@ from experiments.analyses import plans, scoring
 from experiments.analyses.plans import find_foreground
 from experiments.analyses.scoring import Scoring, aggregate
 from experiments.loop.backbone import Features
-from experiments.loop.experiment import Experiment, Setup
-from experiments.loop.outcome import Outcome, Outcomes, Pending
-from experiments.loop.reading import Example
+from experiments.loop.experiment import Experiment, Lines, Results, Setup
+from experiments.loop.reading import Example, Examples, Outcome, Outcomes, Pending
 from experiments.plots import foreground_curve
-from experiments.results import columns, published
+from experiments.results import published
 from experiments.runs.folder import RunFolder
 
 
@@ -26,20 +25,16 @@ class ForegroundExperiment(Experiment):
     identity: Mapping[str, Any] = {}
 
     def __init__(self, setup: Setup):
-        self._setup = setup
+        super().__init__(setup)
         # N means nothing to the foreground.
         configs = [plans.config_of(setup, M=M, N=1) for M in setup.options.Ms]
         self._configs = {f"M={config.M}": config for config in configs}
         self._part = published.closest(setup.dataset.name)
         self.settings = tuple(self._configs)
-        annotated = setup.dataset.annotated
-        self.columns = columns.FOREGROUND if annotated else columns.FOREGROUND_UNSCORED
 
-    def analyse(
-        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
-    ) -> Pending:
+    def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
         """The foreground at each M, and its scores."""
-        watch, scores, found = self._setup.watch, Scoring(examples, features), {}
+        watch, scores, found = self.setup.watch, Scoring(examples, features), {}
         for setting in settings:
             foreground = find_foreground(features, self._configs[setting], watch)
             with watch("score"):
@@ -47,7 +42,7 @@ class ForegroundExperiment(Experiment):
         return functools.partial(self._fetch, examples, features, found)
 
     def _fetch(self, examples, features, found) -> Outcomes:
-        with self._setup.watch("score"):
+        with self.setup.watch("score"):
             fetched = {name: features.batch.fetch(both) for name, both in found.items()}
             return [
                 {name: self._outcome(name, example, *both[n]) for name, both in fetched.items()}
@@ -66,29 +61,26 @@ class ForegroundExperiment(Experiment):
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
         """F-scores at an M beside the published ones."""
         M, scores = int(setting.removeprefix("M=")), aggregate(lines)
-        paper, paper_raw = published.f_score(self._part, M, self._setup.backbone.channels)
+        paper, paper_raw = published.f_score(self._part, M, self.setup.backbone.channels)
         raw = published.compared(scores["f_score_raw"], paper_raw)
         return {
             "M": M,
-            "protocol": self._setup.options.protocol.name,
+            "protocol": self.setup.options.protocol.name,
             **scores,
             **published.compared(scores["f_score"], paper),
             **{f"{key}_raw": value for key, value in raw.items()},
         }
 
-    def report(self, results: Sequence[dict]) -> Sequence[str]:
+    def report(self, results: Results) -> Sequence[str]:
         """Table I."""
-        table, *_ = super().report(results)
-        if not self._setup.dataset.annotated:
-            return [table]
+        if not self.setup.dataset.annotated:
+            return super().report(results)
         measured_on = published.FOREGROUND_MEASURED_ON[self._part]
-        here = f"C = {self._setup.backbone.channels}"
-        return [table + "\n" + plans.remark(self._setup, measured_on, here)]
+        here = f"C = {self.setup.backbone.channels}"
+        return [self.table(results) + "\n" + plans.remark(self.setup, measured_on, here)]
 
-    def draw(
-        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
-    ) -> Sequence[pathlib.Path]:
+    def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """Fig. 8 and 9, of several M."""
-        if not self._setup.dataset.annotated:
+        if not self.setup.dataset.annotated:
             return ()
-        return foreground_curve.write(folder.folder, results, self._setup.backbone.channels)
+        return foreground_curve.write(folder.folder, results, self.setup.backbone.channels)

@@ -9,10 +9,10 @@ from experiments.analyses import plans
 from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.analyses.scoring import aggregate
 from experiments.datasets.records import Dataset
-from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
 from experiments.plots import strata as strata_plot
-from experiments.results import columns, published, strata, tables
+from experiments.results import published, strata
 from experiments.runs.folder import RunFolder
 from specjax import Config, SpecjaxError
 
@@ -25,7 +25,8 @@ class InstanceExperiment(Experiment):
 
     def __init__(self, setup: Setup, config: Config, plans_by_setting: Mapping[str, Plan]):
         options = setup.options
-        self.setup, self.config = setup, config
+        super().__init__(setup)
+        self.config = config
         self.settings = tuple(plans_by_setting)
         self.warnings = plans.smaller_N(setup, config)
         self.identity: Mapping[str, Any] = {
@@ -72,16 +73,11 @@ class Instance(InstanceExperiment):
 
     def __init__(self, setup: Setup):
         config = plans.config_of(setup)
-        super().__init__(
-            setup,
-            config,
-            {
-                metric: Plan(config, dataclasses.replace(config, metric=metric))
-                for metric in setup.options.metrics
-            },
-        )
-        annotated = setup.dataset.annotated
-        self.columns = columns.INSTANCE if annotated else columns.INSTANCE_UNSCORED
+        by_metric = {
+            metric: Plan(config, dataclasses.replace(config, metric=metric))
+            for metric in setup.options.metrics
+        }
+        super().__init__(setup, config, by_metric)
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
@@ -100,20 +96,18 @@ class Instance(InstanceExperiment):
         """Scores of a metric, also by stratum."""
         return {
             **self.label(setting),
-            **self.scores(lines, published.miou(setting) if self.as_published else None),
+            **self.scores(lines, published.MIOU[setting] if self.as_published else None),
             **strata.scores(lines, setting, papers_setting=self.as_published),
         }
 
-    def report(self, results: Sequence[dict]) -> Sequence[str]:
+    def report(self, results: Results) -> Sequence[str]:
         """Table II, and Tables III and IV."""
         if not self.setup.dataset.annotated:
             return super().report(results)
-        table = tables.render(results, self.columns) + "\n" + self.remark()
+        table = self.table(results) + "\n" + self.remark()
         return [table, *strata.report(results)]
 
-    def draw(
-        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
-    ) -> Sequence[pathlib.Path]:
+    def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """Fig. 11 and 12, of several metrics."""
         if len(results) < 2 or not self.setup.dataset.annotated:
             return ()

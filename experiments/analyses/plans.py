@@ -13,8 +13,7 @@ from experiments.analyses import scoring
 from experiments.analyses.scoring import Scoring
 from experiments.loop.backbone import Features
 from experiments.loop.experiment import Setup
-from experiments.loop.outcome import Outcome, Outcomes, Pending
-from experiments.loop.reading import Example
+from experiments.loop.reading import Example, Examples, Outcome, Outcomes, Pending
 from experiments.loop.stopwatch import Stopwatch
 from experiments.results import published, strata
 from specjax import (
@@ -80,6 +79,7 @@ def find_foreground(features: Features, config: Config, watch: Stopwatch) -> For
         return jax.block_until_ready(found)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class InstanceAnalysis:
     """Segments instances in a batch under several plans, by setting.
 
@@ -87,24 +87,13 @@ class InstanceAnalysis:
     besides scores.
     """
 
-    def __init__(
-        self,
-        plans: Mapping[str, Plan],
-        *,
-        num_instances: int | None,
-        seed: int,
-        watch: Stopwatch,
-        label: Callable[[str], dict[str, Any]],
-    ):
-        self._plans = plans
-        self._num_instances = num_instances
-        self._seed = np.uint32(seed)
-        self._watch = watch
-        self._label = label
+    plans: Mapping[str, Plan] = dataclasses.field(kw_only=False)
+    num_instances: int | None
+    seed: int
+    watch: Stopwatch
+    label: Callable[[str], dict[str, Any]]
 
-    def __call__(
-        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
-    ) -> Pending:
+    def __call__(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
         """Compute a batch; its outcomes are fetched by the call that this returns."""
         batch = features.batch
         clusters = [self._clusters(example) for example in examples]
@@ -115,12 +104,12 @@ class InstanceAnalysis:
         found: dict[str, Any] = {}
         for plan, group in self._groups(settings, batch.graphs):
             if plan.foreground not in foregrounds:
-                foreground = find_foreground(features, plan.foreground, self._watch)
-                with self._watch("score"):
+                foreground = find_foreground(features, plan.foreground, self.watch)
+                with self.watch("score"):
                     f_scores = scores.of_foreground(foreground)
                 foregrounds[plan.foreground] = foreground, f_scores
             mask = foregrounds[plan.foreground][0].mask
-            with self._watch("instances"):
+            with self.watch("instances"):
                 # Two programs: how many clusters there may be concerns the second alone.
                 pairs = batch.run(
                     _eigenpairs,
@@ -128,7 +117,7 @@ class InstanceAnalysis:
                     mask,
                     features.grids,
                     config=plan.instances,
-                    metrics=tuple(self._plans[setting].instances.metric for setting in group),
+                    metrics=tuple(self.plans[setting].instances.metric for setting in group),
                 )
                 instances = batch.run(
                     _labels,
@@ -136,20 +125,20 @@ class InstanceAnalysis:
                     mask,
                     features.grids,
                     *per_image,
-                    shared=(self._seed,),
+                    shared=(np.uint32(self.seed),),
                     config=plan.instances,
                     max_instances=padded_instances(max(clusters)),
                 )
                 jax.block_until_ready(instances)
-            with self._watch("score"):
+            with self.watch("score"):
                 both = instances, scores.of_instances(instances.labels)
             found.update({setting: (place, both) for place, setting in enumerate(group)})
         return functools.partial(self._fetch, examples, features, settings, foregrounds, found)
 
     def _clusters(self, example: Example) -> int:
         """As many as were asked for, or as are annotated; one where nothing is annotated."""
-        if self._num_instances is not None:
-            return self._num_instances
+        if self.num_instances is not None:
+            return self.num_instances
         return min(max(example.truth.count, 1), MAX_INSTANCES)
 
     def _groups(self, settings: Sequence[str], most: int) -> Iterator[tuple[Plan, Sequence[str]]]:
@@ -159,7 +148,7 @@ class InstanceAnalysis:
         """
         groups: dict[Plan, list[str]] = {}
         for setting in settings:
-            plan = self._plans[setting]
+            plan = self.plans[setting]
             instances = dataclasses.replace(plan.instances, metric="dot")
             groups.setdefault(Plan(plan.foreground, instances), []).append(setting)
         for plan, group in groups.items():
@@ -168,7 +157,7 @@ class InstanceAnalysis:
 
     def _fetch(self, examples, features, settings, foregrounds, found) -> Outcomes:
         """What the results say of each image, brought to the host."""
-        with self._watch("score"):
+        with self.watch("score"):
             fetch = features.batch.fetch
             foregrounds = {config: fetch(both) for config, both in foregrounds.items()}
             # Settings share results: each is fetched once.
@@ -178,13 +167,13 @@ class InstanceAnalysis:
                 measures = strata.measures(example.instances)
                 outcomes.append({})
                 for setting in settings:
-                    foreground, f_scores = foregrounds[self._plans[setting].foreground][number]
+                    foreground, f_scores = foregrounds[self.plans[setting].foreground][number]
                     place, both = found[setting]
                     one, ious = jax.tree.map(
                         lambda leaf, place=place: leaf[place], fetched[id(both)][number]
                     )
                     line = {
-                        **self._label(setting),
+                        **self.label(setting),
                         **scoring.describe(example, foreground),
                         **measures,
                         **scoring.f_scores(example, f_scores),
@@ -203,12 +192,11 @@ def too_many_asked(setting: str, lines: Sequence[dict], num_instances: int | Non
         wanted > min(line["num_foreground"], MAX_INSTANCES)
         for wanted, line in zip(asked, lines, strict=True)
     )
-    if not count:
-        return []
-    return [
+    warning = (
         f"{setting}: in {count} images there are fewer instances than asked for: an image has at"
         f" most as many as foreground tokens, and {MAX_INSTANCES}"
-    ]
+    )
+    return [warning] if count else []
 
 
 def _number_of(image_id: str) -> np.uint32:

@@ -1,7 +1,7 @@
 """What affinities make of the tokens of one instance: Fig. 6, 7 and 13."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -12,12 +12,10 @@ from experiments.analyses import plans
 from experiments.analyses.channels import only_features
 from experiments.datasets.records import Dataset
 from experiments.loop.backbone import Features
-from experiments.loop.experiment import Experiment, Setup
+from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
-from experiments.loop.outcome import Outcome, Pending
-from experiments.loop.reading import Example
+from experiments.loop.reading import Example, Examples, Outcome, Pending
 from experiments.plots import similarity_variance, toy_pixels
-from experiments.results import columns
 from experiments.runs.folder import RunFolder
 from specjax import METRICS, SpecjaxError, reduce_features, valid_tokens
 from specjax._sizes import padded_instances
@@ -27,14 +25,13 @@ class Similarity(Experiment):
     """The line of each metric that mR is computed from; the tokens drawn are the same for all."""
 
     name = "similarity"
-    columns = columns.SIMILARITY
     figures: ClassVar = {
         "toy": "three made-up pixels and their similarities (Fig. 6, 7), without a dataset",
         "variance": "mR, variance within instances over that between them, by metric (Fig. 13)",
     }
 
     def __init__(self, setup: Setup):
-        self._setup = setup
+        super().__init__(setup)
         self._config = plans.config_of(setup)
         self.settings = tuple(METRICS)
         self.warnings = plans.smaller_N(setup, self._config)
@@ -50,9 +47,7 @@ class Similarity(Experiment):
                 " annotation; --figure=toy needs none"
             )
 
-    def analyse(
-        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
-    ) -> Pending:
+    def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
         """Variances of drawn tokens under each metric."""
         outcomes = [
             self._of_image(example, features.of(number), settings)
@@ -69,12 +64,12 @@ class Similarity(Experiment):
         lines = {metric: {**empty, "intra": None, "inter": None} for metric in metrics}
         if truth.count >= 2:
             most = padded_instances(truth.count)
-            generator = similarity_variance.generator_of(self._setup.options.seed, example.id)
+            generator = similarity_variance.generator_of(self.setup.options.seed, example.id)
             places, owners = similarity_variance.sample_tokens(
                 truth.instances, generator, max_instances=most
             )
             on_device = jnp.asarray(grid, jnp.int32)
-            with self._setup.watch("variance"):
+            with self.setup.watch("variance"):
                 reduced = reduce_features(
                     values, jnp.asarray(foreground), on_device, config=self._config
                 )
@@ -99,15 +94,8 @@ class Similarity(Experiment):
         ratio = similarity_variance.ratio_over_images(lines)
         return {"metric": setting, "M": self._config.M, "N": self._config.N, **ratio}
 
-    def draw(
-        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
-    ) -> Sequence[pathlib.Path]:
+    def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """The figures that are asked for."""
         drawn = similarity_variance.write(folder.figures, results)
-        toy = draw_toy(folder.figures) if "toy" in self._setup.options.figures else []
+        toy = toy_pixels.write(folder.figures) if "toy" in self.setup.options.figures else []
         return [*toy, *drawn]
-
-
-def draw_toy(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Fig. 6 and 7 in a folder."""
-    return toy_pixels.write(folder)

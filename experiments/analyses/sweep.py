@@ -3,17 +3,17 @@
 import dataclasses
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.analyses import plans
 from experiments.analyses.instance import InstanceExperiment
 from experiments.analyses.plans import Plan
 from experiments.datasets.records import Dataset
-from experiments.loop.experiment import Setup, needs_annotation
+from experiments.loop.experiment import Lines, Results, Setup
 from experiments.loop.flags import Options
 from experiments.plots import heat_map
-from experiments.results import columns, published, tables
+from experiments.results import published
 from experiments.runs.folder import RunFolder
 from specjax import Config, SpecjaxError
 
@@ -22,7 +22,7 @@ class Sweep(InstanceExperiment):
     """Every pair of the flags' M and N, where N is not above M."""
 
     name = "sweep"
-    columns = columns.SWEEP
+    needs_annotation = True
 
     def __init__(self, setup: Setup):
         options = setup.options
@@ -30,15 +30,12 @@ class Sweep(InstanceExperiment):
         found, warnings = make_plans(configs, options.Ns)
         super().__init__(setup, configs[0], found)
         self._metric, self.warnings = options.metrics[0], warnings
-        self.identity = {
-            "metric": self._metric,
-            "num_instances": options.num_instances or "oracle",
-        }
+        self.identity = {"metric": self._metric, "num_instances": options.num_instances or "oracle"}
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
         """Raises SpecjaxError where there is nothing to score, or several metrics are given."""
-        needs_annotation(dataset)
+        super().check(options, dataset)
         if len(options.metrics) > 1:
             raise SpecjaxError(f"--metric={','.join(options.metrics)}: this experiment takes one")
 
@@ -52,18 +49,16 @@ class Sweep(InstanceExperiment):
         pair = self.label(setting)
         config = dataclasses.replace(self.config, M=pair["M"], N=pair["N"])
         same = published.is_papers_setting(config, self.setup.options.num_instances)
-        return {**pair, **self.scores(lines, published.miou(self._metric) if same else None)}
+        return {**pair, **self.scores(lines, published.MIOU[self._metric] if same else None)}
 
-    def report(self, results: Sequence[dict]) -> Sequence[str]:
+    def report(self, results: Results) -> Sequence[str]:
         """A table, most channels first."""
         rows = sorted(results, key=lambda result: (-result["M"], -result["N"]))
         here = f"metric {self._metric}"
         remark = plans.remark(self.setup, published.INSTANCES_MEASURED_ON, here)
-        return [tables.render(rows, self.columns) + "\n" + remark]
+        return [self.table(rows) + "\n" + remark]
 
-    def draw(
-        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
-    ) -> Sequence[pathlib.Path]:
+    def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """The heat map."""
         return heat_map.write(folder.folder, results)
 

@@ -14,8 +14,7 @@ from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.benchmarking import clock
 from experiments.benchmarking.stages import OBJECTS, Size, draw
 from experiments.loop.backbone import Features, Transformer, features_of
-from experiments.loop.outcome import Outcomes
-from experiments.loop.reading import Example
+from experiments.loop.reading import Example, Outcomes
 from experiments.loop.stopwatch import Stopwatch
 from specjax import METRICS, Checkpoint, Config
 from specjax._batching import Lanes, open_lanes

@@ -9,7 +9,7 @@ import tqdm
 
 from experiments.benchmarking import batches, clock, per_size
 from experiments.benchmarking.stages import AFTER, Case, Size, case_of
-from experiments.loop.versions import versions
+from experiments.loop.run import versions
 from specjax import VIT_S16, load_checkpoint, random_checkpoint
 
 

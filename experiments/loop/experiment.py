@@ -3,13 +3,12 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from experiments.datasets.records import Dataset
 from experiments.loop.backbone import Backbone, Features
 from experiments.loop.flags import Options
-from experiments.loop.outcome import Pending
-from experiments.loop.reading import Example
+from experiments.loop.reading import Examples, Pending
 from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.writers import Writers
 from experiments.results import tables
@@ -27,7 +26,12 @@ class Setup:
     watch: Stopwatch
 
 
-class Experiment(Protocol):
+# Objects of `results` in `summary.json`, and the lines of each setting.
+Results = Sequence[dict]
+Lines = Mapping[str, Sequence[dict]]
+
+
+class Experiment:
     """Settings, what is computed of a batch under each, and what the lines of a run amount to.
 
     Made from a `Setup` once dataset and backbone are open. Only `analyse` and `result` must be
@@ -37,54 +41,53 @@ class Experiment(Protocol):
         name: what files and the identity of a run call it.
         settings: what is computed for each image, a line of `per_image.jsonl` each.
         identity: what a resumed run must share, beyond what all experiments share.
-        columns: keys of a result for the table, with their headings.
         warnings: what the user should know before the run.
     """
 
     name: str
     settings: Sequence[str]
     identity: Mapping[str, Any]
-    columns: Mapping[str, str]
     warnings: Sequence[str] = ()
     # Values that `--figure` may have, and what they are, where the experiment makes figures.
     figures: ClassVar[Mapping[str, str] | None] = None
+    needs_annotation = False
+
+    def __init__(self, setup: Setup):
+        self.setup = setup
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
         """Raises SpecjaxError where the flags do not suit the dataset, before a backbone loads."""
+        if cls.needs_annotation and not dataset.annotated:
+            raise SpecjaxError(
+                f"dataset {dataset.name!r} has no annotation: there is nothing to compare"
+            )
 
-    def analyse(
-        self, examples: Sequence[Example], features: Features, settings: Sequence[str]
-    ) -> Pending:
+    def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
         """Compute a batch under some of the settings."""
-        ...
+        raise NotImplementedError
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
         """An object of `results` in `summary.json`, from the lines of a setting."""
-        ...
+        raise NotImplementedError
 
     def remarks(self, setting: str, lines: Sequence[dict]) -> Sequence[str]:
         """What the user should know of the lines of a setting."""
         return ()
 
-    def report(self, results: Sequence[dict]) -> Sequence[str]:
-        """Texts to print of all results."""
-        return [tables.render(results, self.columns)]
+    def table(self, results: Results) -> str:
+        """The results as text."""
+        scored = self.setup.dataset.annotated
+        return tables.render(results, tables.columns_of(self.name, scored=scored))
 
-    def draw(
-        self, folder: RunFolder, results: Sequence[dict], lines: Mapping[str, Sequence[dict]]
-    ) -> Sequence[pathlib.Path]:
+    def report(self, results: Results) -> Sequence[str]:
+        """Texts to print of all results."""
+        return [self.table(results)]
+
+    def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """Draw plots of all results and lines; returns their paths."""
         return ()
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
         """What writes the files of each image."""
         return Writers(folder, save)
-
-
-def needs_annotation(dataset: Dataset) -> None:
-    """Raises SpecjaxError where there is nothing to score."""
-    if not dataset.annotated:
-        raise SpecjaxError(
-            f"dataset {dataset.name!r} has no annotation: there is nothing to compare"
-        )

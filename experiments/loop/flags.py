@@ -20,17 +20,28 @@ from specjax._flags import Flag, at_least
 
 # Far more channels than any backbone has: a share of them is checked before C is known.
 _MANY_CHANNELS = 10**6
-_TEXTS = (
-    "data_dir",
-    "annotations",
-    "split",
-    "frames",
-    "checkpoint",
-    "features_dir",
-    "output_dir",
-)
+_TEXTS = ("data_dir", "annotations", "split", "frames", "checkpoint", "features_dir", "output_dir")
 
+# Flags of plain text without a default, with their help.
+_PLAIN = {
+    "data_dir": "Folder of the dataset; for --dataset=folder also an image, a glob or a text list"
+    " of paths. Not used by samples.",
+    "annotations": "Annotation JSON of coco and ytvis, where it has not its usual place in"
+    " --data_dir.",
+    "split": "Which part of the dataset: val, train, ... for voc; val2017, ... for coco; train,"
+    " ... for ytvis. Default: the dataset's usual validation part.",
+    "frames": "Text file that lists the images to use, one video/frame per line, with or without"
+    " extension or leading folders.",
+    "features_dir": "Read features from <id>.npz in this folder instead of running a backbone:"
+    " 'features' [n, C] in row-major order, 'grid' [2] (rows, columns) and, if you like,"
+    " 'patch_size'. --save=features writes such files. A run knows the folder by its path: leave"
+    " the files as they are until it is done.",
+    "part": "Do one part of the run: 1/3 is the first of three. Start each part in a process of"
+    " its own, on any machines that see the same --output_dir; the last to finish writes the"
+    " summary. A part that died is done by the same command again.",
+}
 DATASET = {
+    **{name: Flag("string", None, help) for name, help in _PLAIN.items()},
     "dataset": Flag(
         "enum",
         "samples",
@@ -38,29 +49,6 @@ DATASET = {
         " VOC devkit), coco (COCO instances JSON), ytvis (YouTube-VIS 2019 JSON), folder (your own"
         " images, without annotation).",
         {"enum_values": datasets.NAMES},
-    ),
-    "data_dir": Flag(
-        "string",
-        None,
-        "Folder of the dataset; for --dataset=folder also an image, a glob or a text list of paths."
-        " Not used by samples.",
-    ),
-    "annotations": Flag(
-        "string",
-        None,
-        "Annotation JSON of coco and ytvis, where it has not its usual place in --data_dir.",
-    ),
-    "split": Flag(
-        "string",
-        None,
-        "Which part of the dataset: val, train, ... for voc; val2017, ... for coco; train, ... for"
-        " ytvis. Default: the dataset's usual validation part.",
-    ),
-    "frames": Flag(
-        "string",
-        None,
-        "Text file that lists the images to use, one video/frame per line, with or without"
-        " extension or leading folders.",
     ),
     "paper_filter": Flag(
         "bool",
@@ -74,21 +62,6 @@ DATASET = {
         "Use only this many images, the first ones. A later run with a larger limit continues where"
         " this one ended.",
         at_least(1, 10**9),
-    ),
-    "features_dir": Flag(
-        "string",
-        None,
-        "Read features from <id>.npz in this folder instead of running a backbone: 'features'"
-        " [n, C] in row-major order, 'grid' [2] (rows, columns) and, if you like, 'patch_size'."
-        " --save=features writes such files. A run knows the folder by its path: leave the files"
-        " as they are until it is done.",
-    ),
-    "part": Flag(
-        "string",
-        None,
-        "Do one part of the run: 1/3 is the first of three. Start each part in a process of its"
-        " own, on any machines that see the same --output_dir; the last to finish writes the"
-        " summary. A part that died is done by the same command again.",
     ),
 }
 
@@ -129,22 +102,12 @@ class Options:
 
     def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
-        return datasets.open_dataset(
-            self.dataset,
-            data_dir=self.data_dir,
-            annotations=self.annotations,
-            split=self.split,
-            frames=self.frames,
-            paper_filter=self.paper_filter,
-            limit=self.limit,
-        )
+        chosen = ("data_dir", "annotations", "split", "frames", "paper_filter", "limit")
+        return datasets.open_dataset(self.dataset, **{name: getattr(self, name) for name in chosen})
 
 
 def define(
-    *,
-    metric: bool = False,
-    figures: Mapping[str, str] | None = None,
-    **defaults: object,
+    *, metric: bool = False, figures: Mapping[str, str] | None = None, **defaults: object
 ) -> None:
     """Declare the flags of an experiment, some with other defaults than the usual ones.
 
@@ -175,13 +138,16 @@ def read(
     for name, found in (("M", Ms), ("N", Ns)):
         if len(found) > 1 and name not in several:
             raise SpecjaxError(f"--{name}={values[name].value}: this experiment takes one value")
+    features_dir = None if values.features_dir is None else pathlib.Path(values.features_dir)
+    if features_dir is not None and not features_dir.is_dir():
+        raise SpecjaxError(f"--features_dir={values.features_dir}: no such folder")
     given = {field.name for field in dataclasses.fields(Options)}
     plain = {name: values[name].value for name in given if name in values}
     metrics = values.metric if "metric" in values else ["boc"]
     return Options(
         **{
             **plain,
-            "features_dir": _existing_folder("features_dir", values.features_dir),
+            "features_dir": features_dir,
             "protocol": PROTOCOLS[values.protocol],
             "Ms": Ms,
             "Ns": Ns,
@@ -193,12 +159,3 @@ def read(
             "figures": shared.chosen("figure", values.figure, figures) if figures else (),
         }
     )
-
-
-def _existing_folder(flag: str, text: str | None) -> pathlib.Path | None:
-    if text is None:
-        return None
-    path = pathlib.Path(text)
-    if not path.is_dir():
-        raise SpecjaxError(f"--{flag}={text}: no such folder")
-    return path

@@ -1,7 +1,8 @@
-"""From records to examples: images read and cut, annotations on their token grid."""
+"""What an image is in a run: a task, then an example, read and cut, in the end its outcomes."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,30 @@ class Example:
         """Memory that it takes."""
         arrays = (self.image, self.inputs.values, self.instances)
         return sum(array.nbytes for array in arrays if array is not None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What was found in one image under one setting.
+
+    Attributes:
+        line: for `per_image.jsonl`; `id` and `setting` are added.
+        labels: int [tokens], 0 background.
+        foreground: bool [tokens].
+        maps: [segments, tokens] eigensegments; None where there are none.
+    """
+
+    line: Mapping[str, Any]
+    labels: np.ndarray
+    foreground: np.ndarray
+    maps: np.ndarray | None = None
+
+
+Examples = Sequence[Example]  # of a batch
+# Outcomes by setting, of each image of a batch; and a call that brings them from the devices, which
+# another thread makes while the next batch is computed.
+Outcomes = list[dict[str, Outcome]]
+Pending = Callable[[], Outcomes]
 
 
 def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:

@@ -1,24 +1,28 @@
 """One run from flags to table: identity, folder, stream, summary."""
 
-import functools
 import hashlib
+import importlib.metadata
 import json
 import pathlib
+import platform
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax
 
 from experiments.loop.backbone import open_backbone
 from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
 from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.stream import Stream
-from experiments.loop.versions import versions
+from experiments.runs import parts
 from experiments.runs.folder import RunFolder
-from experiments.runs.merging import finish
-from experiments.runs.parts import Report, Share, Whole
+from experiments.runs.parts import Report, Share
 from specjax import SpecjaxError
 from specjax._batching import open_lanes
+
+_PACKAGES = ("specjax", "jax", "jaxlib", "flax", "numpy", "scipy", "optax", "pillow")
 
 
 def run(options: Options, kind: type[Experiment]) -> int:
@@ -61,24 +65,57 @@ def run(options: Options, kind: type[Experiment]) -> int:
             seconds={stage: round(value, 3) for stage, value in watch.seconds.items()},
             device=versions()["device"],
         )
-        conclude = functools.partial(
-            _conclude, stream, {**identity, "limit": options.limit}, warnings
-        )
-        return finish(folder, options.part, report, conclude)
+        return _finish(stream, report, {**identity, "limit": options.limit}, warnings)
+
+
+def _finish(
+    stream: Stream, report: Report, config: Mapping[str, Any], warnings: Sequence[str]
+) -> int:
+    """Leave the report of a part, and merge all of them where it was the last.
+
+    Of processes that finish at the same time one merges, and the others find that done.
+    """
+    folder, part = stream.folder, stream.setup.options.part
+    # What is closed is there for every machine to see, before the report says so.
+    folder.close()
+    parts.write_report(folder.folder, part, report)
+    with folder.alone():
+        reports = parts.read_reports(folder.folder, part, report)
+        missing = {
+            sibling: folder.at_work(sibling) for sibling, found in reports.items() if found is None
+        }
+        if not missing:
+            entries = [found.entry(sibling) for sibling, found in reports.items()]
+            if not part.whole and folder.read_summary().get("parts") == entries:
+                print(f"part {part} is done; another process has merged all parts")
+                return 1 if report.failures else 0
+            whole = parts.together(list(reports.values()))
+            folder.merge(whole.visited)
+            _conclude(stream, whole, [] if part.whole else entries, config, warnings)
+            return 1 if whole.failures else 0
+    print(f"part {part} is done: {len(report.visited)} images")
+    for sibling, at_work in missing.items():
+        command = f"missing: run the same command with --part={sibling}"
+        print(f"part {sibling} is {'at work' if at_work else command}")
+    print(f"the last to finish writes {folder.summary_path} and prints the table")
+    return 1 if report.failures else 0
 
 
 def _conclude(
     stream: Stream,
+    whole: Report,
+    entries: Sequence[dict[str, Any]],
     config: Mapping[str, Any],
     warnings: Sequence[str],
-    whole: Whole,
-    parts: Sequence[dict[str, Any]],
 ) -> None:
     """Write what is made of all images at once, the summary last, and print it."""
     experiment, folder, kind = stream.experiment, stream.folder, stream.setup.backbone.kind
     pictures = stream.writers.finish(whole.visited, list(experiment.settings))
     settings = list(dict.fromkeys([*folder.lines.settings(), *experiment.settings]))
-    lines = {setting: _lines(folder, setting, whole.visited) for setting in settings}
+    lines = {
+        setting: [line for image in whole.visited if (line := folder.lines.get(image, setting))]
+        for setting in settings
+    }
     results = [experiment.result(setting, own) for setting, own in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
@@ -92,18 +129,12 @@ def _conclude(
         "versions": versions(),
         "seconds": whole.seconds,
     }
-    folder.write_summary({**summary, "parts": parts} if parts else summary)
+    folder.write_summary({**summary, "parts": entries} if entries else summary)
     print(*experiment.report(results), sep="\n\n")
     print("", folder.summary_path, *pictures, *plots, sep="\n")
     if whole.failures:
         failed = f"{len(whole.failures)} of {len(whole.visited)} images failed"
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
-
-
-def _lines(folder: RunFolder, setting: str, visited: Sequence[str]) -> list[dict]:
-    """The lines of a setting over the images of this run."""
-    found = (folder.lines.get(image, setting) for image in visited)
-    return [line for line in found if line is not None]
 
 
 def _print_warnings(warnings: Sequence[str]) -> None:
@@ -150,3 +181,15 @@ def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
 def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pathlib.Path:
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return pathlib.Path("outputs") / f"{name}-{dataset}-{digest[:8]}"
+
+
+def versions() -> dict[str, str]:
+    """The versions, by name; "not installed" for a package that runs from its sources."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    device = jax.local_devices()[0]
+    return {**found, "device": f"{device.platform}: {device.device_kind}"}

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import tqdm
@@ -14,8 +14,7 @@ from experiments.datasets.records import Record
 from experiments.loop import reading
 from experiments.loop.backbone import Features, features_of
 from experiments.loop.experiment import Experiment, Setup
-from experiments.loop.outcome import Pending
-from experiments.loop.reading import Example, Task
+from experiments.loop.reading import Example, Pending, Task
 from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
 from specjax import SpecjaxError
@@ -48,11 +47,10 @@ class Stream:
             OutputError: results cannot be written; those of earlier records are kept.
         """
         read = functools.partial(
-            reading.read,
-            backbone=self.setup.backbone,
-            image_size=self.setup.options.image_size,
+            reading.read, backbone=self.setup.backbone, image_size=self.setup.options.image_size
         )
-        with Progress(total) as progress, _Behind() as behind:
+        with Progress(total) as progress, concurrent.futures.ThreadPoolExecutor(1) as writer:
+            written: concurrent.futures.Future | None = None
             tasks = self._tasks(records, progress)
             batches = reading.batches(tasks, read, self.lanes, progress.failed)
             for batch in self.setup.watch.each("decode", batches):
@@ -61,7 +59,11 @@ class Stream:
                     continue
                 undone = examples[0].undone
                 outcomes = self.experiment.analyse(examples, features, undone)
-                behind.do(functools.partial(self._write, examples, features, outcomes, progress))
+                if written is not None:
+                    written.result()  # no more than one batch waits
+                written = writer.submit(self._write, examples, features, outcomes, progress)
+            if written is not None:
+                written.result()
         return progress
 
     def _tasks(self, records: Iterable[tuple[int, Record]], progress: "Progress") -> Iterator[Task]:
@@ -160,26 +162,3 @@ class Progress:
     def failures(self) -> list[dict[str, str]]:
         """What failed, in the order of the stream."""
         return [self._failures[place] for place in sorted(self._failures)]
-
-
-class _Behind:
-    """Does one thing at a time in another thread; no more than one waits."""
-
-    def __enter__(self) -> "_Behind":
-        self._thread = concurrent.futures.ThreadPoolExecutor(1)
-        self._last: concurrent.futures.Future | None = None
-        return self
-
-    def do(self, work: Callable[[], None]) -> None:
-        """Begin `work` once the last is done; raises what that raised."""
-        self._wait()
-        self._last = self._thread.submit(work)
-
-    def _wait(self) -> None:
-        if self._last is not None:
-            self._last.result()
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        self._thread.shutdown()
-        if kind is None:
-            self._wait()

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from experiments.loop.outcome import Outcome
-from experiments.loop.reading import Example
+from experiments.loop.reading import Example, Outcome
 from experiments.loop.stored import save_features
 from experiments.runs.folder import RunFolder
 from experiments.runs.names import GALLERY
@@ -33,11 +32,7 @@ class Writers:
         return not all(self.folder.path(kind, setting, image_id).exists() for kind in kinds)
 
     def write(
-        self,
-        example: Example,
-        setting: str,
-        outcome: Outcome,
-        features: Callable[[], np.ndarray],
+        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
     ) -> None:
         """Write everything that was asked for of one image under one setting.
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from experiments.reporting.page import Picture
 from experiments.reporting.pictures import Album, Refused
 from experiments.reporting.runs import Run
-from experiments.results.columns import SCORES
+from experiments.results.tables import SCORES
 from experiments.runs.names import GALLERY
 
 EACH = 3  # images of a group

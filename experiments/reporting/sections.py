@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.plots import forest
-from experiments.reporting.certainty import comparison_table, interval_table
 from experiments.reporting.gallery import gallery_of
 from experiments.reporting.page import Table
 from experiments.reporting.pictures import Album, Refused, picture_of, plots_of
-from experiments.reporting.results import tables_of
+from experiments.reporting.results import comparison_table, interval_table, tables_of
 from experiments.reporting.runs import Run
-from experiments.results.columns import SCORES
 from experiments.results.statistics import LEVEL
+from experiments.results.tables import SCORES
 from experiments.runs.names import SUMMARY
 
 _MOST_FAILURES = 200  # further ones are counted, not listed

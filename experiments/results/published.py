@@ -4,7 +4,9 @@ All are for DINO ViT-S/16. The F-scores are of whole parts of two datasets, the 
 split of frames that is not public as a list.
 """
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 from specjax import Config
 
@@ -16,8 +18,9 @@ FOREGROUND_MEASURED_ON = {
     "voc": "PASCAL VOC 2012 train+val segmentation (2,913 images), DINO ViT-S/16",
 }
 
-# mIoU by metric: Table II, and by stratum of Tables III and IV (`strata.STRATA` has their bounds).
-_MIOU = {
+# mIoU by metric: Table II, and by stratum of Tables III and IV, from the lowest one to the highest
+# (`strata.STRATA` has their bounds).
+_BY_METRIC = {
     "mahalanobis": (0.2527, (0.2446, 0.2720, 0.2686), (0.2657, 0.2398)),
     "l1": (0.3153, (0.3192, 0.3418, 0.3025), (0.3210, 0.3097)),
     "dot": (0.3271, (0.3350, 0.3525, 0.3069), (0.3423, 0.3120)),
@@ -28,8 +31,13 @@ _MIOU = {
     "braycurtis": (0.3414, (0.3467, 0.3706, 0.3188), (0.3491, 0.3338)),
     "boc": (0.3441, (0.3494, 0.3738, 0.3233), (0.3510, 0.3371)),
 }
-# Table V: mIoU by what is on.
-_ABLATION = {
+MIOU = {metric: whole for metric, (whole, _, _) in _BY_METRIC.items()}
+BY_STRATUM = {
+    "mbor": {metric: parts for metric, (_, parts, _) in _BY_METRIC.items()},
+    "size_ratio": {metric: parts for metric, (_, _, parts) in _BY_METRIC.items()},
+}
+# Table V: mIoU by what is on in the instance stage.
+ABLATION = {
     "none": 0.3175,
     "NCR": 0.3292,
     "NCR+DCR": 0.3270,
@@ -37,28 +45,22 @@ _ABLATION = {
     "NCR+BoC": 0.3362,
     "NCR+DCR+BoC": 0.3441,
 }
-# Table I, Fig. 8 and 9: F-score with and without post-processing by M, as a share of all C
-# channels. VOC has no number at C/11 here.
+ALL_CHANNELS = "+foregroundC"  # ends the names of settings that find the foreground on all
+# Table I, Fig. 8 and 9: F-score with and without post-processing, of YouTube-VIS and of VOC, by M
+# as a share of all C channels. VOC has no number at C/11 here.
+_F_SCORES = {
+    "1": ((0.5390, 0.5068), (0.5866, 0.5768)),
+    "3/4": ((0.5389, 0.5074), (0.5859, 0.5762)),
+    "1/2": ((0.5579, 0.5285), (0.5832, 0.5737)),
+    "1/3": ((0.5684, 0.5413), (0.5856, 0.5776)),
+    "1/5": ((0.5669, 0.5391), (0.5969, 0.5881)),
+    "1/7": ((0.5593, 0.5291), (0.5901, 0.5822)),
+    "1/9": ((0.5523, 0.5200), (0.5877, 0.5770)),
+    "1/11": ((0.5433, 0.5092), None),
+}
 F_SCORES = {
-    "ytvis": {
-        Fraction(1): (0.5390, 0.5068),
-        Fraction(3, 4): (0.5389, 0.5074),
-        Fraction(1, 2): (0.5579, 0.5285),
-        Fraction(1, 3): (0.5684, 0.5413),
-        Fraction(1, 5): (0.5669, 0.5391),
-        Fraction(1, 7): (0.5593, 0.5291),
-        Fraction(1, 9): (0.5523, 0.5200),
-        Fraction(1, 11): (0.5433, 0.5092),
-    },
-    "voc": {
-        Fraction(1): (0.5866, 0.5768),
-        Fraction(3, 4): (0.5859, 0.5762),
-        Fraction(1, 2): (0.5832, 0.5737),
-        Fraction(1, 3): (0.5856, 0.5776),
-        Fraction(1, 5): (0.5969, 0.5881),
-        Fraction(1, 7): (0.5901, 0.5822),
-        Fraction(1, 9): (0.5877, 0.5770),
-    },
+    dataset: {Fraction(share): row[place] for share, row in _F_SCORES.items() if row[place]}
+    for place, dataset in enumerate(("ytvis", "voc"))
 }
 
 
@@ -67,19 +69,16 @@ def is_papers_setting(config: Config, num_instances: int | None) -> bool:
     return (config.M, config.N, config.bins, num_instances) == (128, 60, 30, None)
 
 
-def miou(metric: str) -> float:
-    """Table II."""
-    return _MIOU[metric][0]
+def switches(setting: str) -> tuple[bool, ...]:
+    """Whether NCR, DCR and BoC are on in a setting of the ablation."""
+    return tuple(part in setting.split("+") for part in ("NCR", "DCR", "BoC"))
 
 
-def by_stratum(metric: str, measure: str) -> tuple[float, ...]:
-    """Table III ("mbor") or IV ("size_ratio"), from the lowest stratum to the highest."""
-    return _MIOU[metric][{"mbor": 1, "size_ratio": 2}[measure]]
-
-
-def ablation(setting: str) -> float:
-    """Table V: "none", or what is on, as in "NCR+DCR"."""
-    return _ABLATION[setting]
+def both_ablations(results: Sequence[Mapping[str, Any]]) -> tuple[list, list]:
+    """The six results of each table; those with NCR are in both. KeyError if one is missing."""
+    found = {result["setting"]: result for result in results}
+    second = [found.get(name + ALL_CHANNELS, found[name]) for name in ABLATION]
+    return [found[name] for name in ABLATION], second
 
 
 def share_of(M: int, channels: int) -> Fraction | None:

@@ -12,9 +12,8 @@ import numpy as np
 import scipy.ndimage
 
 from experiments.datasets.records import compact_ids
-from experiments.results import published, tables
-from experiments.results.columns import columns
-from experiments.results.tables import mean
+from experiments.results import published
+from experiments.results.tables import columns, mean, render
 
 
 class Stratum(NamedTuple):
@@ -79,7 +78,7 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
     result, left_out = {}, {}
     for measure, strata in STRATA.items():
         known = [line for line in scored if line.get(measure) is not None]
-        papers = published.by_stratum(metric, measure) if papers_setting else [None] * len(strata)
+        papers = published.BY_STRATUM[measure][metric] if papers_setting else [None] * len(strata)
         result[f"by_{measure}"] = []
         for stratum, value in zip(strata, papers, strict=True):
             mious = [line["miou"] for line in known if line[measure] in stratum]
@@ -100,7 +99,7 @@ def report(results: Sequence[dict]) -> list[str]:
             row = {"stratum": str(stratum), "metric": result["metric"], **entry}
             row |= published.compared(entry["miou"], entry["published"])
             rows.append(row if entry["images"] else {**row, "miou": "no image"})
-        table = tables.render(rows, {"stratum": NAMES[measure], **_COLUMNS})
+        table = render(rows, {"stratum": NAMES[measure], **_COLUMNS})
         texts.append("\n".join([table, *remarks_by(results, measure)]))
     return texts
 

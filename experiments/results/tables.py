@@ -1,10 +1,76 @@
-"""Results as a plain text table, and the means they consist of."""
+"""Results as a plain text table: the columns of every binary's, and the means they consist of.
+
+Columns are keys of a result, in order, with their headings.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.results.columns import DIFFERENCES, FRACTIONS
+# Fractions that a line holds of one image and a result as their mean, with their names. The first
+# one that a run has is what the run is about.
+SCORES = {
+    "miou": "mIoU",
+    "f_score": "F-score",
+    "f_score_raw": "F-score without post-processing",
+    "best_channel_miou": "mIoU of the best channel",
+    "method_miou": "mIoU of the method",
+}
+# Tables print fractions in percent, and their differences in points.
+FRACTIONS = (*SCORES, "miou_instances", "published", "published_raw")
+DIFFERENCES = ("difference", "difference_raw")
+
+# Headings that are not the key itself.
+_HEADINGS = {
+    "name": "on",
+    "ncr": "NCR",
+    "dcr": "DCR",
+    "boc": "BoC",
+    "foreground_M": "foreground M",
+    "miou": "mIoU %",
+    "miou_instances": "mIoU % (instances)",
+    "f_score": "F %",
+    "f_score_raw": "F % raw",
+    "published_raw": "published raw",
+    "difference_raw": "difference",
+    "best_channel_miou": "best channel mIoU %",
+    "method_miou": "method mIoU %",
+    "mr": "mR",
+    "images_left_out": "left out",
+    "images_without_instances": "images",
+}
+
+
+def columns(keys: str) -> dict[str, str]:
+    """Columns from keys that are separated by spaces."""
+    return {key: _HEADINGS.get(key, key) for key in keys.split()}
+
+
+_SCORES = "miou published difference miou_instances f_score"
+_RAW = "f_score_raw published_raw difference_raw"
+_INSTANCE = columns(f"metric M N protocol {_SCORES} f_score_raw images instances")
+# By the binary's name.
+SCORED = {
+    "instance": _INSTANCE,
+    "segment": _INSTANCE,
+    "fgbg": columns(f"M protocol f_score published difference {_RAW} images instances"),
+    "ablation": columns(f"name ncr dcr boc foreground_M M N {_SCORES} images"),
+    "sweep": columns(f"M N protocol {_SCORES} images instances"),
+    "channels": columns("figure M N best_channel_miou method_miou images images_left_out"),
+    "similarity": columns("metric M N mr intra inter images images_left_out"),
+}
+# Without annotation no image is scored, and all count as images without (annotated) instances.
+_UNSCORED_INSTANCE = columns("metric M N protocol images_without_instances")
+UNSCORED = {
+    "instance": _UNSCORED_INSTANCE,
+    "segment": _UNSCORED_INSTANCE,
+    "fgbg": columns("M protocol images_without_instances"),
+}
+
+
+def columns_of(binary: str, *, scored: bool) -> dict[str, str]:
+    """The columns of a binary's table, where images are scored or where none is."""
+    return SCORED[binary] if scored else UNSCORED.get(binary, SCORED[binary])
 
 
 def mean(values: Iterable[float]) -> float | None:

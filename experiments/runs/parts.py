@@ -151,16 +151,7 @@ def read_reports(folder: pathlib.Path, part: Part, own: Report) -> dict[Part, Re
     return reports
 
 
-@dataclasses.dataclass(frozen=True)
-class Whole:
-    """What all parts of a run did together; the fields are those of `Report`."""
-
-    visited: Sequence[str]
-    failures: Sequence[Mapping[str, str]]
-    seconds: Mapping[str, float]
-
-
-def together(reports: Sequence[Report]) -> Whole:
+def together(reports: Sequence[Report]) -> Report:
     """The reports of all parts, in their order, as one."""
     rounds = itertools.zip_longest(*(report.visited for report in reports))
     visited = [image for images in rounds for image in images if image is not None]
@@ -171,4 +162,5 @@ def together(reports: Sequence[Report]) -> Whole:
         for stage, spent in report.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
     failures.sort(key=lambda failure: place[failure["id"]])
-    return Whole(visited, failures, {stage: round(spent, 3) for stage, spent in seconds.items()})
+    seconds = {stage: round(spent, 3) for stage, spent in seconds.items()}
+    return dataclasses.replace(reports[0], visited=visited, failures=failures, seconds=seconds)

@@ -3,14 +3,12 @@
 import numpy as np
 from PIL import Image
 
-from experiments.loop.outcome import Outcome
-from experiments.loop.reading import Example
+from experiments.loop.reading import Example, Outcome
 from experiments.loop.stored import TokenFeatures
 from experiments.loop.writers import Writers
 from experiments.runs.folder import RunFolder
 from experiments.runs.names import GALLERY
 from specjax import Tiling
-
 
 FEATURES = np.zeros((10, 3), np.float32)
 

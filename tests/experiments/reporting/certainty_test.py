@@ -1,6 +1,6 @@
 """Intervals and comparisons of runs whose scores are known."""
 
-from experiments.reporting.certainty import comparison_table, interval_table
+from experiments.reporting.results import comparison_table, interval_table
 from experiments.reporting.runs import read_run
 from tests.support.report_runs import write_page, write_run
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from experiments.reporting.run_files import fits
-from experiments.reporting.runs import read_run
+from experiments.reporting.runs import fits, read_run
 from specjax import SpecjaxError
 from tests.support.report_runs import write_run
 

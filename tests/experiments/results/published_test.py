@@ -14,20 +14,20 @@ PAGE = (pathlib.Path(__file__).parents[3] / "docs" / "paper.md").read_text()
 
 def test_the_tables_agree_with_each_other():
     """The same configuration occurs in several tables, and means lie between their parts."""
-    assert published.ablation("NCR+DCR+BoC") == published.miou("boc")
+    assert published.ABLATION["NCR+DCR+BoC"] == published.MIOU["boc"]
     # NCR and DCR with the dot product: Table V's number is Table II's to a hundredth.
-    assert published.ablation("NCR+DCR") == pytest.approx(published.miou("dot"), abs=1.01e-4)
+    assert published.ABLATION["NCR+DCR"] == pytest.approx(published.MIOU["dot"], abs=1.01e-4)
     for metric in METRICS:
         for measure in ("mbor", "size_ratio"):
-            parts = published.by_stratum(metric, measure)
-            assert min(parts) < published.miou(metric) < max(parts)
-    ranked = sorted(METRICS, key=published.miou)
+            parts = published.BY_STRATUM[measure][metric]
+            assert min(parts) < published.MIOU[metric] < max(parts)
+    ranked = sorted(METRICS, key=published.MIOU.get)
     assert ranked == ("mahalanobis l1 dot l2 chebyshev cosine correlation braycurtis boc".split())
 
 
 def test_the_readme_has_the_same_numbers():
     for metric in METRICS:
-        assert f"{100 * published.miou(metric):.2f}" in PAGE
+        assert f"{100 * published.MIOU[metric]:.2f}" in PAGE
     for dataset in ("ytvis", "voc"):
         after, before = published.f_score(dataset, 128, 384)
         assert f"{100 * after:.2f} / {100 * before:.2f}" in PAGE
@@ -96,3 +96,22 @@ def test_the_remark_names_both_settings():
 def test_which_part_of_the_first_table():
     parts = [published.closest(name) for name in ("voc", "ytvis", "coco", "samples")]
     assert parts == ["voc", "ytvis", "ytvis", "ytvis"]
+
+
+def test_settings_are_named_by_what_is_on():
+    assert len(published.ABLATION) == 6
+    for name, miou in published.ABLATION.items():
+        switches = published.switches(name)
+        parts = [part for part, on in zip(("NCR", "DCR", "BoC"), switches, strict=True) if on]
+        assert name == ("+".join(parts) or "none") and 0.3 < miou < 0.35
+        assert published.switches(name + published.ALL_CHANNELS) == switches
+
+
+def test_settings_with_ncr_are_in_both_tables():
+    names = [*published.ABLATION, f"none{published.ALL_CHANNELS}", f"BoC{published.ALL_CHANNELS}"]
+    results = [{"setting": name, "place": place} for place, name in enumerate(names)]
+    first, second = published.both_ablations(list(reversed(results)))
+    assert [result["place"] for result in first] == [0, 1, 2, 3, 4, 5]
+    assert [result["place"] for result in second] == [6, 1, 2, 7, 4, 5]
+    with pytest.raises(KeyError, match="NCR"):
+        published.both_ablations([result for result in results if result["setting"] != "NCR"])

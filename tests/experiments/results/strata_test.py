@@ -156,4 +156,4 @@ def test_the_paper_has_a_number_for_each_stratum():
         for lower, upper in itertools.pairwise(bounds):
             assert lower.high == upper.low
         assert bounds[-1].high is None
-        assert len(published.by_stratum("boc", measure)) == len(bounds)
+        assert len(published.BY_STRATUM[measure]["boc"]) == len(bounds)

@@ -1,7 +1,8 @@
-"""Means, and tables as text."""
+"""Means, tables as text, and the column lists of all binaries."""
 
 import random
 
+from experiments.results import tables
 from experiments.results.tables import as_text, mean, render
 
 
@@ -44,3 +45,31 @@ def test_tables_print_differences_in_points_and_words_as_they_are():
 def test_other_values():
     assert as_text("mr", 1.0745859) == "1.075" and as_text("n", 7) == "7"
     assert as_text("ncr", True) == "yes" and as_text("boc", False) == "no"
+
+
+def test_headings():
+    assert tables.columns("M miou f_score_raw") == {
+        "M": "M",
+        "miou": "mIoU %",
+        "f_score_raw": "F % raw",
+    }
+    assert list(tables.SCORED["fgbg"].values()) == [
+        *("M", "protocol", "F %", "published", "difference"),
+        *("F % raw", "published raw", "difference", "images", "instances"),
+    ]
+    for table in (*tables.SCORED.values(), *tables.UNSCORED.values()):
+        assert all(table.values()) and next(iter(table)) in ("metric", "M", "name", "figure")
+
+
+def test_fractions_have_headings_in_percent():
+    """All but the published ones, which stand beside one of ours."""
+    shown = {key: text for table in tables.SCORED.values() for key, text in table.items()}
+    percent = {key for key, heading in shown.items() if "%" in heading}
+    assert percent == {*tables.FRACTIONS} - {"published", "published_raw"}
+    assert {*tables.DIFFERENCES, *tables.FRACTIONS} <= shown.keys()
+
+
+def test_tables_without_annotation_hold_no_scores():
+    for binary, table in tables.UNSCORED.items():
+        assert "images_without_instances" in table and not table.keys() & {*tables.FRACTIONS}
+        assert table.keys() - {"images_without_instances"} < tables.SCORED[binary].keys()
