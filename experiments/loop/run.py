@@ -1,5 +1,6 @@
 """One run from flags to table: identity, folder, stream, summary."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -16,7 +17,6 @@ from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
 from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.stream import Stream
-from experiments.runs import parts
 from experiments.runs.folder import RunFolder
 from experiments.runs.parts import Report, Share
 from specjax import SpecjaxError
@@ -65,48 +65,16 @@ def run(options: Options, kind: type[Experiment]) -> int:
             seconds={stage: round(value, 3) for stage, value in watch.seconds.items()},
             device=versions()["device"],
         )
-        return _finish(stream, report, {**identity, "limit": options.limit}, warnings)
-
-
-def _finish(
-    stream: Stream, report: Report, config: Mapping[str, Any], warnings: Sequence[str]
-) -> int:
-    """Leave the report of a part, and merge all of them where it was the last.
-
-    Of processes that finish at the same time one merges, and the others find that done.
-    """
-    folder, part = stream.folder, stream.setup.options.part
-    # What is closed is there for every machine to see, before the report says so.
-    folder.close()
-    parts.write_report(folder.folder, part, report)
-    with folder.alone():
-        reports = parts.read_reports(folder.folder, part, report)
-        missing = {
-            sibling: folder.at_work(sibling) for sibling, found in reports.items() if found is None
-        }
-        if not missing:
-            entries = [found.entry(sibling) for sibling, found in reports.items()]
-            if not part.whole and folder.read_summary().get("parts") == entries:
-                print(f"part {part} is done; another process has merged all parts")
-                return 1 if report.failures else 0
-            whole = parts.together(list(reports.values()))
-            folder.merge(whole.visited)
-            _conclude(stream, whole, [] if part.whole else entries, config, warnings)
-            return 1 if whole.failures else 0
-    print(f"part {part} is done: {len(report.visited)} images")
-    for sibling, at_work in missing.items():
-        command = f"missing: run the same command with --part={sibling}"
-        print(f"part {sibling} is {'at work' if at_work else command}")
-    print(f"the last to finish writes {folder.summary_path} and prints the table")
-    return 1 if report.failures else 0
+        config = {**identity, "limit": options.limit}
+        return folder.finish(report, functools.partial(_conclude, stream, config, warnings))
 
 
 def _conclude(
     stream: Stream,
-    whole: Report,
-    entries: Sequence[dict[str, Any]],
     config: Mapping[str, Any],
     warnings: Sequence[str],
+    whole: Report,
+    entries: Sequence[dict[str, Any]],
 ) -> None:
     """Write what is made of all images at once, the summary last, and print it."""
     experiment, folder, kind = stream.experiment, stream.folder, stream.setup.backbone.kind

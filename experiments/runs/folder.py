@@ -10,11 +10,11 @@ import contextlib
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.runs import names, parts
-from experiments.runs.parts import WHOLE, Part
+from experiments.runs.parts import WHOLE, Part, Report
 from specjax._folder import (
     Held,
     Journal,
@@ -31,6 +31,9 @@ from specjax._folder import (
 # Held as long as a process works on the whole run, or, in the part's folder, on that part; and for
 # the moments in which only one may look after the folder.
 _LOCK, _DOOR = ".lock", ".lock.door"
+# From all parts together, and each one's entry in the summary: write what is made of all images at
+# once, and print it.
+Conclude = Callable[[Report, Sequence[dict[str, Any]]], None]
 
 
 class RunFolder:
@@ -56,7 +59,7 @@ class RunFolder:
         self._part = part
         make_folder(folder)
         with contextlib.ExitStack() as held:
-            with lock(folder / _DOOR, wait=True):
+            with self.alone():
                 self._refuse_others()
                 if overwrite and (folder / names.RUN).exists():
                     self._clear()
@@ -84,6 +87,35 @@ class RunFolder:
         """Nobody else enters the run, or merges its parts, meanwhile."""
         with lock(self.folder / _DOOR, wait=True):
             yield
+
+    def finish(self, report: Report, conclude: Conclude) -> int:
+        """Leave the report of the part; the exit status is 1 where an image failed.
+
+        The last of all parts merges them. Of processes that finish at the same time one does, and
+        the others find that done.
+        """
+        # What is closed is there for every machine to see, before the report says so.
+        self.close()
+        parts.write_report(self.folder, self._part, report)
+        with self.alone():
+            reports = parts.read_reports(self.folder, self._part, report)
+            missing = [sibling for sibling, found in reports.items() if found is None]
+            at_work = {sibling: self.at_work(sibling) for sibling in missing}
+            if not missing:
+                entries = [found.entry(sibling) for sibling, found in reports.items() if found]
+                if not self._part.whole and self.read_summary().get("parts") == entries:
+                    print(f"part {self._part} is done; another process has merged all parts")
+                    return 1 if report.failures else 0
+                whole = parts.together([found for found in reports.values() if found])
+                self.merge(whole.visited)
+                conclude(whole, [] if self._part.whole else entries)
+                return 1 if whole.failures else 0
+        print(f"part {self._part} is done: {len(report.visited)} images")
+        for sibling in missing:
+            again = f"missing: run the same command with --part={sibling}"
+            print(f"part {sibling} is {'at work' if at_work[sibling] else again}")
+        print(f"the last to finish writes {self.summary_path} and prints the table")
+        return 1 if report.failures else 0
 
     def at_work(self, part: Part) -> bool:
         """Whether a process holds the part; to be asked while `alone`, so that none just starts."""

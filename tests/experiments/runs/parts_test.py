@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from experiments.runs import folder as folder_module
-from experiments.runs import merging, parts
+from experiments.runs import parts
 from experiments.runs.folder import RunFolder
 from experiments.runs.parts import WHOLE, Part, Report, Share, part_of
 from specjax._folder import write_json
@@ -185,17 +185,17 @@ def test_the_last_part_merges(tmp_path, capsys):
         second.segments.append([line("b", masks=[])])
         ends = Conclusion(first), Conclusion(second)
         mine, other = report("a", "c", failures="ca", write=1.0), report("b", failures="b", write=2)
-        assert merging.finish(first, FIRST, mine, ends[0]) == 1
+        assert first.finish(mine, ends[0]) == 1
         assert capsys.readouterr().out.splitlines() == [
             "part 1/2 is done: 2 images",
             "part 2/2 is at work",
             f"the last to finish writes {tmp_path / 'summary.json'} and prints the table",
         ]
         assert not (tmp_path / "summary.json").exists() and ends[0].calls == []
-        assert merging.finish(second, SECOND, other, ends[1]) == 1
+        assert second.finish(other, ends[1]) == 1
         assert ends[1].calls == [(["a", "b", "c"], ["a", "b", "c"], {"write": 3.0})]
         # As if the first had seen, only now, that all are finished.
-        assert merging.finish(first, FIRST, mine, ends[0]) == 1
+        assert first.finish(mine, ends[0]) == 1
         assert ends[0].calls == []
         assert "another process has merged" in capsys.readouterr().out
     text = (tmp_path / "per_image.jsonl").read_text()
@@ -219,7 +219,7 @@ def test_of_parts_that_finish_together_one_merges(tmp_path, monkeypatch):
 
     def end(part):
         mine = report(str(part.index), work={**WORK, "images": 4})
-        merging.finish(stores[part.index], part, mine, ends[part.index])
+        stores[part.index].finish(mine, ends[part.index])
 
     together(end, siblings)
     for store in stores:
@@ -242,11 +242,11 @@ def test_only_parts_of_the_same_work_merge(tmp_path, capsys, unfit):
         parts.write_report(tmp_path, SECOND, unfit)
     with opened(tmp_path, FIRST) as first:
         end = Conclusion(first)
-        assert merging.finish(first, FIRST, report("a", "c"), end) == 0
+        assert first.finish(report("a", "c"), end) == 0
         assert end.calls == []
         assert "part 2/2 is missing: run" in capsys.readouterr().out
         parts.write_report(tmp_path, SECOND, report("b"))
-        merging.finish(first, FIRST, report("a", "c"), end)
+        first.finish(report("a", "c"), end)
         assert len(end.calls) == 1
 
 
