@@ -189,7 +189,7 @@ def test_the_method_touches_nothing(name):
 def test_only_checkpoints_know_files_of_weights():
     for name, source in LOCAL.items():
         if name not in CHECKPOINTS:
-            compares = {"transformers"} if name == "experiments.check_transformers" else set()
+            compares = {"transformers"} if name == "examples.check_transformers" else set()
             assert outside(source) & CHECKPOINT_LIBRARIES <= compares, name
 
 

@@ -1,7 +1,7 @@
 r"""Compare a checkpoint's features here with those of `transformers.ViTModel`.
 
     pip install torch transformers
-    python -m experiments.check_transformers --checkpoint=specjax-mini
+    python -m examples.check_transformers --checkpoint=specjax-mini
 
 Both load the same files; the keys of the last block are compared on built-in scenes, one of them
 at the size of the stored position embeddings, the others interpolated as Hugging Face does it.
