@@ -42,6 +42,8 @@ def find_photographs(paths: Sequence[str | os.PathLike]) -> Photographs:
     """
     if not paths:
         raise SpecjaxError("no images given: name a folder, image files, a glob or a text list")
+    if "" in map(os.fspath, paths):  # as of a variable that is not set; not the working folder
+        raise SpecjaxError("a path is empty: leave it out or name what it is")
     found: dict[tuple[str, pathlib.Path], None] = {}
     digests = []
     for given in paths:

@@ -51,6 +51,8 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     """As absl does it, but a wrong flag is a mistake like any other."""
     try:
         return flags.FLAGS(arguments)
+    except SystemExit:  # what --help asks for was printed; absl's status would be 1
+        sys.exit(0)
     except flags.Error as error:
         print(f"error: {' '.join(str(error).split())} (--help lists the flags)", file=sys.stderr)
         sys.exit(2)

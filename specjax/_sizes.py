@@ -59,28 +59,23 @@ def at_smallest_size(
         once, by the batch's largest: a mapped `switch` would run every branch for every element.
     """
 
-    def smallest(needed):
-        return jnp.sum(needed > jnp.asarray(sizes[:-1], jnp.int32))
-
-    @jax.custom_batching.custom_vmap
     def choose(needed, *arguments):
-        return jax.lax.switch(smallest(needed), [at(size) for size in sizes], *arguments)
-
-    @choose.def_vmap
-    def choose_for_all(batch, batched, needed, *arguments):
-        leaves, structure = jax.tree.flatten((needed, *arguments))
-        needed, *arguments = jax.tree.unflatten(
-            structure,
-            [
-                leaf if is_batched else jnp.broadcast_to(leaf, (batch, *leaf.shape))
-                for leaf, is_batched in zip(leaves, jax.tree.leaves(batched), strict=True)
-            ],
-        )
-        branches = [jax.vmap(at(size)) for size in sizes]
-        found = jax.lax.switch(smallest(jnp.max(needed)), branches, *arguments)
-        return found, jax.tree.map(lambda _: True, found)
+        needed = _largest_of_batch(needed)
+        place = jnp.sum(needed > jnp.asarray(sizes[:-1], needed.dtype))
+        return jax.lax.switch(place, [at(size) for size in sizes], *arguments)
 
     return choose
+
+
+@jax.custom_batching.custom_vmap
+def _largest_of_batch(count):
+    """The count itself; under `jax.vmap`, the largest, one for all elements."""
+    return count
+
+
+@_largest_of_batch.def_vmap
+def _(_size, _is_batched, counts):
+    return _largest_of_batch(jnp.max(counts)), False
 
 
 def one_by_one(function: Callable[[Any], Any], stacked: Any) -> Any:

@@ -109,16 +109,17 @@ def decode(
     else:
         name, opening = _name(source), opened(source, max_pixels=max_pixels)
     with opening as image:
-        orientation = _orientation(image) if upright else 1
         try:
+            image.load()  # before its orientation is read: Pillow turns TIFF files by itself
+            orientation = _orientation(image) if upright else 1
             pixels = _rgb(image, name)
         except SpecjaxError:
             raise
-        except (ValueError, OSError) as error:
+        except Exception as error:  # of all kinds, as above
             raise SpecjaxError(_unreadable(name, error)) from None
     if orientation in _TRANSPOSE_OF_ORIENTATION:
-        upright = Image.fromarray(pixels).transpose(_TRANSPOSE_OF_ORIENTATION[orientation])
-        pixels = np.asarray(upright)
+        turned = Image.fromarray(pixels).transpose(_TRANSPOSE_OF_ORIENTATION[orientation])
+        pixels = np.asarray(turned)
     return np.array(pixels)  # a copy of our own: arrays of Pillow are read-only
 
 

@@ -42,9 +42,13 @@ class Segmentation:
 
     @property
     def boxes(self) -> Float[np.ndarray, "instances 4"]:
-        """Left, top, width and height of each instance, in pixels."""
-        found = [mask["bbox"] for mask in coco.instances_of(self.labels)]
-        return np.array(found, np.float64).reshape(-1, 4)
+        """Left, top, width and height of each instance, in pixels; 0 where it has no pixel."""
+        boxes = np.zeros((len(self.scores), 4))
+        for box, mask in zip(boxes, self.masks, strict=True):
+            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            if rows.size:
+                box[:] = columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1
+        return boxes
 
     def overlay(self) -> Image.Image:
         """The photograph with each instance tinted, outlined and numbered."""

@@ -13,37 +13,27 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from PIL import Image
-
-from specjax._batching import Batch, Lanes, open_lanes, replicated
-from specjax._reading import gather, read_ahead
-from specjax._sizes import capacity_for, padded_instances
+from specjax._batching import open_lanes
+from specjax._prepared import Photograph, prepare
+from specjax._reading import read_ahead
+from specjax._segmenting import Key, Method, segment_each
 from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
-from specjax.images import decode, resize_short_side
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
-from specjax.pipeline import (
-    Instances,
-    extract_features,
-    instance_eigenpairs,
-    label_instances,
-    reduce_features,
-    segment_foreground,
-)
+from specjax.models.vit import DTYPES
 from specjax.segmentation import Segmentation
-from specjax.tokens import Patches, Tiling, as_grid, cut_patches, to_pixels
 
 BUILT_IN = "specjax-mini"
 _ADVICE = "facebook/dino-vits16"
+_CHOICES = {
+    "protocol": tuple(PROTOCOLS),
+    "pos_interpolation": ("dino", "hf"),
+    "dtype": tuple(DTYPES),
+}
+_RANGES = {"image_size": (1, 2**31 - 1), "batch_size": (1, 4096), "seed": (0, 2**32 - 1)}
 _log = logging.getLogger("specjax")
-
-# A path, an upright picture, or its pixels, uint8 [H, W, 3].
-Photograph = str | os.PathLike | Image.Image | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,6 +76,7 @@ class Segmenter:
 
     def __post_init__(self):
         # Wrong settings and checkpoints end here, and not at the first photograph.
+        _check_settings(self)
         assert self.config and self.backbone
 
     @functools.cached_property
@@ -104,17 +95,13 @@ class Segmenter:
     @functools.cached_property
     def config(self) -> Config:
         """The settings of the stages after the backbone."""
-        if self.protocol not in PROTOCOLS:
-            raise SpecjaxError(
-                f"unknown protocol {self.protocol!r}: choose one of {', '.join(PROTOCOLS)}",
-                parameter="protocol",
-            )
-        M = channel_count(self.M, self.backbone.config.hidden_size)
-        if isinstance(self.N, int) and self.N > M:
-            warnings.warn(f"N={self.N} is more than M={M}; N={M} is used", stacklevel=4)
+        M, N = channel_count(self.M, self.backbone.config.hidden_size), self.N
+        if isinstance(N, int) and N > M:
+            warnings.warn(f"N={N} is more than M={M}; N={M} is used", stacklevel=5)
+            N = M
         return Config(
             M=M,
-            N=min(self.N, M),
+            N=N,
             bins=self.bins,
             metric=self.metric,
             protocol=PROTOCOLS[self.protocol],
@@ -130,18 +117,19 @@ class Segmenter:
             photograph: a path, a Pillow image, uint8 [H, W, 3], or a list of these. Files and
                 Pillow images are turned upright by their EXIF orientation.
             num_instances: how many to find in each. A photograph with fewer foreground tokens has
-                as many instances as those; this is a warning.
+                at most as many instances as those; this is a warning.
 
         Raises:
             SpecjaxError: a photograph cannot be read or is too small or too large.
         """
         several = isinstance(photograph, list | tuple)
-        found = []
-        for _, one in self.stream(photograph if several else [photograph], num_instances):
+        photographs = photograph if several else [photograph]
+        found: dict[int, Segmentation] = {}
+        for place, one in self._stream(enumerate(photographs), num_instances):
             if isinstance(one, SpecjaxError):
                 raise one
-            found.append(one)
-        return found if several else found[0]
+            found[place] = one
+        return [found[place] for place in range(len(found))] if several else found[0]
 
     def stream(
         self, photographs: Iterable[Photograph], num_instances: int
@@ -153,165 +141,44 @@ class Segmenter:
             single CPU in the order given; several devices work on batches of one size, which come
             as they are done.
         """
-        _check_count(num_instances)
-        lanes = open_lanes(self.batch_size)
-        read = read_ahead(photographs, self._read)
-        if lanes.mesh.size == 1 and not lanes.vectorize:
-            for photograph, found in read:
-                if not isinstance(found, SpecjaxError):
-                    found = _guarded(self._alone, *found, num_instances)
-                yield photograph, found
-            return
-        failed: list[tuple[Photograph, SpecjaxError]] = []
-        groups = gather(
-            _readable(read, failed),
-            key=lambda item: len(item[2].values),
-            room=lambda item: lanes.room_for(len(item[2].values)),
-            nbytes=lambda item: item[1].nbytes + item[2].values.nbytes,
-            most=4 * lanes.most,
-        )
-        for group in groups:
-            yield from _taken(failed)
-            yield from self._together(group, lanes, num_instances)
-        yield from _taken(failed)
+        return self._stream(((one, one) for one in photographs), num_instances)
 
-    def _read(self, photograph: Photograph) -> tuple[np.ndarray, Patches]:
-        """The upright pixels, and the patches that the backbone sees."""
-        name = os.fspath(photograph) if isinstance(photograph, str | os.PathLike) else "the image"
-        image = _pixels(photograph)
-        resized = image
-        if self.image_size is not None:
-            resized = resize_short_side(image, self.image_size, name=name)
-        patches = cut_patches(
-            resized,
-            patch_size=self.backbone.config.patch_size,
-            mean=self.backbone.mean,
-            std=self.backbone.std,
-            name=name,
-        )
-        return image, patches
-
-    def _alone(self, image: np.ndarray, patches: Patches, num_instances: int) -> Segmentation:
-        """One photograph, stage by stage: only what it needs is compiled."""
-        grid = jnp.asarray(patches.tiling.grid, jnp.int32)
-        features = extract_features(
-            self.backbone.model,
-            jnp.asarray(patches.values),
-            grid,
-            interpolation=self.pos_interpolation,
-            dtype=self.dtype,
-        )
-        mask = segment_foreground(features, grid, config=self.config).mask
-        reduced = reduce_features(features, mask, grid, config=self.config)
-        capacity = capacity_for(int(mask.sum()), len(patches.values))
-        pairs = instance_eigenpairs(
-            reduced, mask, grid, config=self.config, metrics=None, capacity=capacity
-        )
-        found = label_instances(
-            pairs,
-            mask,
-            grid,
-            num_instances,
-            jax.random.key(self.seed),
+    def _stream(
+        self, photographs: Iterable[tuple[Key, Photograph]], num_instances: int
+    ) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
+        """As `stream`; each result comes with the key of its photograph."""
+        _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
+        method = Method(
+            model=self.backbone.model,
+            seed=self.seed,
             config=self.config,
-            max_instances=padded_instances(num_instances),
-        )
-        return _segmentation(image, patches.tiling, *jax.device_get((features, mask, found)))
-
-    def _together(
-        self, group: Sequence[tuple], lanes: Lanes, num_instances: int
-    ) -> Iterator[tuple[Photograph, Segmentation | SpecjaxError]]:
-        """A batch of photographs of one padded length."""
-        batch = Batch(lanes, len(group), len(group[0][2].values))
-        values = batch.stack([patches.values for _, _, patches in group])
-        grids = batch.stack([np.asarray(each.tiling.grid, np.int32) for _, _, each in group])
-        found = batch.run(
-            _every_stage,
-            values,
-            grids,
-            shared=(replicated(self.backbone.model, batch.mesh), np.uint32(self.seed)),
-            config=self.config,
-            interpolation=self.pos_interpolation,
+            pos_interpolation=self.pos_interpolation,
             dtype=self.dtype,
             num_instances=num_instances,
         )
-        for (photograph, image, patches), one in zip(group, batch.fetch(found), strict=True):
-            yield photograph, _guarded(_segmentation, image, patches.tiling, *one)
-
-
-def _every_stage(model, seed, patches, grid, *, config, interpolation, dtype, num_instances):
-    """All stages of one image in one program, for batches."""
-    features = extract_features(model, patches, grid, interpolation=interpolation, dtype=dtype)
-    mask = segment_foreground(features, grid, config=config).mask
-    reduced = reduce_features(features, mask, grid, config=config)
-    pairs = instance_eigenpairs(reduced, mask, grid, config=config)
-    found = label_instances(
-        pairs,
-        mask,
-        grid,
-        num_instances,
-        jax.random.key(seed),
-        config=config,
-        max_instances=padded_instances(num_instances),
-    )
-    return features, mask, found
-
-
-def _segmentation(
-    image: np.ndarray, tiling: Tiling, features: np.ndarray, mask: np.ndarray, found: Instances
-) -> Segmentation:
-    if not np.isfinite(features).all():
-        raise SpecjaxError("the backbone gave features that are not finite")
-    labels = np.asarray(as_grid(found.labels, tiling.grid))
-    return Segmentation(
-        image=image,
-        labels=to_pixels(labels, tiling, image.shape[:2], fill=True),
-        scores=np.ones(int(labels.max()), np.float32),
-        foreground=np.asarray(as_grid(mask, tiling.grid)),
-        eigensegments=np.asarray(as_grid(found.maps, tiling.grid)),
-        token_labels=labels,
-        tiling=tiling,
-    )
-
-
-def _pixels(photograph: Photograph) -> np.ndarray:
-    """Upright RGB pixels of a file, a Pillow image or an array."""
-    if isinstance(photograph, np.ndarray):
-        if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3:
-            raise SpecjaxError(
-                f"an array of {photograph.dtype} {list(photograph.shape)}: an image is uint8"
-                " [height, width, 3]"
-            )
-        return photograph
-    return decode(photograph, upright=True)
-
-
-def _check_count(num_instances: int) -> None:
-    if type(num_instances) is not int or not 1 <= num_instances <= MAX_INSTANCES:
-        raise SpecjaxError(
-            f"num_instances is {num_instances!r}: it must be an integer from 1 to {MAX_INSTANCES}",
-            parameter="num_instances",
+        read = functools.partial(prepare, backbone=self.backbone, image_size=self.image_size)
+        prepared = read_ahead(photographs, lambda pair: read(pair[1]))
+        return segment_each(
+            ((key, found) for (key, _), found in prepared), method, open_lanes(self.batch_size)
         )
 
 
-def _guarded(work: Callable[..., Segmentation], *arguments) -> Segmentation | SpecjaxError:
-    """What `work` gives, or the error that it ends in."""
-    try:
-        return work(*arguments)
-    except SpecjaxError as error:
-        return error
+def _check_settings(settings: Segmenter) -> None:
+    """Those that nothing else checks before the first photograph."""
+    for name, known in _CHOICES.items():
+        value = getattr(settings, name)
+        if value not in known:
+            raise SpecjaxError(
+                f"unknown {name} {value!r}: choose one of {', '.join(known)}", parameter=name
+            )
+    for name, (low, high) in _RANGES.items():
+        value = getattr(settings, name)
+        if value is not None or name == "seed":
+            _check_range(name, value, low, high)
 
 
-def _readable(read: Iterable[tuple], failed: list[tuple]) -> Iterator[tuple]:
-    """(photograph, image, patches) of those that can be read; the others go to `failed`."""
-    for photograph, found in read:
-        if isinstance(found, SpecjaxError):
-            failed.append((photograph, found))
-        else:
-            yield photograph, *found
-
-
-def _taken(failed: list[tuple]) -> Iterator[tuple]:
-    """What has failed so far, once."""
-    while failed:
-        yield failed.pop(0)
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:  # True is an int otherwise
+        raise SpecjaxError(
+            f"{name} is {value!r}: it must be an integer from {low} to {high}", parameter=name
+        )

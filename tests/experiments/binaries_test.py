@@ -278,9 +278,7 @@ def test_segment_writes_masks_of_photographs(world, tmp_path):
         assert overlay.width == 7 * (360 + 6) + 6  # no ground truth
     assert not (out / "tokens").exists()
     # Several arguments, and nothing to save.
-    finished = run(
-        "segment", tmp_path / "bare", *flags, "--save=", *sorted(photos.iterdir())
-    )
+    finished = run("segment", tmp_path / "bare", *flags, "--save=", *sorted(photos.iterdir()))
     assert finished.status == 0 and [key[0] for key in finished.lines] == ["turned", "upright"]
     assert {path.name for path in (tmp_path / "bare").iterdir()} == {
         "run.json", ".lock", "per_image.jsonl", "summary.json"

@@ -175,6 +175,36 @@ def test_exif_orientation(tmp_path, photograph, orientation, suffix):
         np.testing.assert_array_equal(images.decode(path), photograph)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_pillow_images(tmp_path, photograph, suffix, loaded):
+    """They give what their files give, whether Pillow has read the pixels yet or not."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / f"o.{suffix}", Image.fromarray(photograph), exif=exif)
+    for upright in (False, True):
+        with Image.open(path) as image:
+            if loaded:
+                image.load()
+            found = images.decode(image, upright=upright)
+        np.testing.assert_array_equal(found, images.decode(path, upright=upright))
+        assert found.flags.writeable
+    assert found.shape == (30, 20, 3)
+    grey = Image.fromarray(photograph[:, :, 0])
+    np.testing.assert_array_equal(images.decode(grey)[:, :, 2], photograph[:, :, 0])
+
+
+def test_pillow_images_that_cannot_be_read(photograph):
+    stream = io.BytesIO()
+    Image.fromarray(photograph).save(stream, format="PNG")
+    with Image.open(io.BytesIO(stream.getvalue()[:-300])) as cut:
+        with pytest.raises(SpecjaxError, match="the image cannot be read") as error:
+            images.decode(cut)
+    one_line(error)
+    with pytest.raises(SpecjaxError, match="the image holds floating-point"):
+        images.decode(Image.new("F", (3, 3)))
+
+
 def test_damaged_exif_is_no_obstacle(tmp_path, photograph):
     path = tmp_path / "e.jpg"
     Image.fromarray(photograph).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09garbage")

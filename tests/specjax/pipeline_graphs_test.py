@@ -66,6 +66,10 @@ def test_the_graph_is_as_large_as_the_foreground_needs():
         same_instances(found_in(features, mask, shape, GROUPS, key), whole)
         same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), whole)
         assert int(whole.labels.max()) == GROUPS
+        if mask.sum() <= 384:  # the capacity that is known to do
+            pairs = pipeline.instance_eigenpairs(features, mask, shape, config=config, capacity=384)
+            assert pairs.vectors.shape == (SEGMENTS + 1, 769)
+            same_instances(label(pairs, mask, shape, GROUPS, key), whole)
 
 
 @pytest.mark.parametrize("metrics", [tuple(METRICS), ("l2", "boc", "dot")])

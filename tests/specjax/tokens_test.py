@@ -149,3 +149,18 @@ def test_pixels_take_the_token_that_their_centre_lies_in(resized):
     mask = to_pixels(numbers > 0, tiling, (20, 30))
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, found > 0)
+
+
+@pytest.mark.parametrize("resized", [(20, 30), (41, 60), (13, 20)])
+def test_the_remainder_may_take_the_nearest_token(resized):
+    tiling = Tiling.of_image(resized, 6)
+    numbers = 1 + np.arange(tiling.tokens).reshape(tiling.grid)
+    bare, filled = (to_pixels(numbers, tiling, (20, 30), fill=fill) for fill in (False, True))
+    inside = bare > 0
+    assert not inside.all()
+    height, width = inside.any(axis=1).sum(), inside.any(axis=0).sum()
+    corner = ((0, 20 - height), (0, 30 - width))
+    np.testing.assert_array_equal(filled, np.pad(bare[:height, :width], corner, mode="edge"))
+    mask = to_pixels(numbers > 1, tiling, (20, 30), fill=True)
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, filled > 1)

@@ -71,9 +71,7 @@ def affinity(features, metric):
         extra["VI"] = np.linalg.pinv(np.atleast_2d(np.cov(features.T)), hermitian=True)
     # Correlation and Bray-Curtis of zero rows are 0/0.
     with np.errstate(invalid="ignore", divide="ignore"):
-        distance = sklearn.metrics.pairwise_distances(
-            features, metric=_DISTANCES[metric], **extra
-        )
+        distance = sklearn.metrics.pairwise_distances(features, metric=_DISTANCES[metric], **extra)
     return np.nan_to_num(1.0 / (1.0 + distance), nan=0.0)
 
 

@@ -16,9 +16,7 @@ FEATURES = np.zeros((10, 3), np.float32)
 def example(image_id="a.b/c.d", size=(40, 70), place=0, instances=None):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     inputs = TokenFeatures(FEATURES, Tiling(2, 4, 16, size))
-    return Example(
-        image_id, place, "/photos/x.JPG", image, instances, None, inputs, ("boc",)
-    )
+    return Example(image_id, place, "/photos/x.JPG", image, instances, None, inputs, ("boc",))
 
 
 def features():
@@ -66,8 +64,9 @@ def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
         writers = Writers(run, frozenset(["gallery"]))
         for place, image_id in enumerate(ids[:4]):
             assert writers.lack(image_id, place, "boc")
-            writers.write(example(image_id, place=place, instances=truth), "boc",
-                          outcome(labels), features)
+            writers.write(
+                example(image_id, place=place, instances=truth), "boc", outcome(labels), features
+            )
             assert not writers.lack(image_id, place, "boc")
         # One failed, and so has no tile.
         assert writers.finish(["failed", *ids[:4]], ["boc"]) == [tmp_path / "gallery.png"]
@@ -81,8 +80,12 @@ def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
         for place, image_id in enumerate(ids):
             if writers.lack(image_id, place, "boc"):
                 assert 4 <= place < GALLERY
-                writers.write(example(image_id, place=place, instances=truth), "boc",
-                              outcome(labels), features)
+                writers.write(
+                    example(image_id, place=place, instances=truth),
+                    "boc",
+                    outcome(labels),
+                    features,
+                )
         writers.finish(ids, ["boc"])
         late = example("late", place=GALLERY)
         writers.write(late, "boc", outcome(labels), features)
@@ -91,5 +94,3 @@ def test_gallery_shows_the_first_images_and_outlives_an_interruption(tmp_path):
     assert len(list((tmp_path / "gallery").iterdir())) == GALLERY
     with RunFolder(tmp_path, {}, ["boc"], overwrite=True):
         assert not list(tmp_path.glob("gallery*"))
-
-

@@ -1,0 +1,243 @@
+"""What the command keeps and forgets, with a stand-in for the computation."""
+
+import json
+import os
+import shutil
+import types
+from unittest import mock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from specjax import Segmentation, Segmenter, SpecjaxError, Tiling, cli, decode
+from specjax._output import GALLERY
+from tests.support.run_binary import assert_refused
+from tests.support.run_command import run_command
+
+FLAGS = ("--num_instances=2",)
+# Names of the files that were segmented.
+DONE: list[str] = []
+
+
+class Halves(Segmenter):
+    """Finds two instances in each photograph: its left and its right half."""
+
+    backbone = types.SimpleNamespace(digest="none")
+    interrupted_at = None
+
+    def __post_init__(self):
+        pass
+
+    def stream(self, photographs, num_instances):
+        for path in photographs:
+            if path == self.interrupted_at:
+                raise KeyboardInterrupt
+            DONE.append(os.path.basename(path))
+            try:
+                image = decode(path)
+            except SpecjaxError as error:
+                yield path, error
+                continue
+            tokens = np.repeat(np.array([[1, 2]], np.int32), 2, axis=0)
+            labels = np.repeat(tokens, 8, axis=0).repeat(8, axis=1) * (self.seed + 1)
+            maps = np.ones((4, 2, 2), np.float32)
+            yield (
+                path,
+                Segmentation(
+                    image, labels, np.ones(2, np.float32), tokens > 0, maps, tokens,
+                    Tiling.of_image((16, 16), 8),
+                ),
+            )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _halves(monkeypatch):
+    monkeypatch.setattr(cli, "Segmenter", Halves)
+
+
+def draw(path, colour=90):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(colour).integers(0, 9, (16, 16, 3))
+    Image.fromarray((noise + colour).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name in "abc":
+        draw(tmp_path / "photos" / f"{name}.png")
+    return tmp_path / "photos"
+
+
+def run(photos, folder, *flags):
+    """Runs the command; gives how it ended and the names of what was done."""
+    DONE.clear()
+    finished = run_command(folder, photos, *FLAGS, *flags)
+    return finished, [name.removesuffix(".png") for name in DONE]
+
+
+def pictures(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+
+
+KINDS = ("gallery", "labels", "overlays")
+
+
+def of_each(names, *kinds):
+    return sorted(f"{kind}/{name}.png" for kind in kinds for name in names)
+
+
+def lines(folder):
+    text = (folder / "photographs.jsonl").read_text()
+    return [json.loads(line)["id"] for line in text.splitlines()]
+
+
+def test_what_has_changed_is_done_again(photos, tmp_path):
+    folder = tmp_path / "out"
+    assert run(photos, folder)[1] == ["a", "b", "c"]
+    assert run(photos, folder)[1] == []
+    draw(photos / "b.png", colour=200)
+    assert run(photos, folder)[1] == ["b"]
+    os.utime(photos / "c.png", ns=(1, 1))
+    assert run(photos, folder)[1] == ["c"]
+    draw(photos / "aa.png")
+    assert run(photos, folder)[1] == ["aa"]
+    assert lines(folder) == ["a", "aa", "b", "c"]
+    (folder / "overlays" / "a.png").unlink()
+    assert run(photos, folder)[1] == ["a"]
+    assert run(photos, folder)[1] == []
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--M=C/4", "--N=8", "--bins=20", "--metric=l2", "--protocol=reference", "--solver=krylov",
+     "--image_size=64", "--pos_interpolation=hf", "--dtype=bfloat16", "--seed=1",
+     "--num_instances=3"],
+)  # fmt: skip
+def test_settings_that_results_depend_on(photos, tmp_path, flag):
+    folder = tmp_path / "out"
+    run(photos, folder)
+    assert run(photos, folder, flag)[1] == ["a", "b", "c"]
+    assert run(photos, folder, flag, "--batch_size=2")[1] == []
+    with mock.patch.object(Halves, "backbone", types.SimpleNamespace(digest="other")):
+        assert run(photos, folder, flag)[1] == ["a", "b", "c"]
+
+
+def test_a_run_of_other_settings_that_was_interrupted(photos, tmp_path):
+    """What it has overwritten is not taken for what was there before."""
+    folder = tmp_path / "out"
+    run(photos, folder)
+    with mock.patch.object(Halves, "interrupted_at", str(photos / "b.png")):
+        finished, done = run(photos, folder, "--seed=1")
+    assert finished.status == 130 and done == ["a"]
+    assert finished.stderr.startswith("interrupted; the same command continues")
+    assert pictures(folder) == sorted(["gallery.png", *of_each("a", *KINDS)])
+    assert run(photos, folder)[1] == ["a", "b", "c"]
+    with Image.open(folder / "labels" / "a.png") as labels:
+        assert np.unique(labels).tolist() == [1, 2]
+
+
+def test_pictures_of_earlier_settings_are_not_kept(photos, tmp_path):
+    """Where `--save` has less now, and more again later."""
+    folder = tmp_path / "out"
+    run(photos, folder)
+    run(photos, folder, "--seed=1", "--save=labels")
+    assert pictures(folder) == ["gallery.png", *of_each("abc", "labels")]
+    assert run(photos, folder, "--seed=1", "--save=labels,overlays")[1] == ["a", "b", "c"]
+    # Pictures without a line, as of a process that was killed before it wrote that.
+    shutil.copytree(folder / "overlays", folder / "stages")
+    (folder / "photographs.jsonl").write_text("")
+    run(photos, folder, "--seed=1", "--save=labels")
+    assert pictures(folder) == ["gallery.png", *of_each("abc", "labels")]
+
+
+def test_more_is_saved_later(photos, tmp_path):
+    folder = tmp_path / "out"
+    finished, _ = run(photos, folder, "--save=")
+    assert finished.status == 0 and pictures(folder) == [] and lines(folder) == ["a", "b", "c"]
+    assert finished.stdout == f"3 of 3 photographs are in {folder}\n"
+    assert run(photos, folder, "--save=labels")[1] == ["a", "b", "c"]
+    stamp = (folder / "labels" / "a.png").stat().st_mtime_ns
+    assert run(photos, folder, "--save=coco")[1] == []
+    assert run(photos, folder, "--save=all")[1] == ["a", "b", "c"]
+    assert pictures(folder) == sorted(["gallery.png", *of_each("abc", *KINDS, "stages")])
+    assert (folder / "labels" / "a.png").stat().st_mtime_ns > stamp
+
+
+def test_photographs_that_are_not_named_again_are_kept(photos, tmp_path):
+    folder = tmp_path / "out"
+    run(photos, folder)
+    assert run(photos / "b.png", folder)[1] == []
+    coco = json.loads((folder / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == ["b.png"]
+    assert run(photos, folder)[1] == []
+    # Another one of the same name is another photograph.
+    other = draw(tmp_path / "other" / "b.png", colour=30)
+    assert run(other, folder)[1] == ["b"]
+    assert run(photos, folder)[1] == ["b"]
+
+
+def test_a_photograph_that_can_no_longer_be_read(photos, tmp_path):
+    folder = tmp_path / "out"
+    run(photos, folder)
+    (photos / "b.png").write_bytes(b"nothing")
+    finished, done = run(photos, folder)
+    assert finished.status == 1 and done == ["b"] and lines(folder) == ["a", "c"]
+    assert finished.stdout.startswith("2 of 3 photographs")
+    assert pictures(folder) == sorted(["gallery.png", *of_each("ac", *KINDS)])
+    coco = json.loads((folder / "coco.json").read_text())
+    assert [image["id"] for image in coco["images"]] == [1, 3]
+
+
+def test_the_sheet_has_the_first_photographs(tmp_path):
+    photos, folder = tmp_path / "photos", tmp_path / "out"
+    for number in range(GALLERY + 2):
+        draw(photos / f"{number:02d}.png")
+    run(photos, folder)
+    assert len(list((folder / "gallery").iterdir())) == GALLERY
+    assert len(list((folder / "labels").iterdir())) == GALLERY + 2
+    # One that moves up among the first gets its picture.
+    (photos / "00.png").unlink()
+    assert run(photos, folder)[1] == [f"{GALLERY:02d}"]
+
+
+def test_overwriting(photos, tmp_path):
+    folder = tmp_path / "out"
+    run(photos, folder)
+    (photos / "c.png").unlink()
+    (folder / "mine.txt").write_text("kept")
+    run(photos, folder)
+    assert (folder / "labels" / "c.png").exists()
+    assert run(photos, folder, "--overwrite")[1] == ["a", "b"]
+    assert not (folder / "labels" / "c.png").exists() and (folder / "mine.txt").exists()
+    (folder / "photographs.jsonl").write_text("not JSON\n")
+    finished, done = run(photos, folder)
+    assert_refused(finished, "photographs.jsonl", "overwrite", "(--output_dir)")
+    assert done == []
+    assert run(photos, folder, "--overwrite")[1] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["labels/a.png", "coco.json", "gallery.png"])
+def test_what_others_have_written_is_left_alone(photos, tmp_path, name):
+    """Annotations are often called so, and beside the photographs."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("precious")
+    for flags in ((), ("--overwrite",)):
+        finished, done = run(photos, tmp_path, *flags)
+        assert_refused(finished, "holds", name.split("/")[0], "choose another folder")
+        assert done == [] and path.read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_written(photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "out"):
+        assert_refused(run(photos, folder)[0], "cannot write to", folder, "(--output_dir)")
+    # Where a folder has a picture's name, and no photograph that follows would fare better.
+    folder = tmp_path / "out"
+    (folder / "labels" / "b.png").mkdir(parents=True)
+    (folder / "photographs.jsonl").write_text("")
+    finished, done = run(photos, folder)
+    assert_refused(finished, "cannot delete", "labels/b.png", "(--output_dir)")
+    assert done == ["a", "b"] and lines(folder) == ["a"]

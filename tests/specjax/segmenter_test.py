@@ -1,0 +1,316 @@
+"""The front door: photographs in whichever form, alone and together, and what goes wrong."""
+
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+import specjax
+from specjax import SpecjaxError, segmenter
+from specjax._batching import open_lanes
+from tests.support.run_binary import ROOT, quick_compilation, quick_environment
+
+SIZE = 112
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoint(world):
+    return specjax.load_checkpoint(world.checkpoint.removeprefix("--checkpoint="))
+
+
+def opened(checkpoint, **settings):
+    # By "eigh", which compiles sooner.
+    given = {"N": 16, "image_size": SIZE, "solver": "eigh", **settings}
+    return specjax.Segmenter(checkpoint, **given)
+
+
+@pytest.fixture(scope="module")
+def segment(checkpoint):
+    return opened(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def paths(world):
+    return sorted(world.photos.iterdir())
+
+
+@pytest.fixture(scope="module")
+def alone(segment, paths):
+    """What is found in each photograph."""
+    return [segment(path, num_instances=3) for path in paths]
+
+
+@pytest.fixture
+def mixed(paths, tmp_path):
+    """Files, and a broken one among them."""
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(paths[0].read_bytes()[:300])
+    return [paths[0], broken, *paths[1:], paths[0]]
+
+
+def same(found, expected):
+    for field in dataclasses.fields(expected):
+        if field.name not in ("tiling", "eigensegments"):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+    # Up to rounding, of which other compiled programs have another.
+    np.testing.assert_allclose(found.eigensegments, expected.eigensegments, atol=1e-3)
+    assert found.tiling == expected.tiling
+
+
+# ---------------------------------------------------------------- one photograph
+
+
+def test_what_is_found(alone, paths):
+    for found, path in zip(alone, paths, strict=True):
+        np.testing.assert_array_equal(found.image, specjax.decode(path))
+        height, width = found.image.shape[:2]
+        assert found.labels.shape == (height, width) and found.labels.dtype == np.int32
+        rows, columns = found.tiling.grid
+        assert (rows, columns) == tuple(round(SIZE / min(height, width) * n) // 16
+                                        for n in (height, width))  # fmt: skip
+        assert found.foreground.shape == found.token_labels.shape == (rows, columns)
+        assert found.eigensegments.shape == (4, rows, columns)
+        np.testing.assert_array_equal(found.token_labels > 0, found.foreground)
+        assert found.scores.tolist() == [1.0] * found.token_labels.max()
+    assert max(len(found.scores) for found in alone) == 3
+
+
+def test_every_form_gives_the_same(segment, paths, alone):
+    path = paths[1]
+    pixels = specjax.decode(path)
+    with Image.open(path) as picture:
+        for form in (str(path), picture, pixels, Image.fromarray(pixels)):
+            same(segment(form, num_instances=3), alone[1])
+    several = segment([paths[2], pixels, str(paths[0])], num_instances=3)
+    for found, expected in zip(several, (alone[2], alone[1], alone[0]), strict=True):
+        same(found, expected)
+    assert segment((), num_instances=3) == []
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_photographs_are_turned_upright(segment, paths, alone, tmp_path, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.fromarray(alone[1].image).transpose(Image.Transpose.ROTATE_90)
+    path = tmp_path / f"turned.{suffix}"
+    stored.save(path, exif=exif, quality=100)
+    with Image.open(path) as picture:
+        found = [segment(form, num_instances=3) for form in (path, picture)]
+    assert found[0].image.shape == alone[1].image.shape
+    assert np.abs(found[0].image.astype(int) - alone[1].image).mean() < 4
+    same(*found)
+
+
+@pytest.mark.parametrize("image_size", [None, SIZE])
+def test_labels_of_pixels_are_those_of_their_tokens(checkpoint, paths, image_size):
+    """The remainder right of and below the last token takes its neighbours' labels."""
+    pixels = np.pad(specjax.decode(paths[0]), ((0, 7), (0, 13), (0, 0)), mode="edge")
+    found = opened(checkpoint, image_size=image_size)(pixels, num_instances=3)
+    height, width = found.labels.shape
+    assert (height, width) == (71, 93)
+    (rows, columns), (down, right) = found.tiling.grid, found.tiling.image_size
+    assert down == (image_size or height)
+    for row in range(height):
+        for column in range(width):
+            i = min(int((row + 0.5) * down / height // 16), rows - 1)
+            j = min(int((column + 0.5) * right / width // 16), columns - 1)
+            assert found.labels[row, column] == found.token_labels[i, j]
+    assert image_size or (found.labels[64:].any() and found.labels[:, 80:].any())
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_it_is_the_pure_functions(checkpoint, paths, seed):
+    """`specjax.segment` of the same features gives the same labels, by stages or jitted."""
+    segment = opened(checkpoint, seed=seed)
+    found = segment(paths[1], num_instances=3)
+    patches = specjax.cut_patches(
+        specjax.resize_short_side(specjax.decode(paths[1]), SIZE), patch_size=16
+    )
+    grid = jnp.asarray(patches.tiling.grid)
+    features = specjax.extract_features(checkpoint.model, jnp.asarray(patches.values), grid)
+    labels = specjax.segment(
+        features, grid, num_instances=3, key=jax.random.key(seed), config=segment.config
+    )
+    assert found.token_labels.max() == 3
+    np.testing.assert_array_equal(specjax.as_grid(labels, patches.tiling.grid), found.token_labels)
+
+
+# ---------------------------------------------------------------- many
+
+
+def check_stream(found, given, alone):
+    """Each photograph has come once with what it gives alone, the broken one with its error."""
+    expected = {path: one for path, one in zip((given[0], *given[2:4]), alone, strict=True)}
+    assert sorted(map(str, (path for path, _ in found))) == sorted(map(str, given))
+    for path, one in found:
+        if path == given[1]:
+            assert isinstance(one, SpecjaxError) and "broken.jpg" in str(one)
+            assert "\n" not in str(one)
+        else:
+            same(one, expected[path])
+
+
+def test_stream(segment, mixed, alone):
+    found = list(segment.stream(iter(mixed), num_instances=3))
+    assert [path for path, _ in found] == mixed
+    check_stream(found, mixed, alone)
+    with pytest.raises(SpecjaxError, match=r"broken\.jpg"):
+        segment(mixed, num_instances=3)
+
+
+def test_images_worked_on_at_once(checkpoint, mixed, alone, monkeypatch):
+    """As accelerators do it: batches of two, the broken file beside them."""
+    monkeypatch.setattr(
+        segmenter, "open_lanes", lambda size: dataclasses.replace(open_lanes(size), vectorize=True)
+    )
+    segment, own = (opened(checkpoint, batch_size=2, image_size=size) for size in (SIZE, None))
+    check_stream(list(segment.stream(mixed, num_instances=3)), mixed, alone)
+    several = segment([mixed[n] for n in (3, 0, 2, 0)], num_instances=3)
+    for found, expected in zip(several, (alone[2], alone[0], alone[1], alone[0]), strict=True):
+        same(found, expected)
+    with pytest.warns(UserWarning, match="the image: 8 instances were asked for, but the fore"):
+        few = own([alone[0].image] * 2, num_instances=8)
+    assert 0 < few[0].token_labels.max() <= few[0].foreground.sum()
+
+
+def test_a_list_is_in_the_order_given(segment, paths, alone, monkeypatch):
+    """Devices give batches as they are done."""
+
+    def backwards(photographs, *_):
+        return reversed([(key, alone[key]) for key, _ in photographs])
+
+    monkeypatch.setattr(segmenter, "segment_each", backwards)
+    assert segment(paths, num_instances=3) == alone
+
+
+def labels_on_this_process_s_devices(folder, checkpoint):
+    """Labels of the photographs of a folder, as JSON can hold them."""
+    segment = opened(checkpoint, batch_size=2)
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    found = segment(paths, num_instances=3)
+    return [jax.local_device_count(), *(one.token_labels.tolist() for one in found)]
+
+
+def test_several_devices(world, alone):
+    code = (
+        "import json, sys; from tests.specjax import segmenter_test as t;"
+        "print(json.dumps(t.labels_on_this_process_s_devices(*sys.argv[1:])))"
+    )
+    xla = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    checkpoint = world.checkpoint.removeprefix("--checkpoint=")
+    out = subprocess.run(
+        [sys.executable, "-c", code, world.photos, checkpoint], cwd=ROOT,
+        env={**os.environ, **quick_environment(), **xla}, stdout=subprocess.PIPE, check=True,
+        timeout=120,
+    ).stdout  # fmt: skip
+    assert json.loads(out) == [3, *(found.token_labels.tolist() for found in alone)]
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("metric", "l7"), ("M", "C/0"), ("M", 49), ("N", 0), ("N", True), ("bins", 0),
+        ("protocol", "papers"), ("solver", "lobpcg"), ("image_size", 0), ("image_size", True),
+        ("pos_interpolation", "bicubic"), ("dtype", "float16"), ("batch_size", 0), ("seed", -1),
+        ("seed", 2**32),
+    ],
+)  # fmt: skip
+def test_wrong_settings(checkpoint, name, value):
+    with pytest.raises(SpecjaxError) as error:
+        opened(checkpoint, **{name: value})
+    assert error.value.parameter == name
+    assert "\n" not in str(error.value) and "--" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [0, 255, True])
+def test_wrong_numbers_of_instances(segment, paths, count):
+    for call in (segment, segment.stream):
+        with pytest.raises(SpecjaxError, match="num_instances is") as error:
+            call(paths, num_instances=count)
+        assert error.value.parameter == "num_instances"
+
+
+def test_more_channels_than_are_left(checkpoint):
+    with pytest.warns(UserWarning, match=r"N=60 is more than M=12; N=12 is used"):
+        segment = opened(checkpoint, M=12, N=60)
+    assert (segment.config.M, segment.config.N) == (12, 12)
+
+
+def test_more_instances_than_tokens(checkpoint, paths):
+    own = opened(checkpoint, image_size=None)
+    with pytest.warns(UserWarning, match=r"000000.jpg': 8 instances were asked for.* has [1-7] "):
+        found = own(paths[0], num_instances=8)
+    assert 0 < found.token_labels.max() <= found.foreground.sum()
+    assert len(found.masks) == len(found.scores) == found.token_labels.max()
+
+
+def test_what_is_no_photograph(segment, tmp_path):
+    for wrong, reason in (
+        (np.zeros((40, 40), np.uint8), r"uint8 \[40, 40\]"),
+        (np.zeros((40, 40, 4), np.uint8), r"uint8 \[40, 40, 4\]"),
+        (np.zeros((40, 40, 3), np.float32), "float32"),
+        (np.zeros((0, 40, 3), np.uint8), "no pixels"),
+        (Image.new("RGB", (40, 0)), "no pixels"),
+        (Image.new("F", (40, 40)), "floating-point"),
+        (tmp_path / "nowhere.jpg", r"nowhere\.jpg': no such file"),
+    ):
+        with pytest.raises(SpecjaxError, match=reason):
+            segment(wrong, num_instances=3)
+
+
+def test_photographs_too_small_and_too_large(checkpoint):
+    own = opened(checkpoint, image_size=None)
+    for shape, reason in (((8, 90, 3), "smaller than one patch"), ((2300, 2300, 3), "20449 tok")):
+        with pytest.raises(SpecjaxError, match=reason) as error:
+            own(np.zeros(shape, np.uint8), num_instances=3)
+        assert error.value.parameter == "image_size"
+
+
+def test_features_that_are_not_finite(checkpoint, paths):
+    model = jax.tree.map(lambda leaf: leaf * jnp.nan, checkpoint.model)
+    segment = opened(dataclasses.replace(checkpoint, model=model))
+    ((_, error),) = segment.stream(paths[:1], num_instances=3)
+    assert isinstance(error, SpecjaxError) and "not finite" in str(error)
+    assert paths[0].name in str(error)
+
+
+def test_a_segmenter_does_not_change(segment):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        segment.M = 3
+    assert segment.backbone is segment.checkpoint
+
+
+def test_the_built_in_backbone_is_announced(caplog):
+    """In one line, once."""
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("specjax")
+    logger.addHandler(handler)
+    try:
+        built_in = specjax.Segmenter()
+        named = specjax.Segmenter("specjax-mini")
+    finally:
+        logger.removeHandler(handler)
+    (line,) = lines
+    assert "specjax-mini" in line and "facebook/dino-vits16" in line
+    assert built_in.backbone.digest == named.backbone.digest
+    with pytest.raises(SpecjaxError, match="no such file or folder"):
+        specjax.Segmenter("nowhere")

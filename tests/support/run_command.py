@@ -1,0 +1,77 @@
+"""Runs the `specjax` command: within this process, or as a user would, in one of its own."""
+
+import contextlib
+import io
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import warnings
+from unittest import mock
+
+from specjax import cli
+from tests.support.run_binary import (
+    ROOT,
+    Finished,
+    forget_flags,
+    quick_compilation,
+    quick_environment,
+)
+
+
+def run_command(folder, *arguments, terminal=False):
+    """Runs the console entry point in this process, so that compiled programs are shared."""
+    forget_flags()
+    argv = ["specjax", f"--output_dir={folder}", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    err.isatty = lambda: terminal
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.dict(os.environ, quick_environment()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        quick_compilation(),
+        _nothing_left(),
+    ):
+        try:
+            cli.run()
+            raise AssertionError("the command did not exit")
+        except SystemExit as ended:
+            status = ended.code
+    return Finished(status or 0, out.getvalue(), err.getvalue(), pathlib.Path(folder))
+
+
+def start_command(folder, *arguments, cwd, prefix=("-m", "specjax"), **environment):
+    """Starts it in a process of its own; `prefix` is what Python is to run."""
+    command = [sys.executable, *prefix, f"--output_dir={folder}", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env={**os.environ, **quick_environment(), "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextlib.contextmanager
+def _nothing_left():
+    """Undoes what a program does to its process; warnings are errors in tests, and shown here."""
+    loggers = [logging.getLogger(), logging.getLogger("specjax")]
+    before = [(logger.handlers[:], logger.propagate) for logger in loggers]
+    with (
+        mock.patch.object(warnings, "formatwarning", warnings.formatwarning),
+        mock.patch.object(sys.modules["__main__"], "__doc__", "a test"),
+        warnings.catch_warnings(record=True) as seen,
+    ):
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for one in seen:
+                shown = (one.message, one.category, one.filename, one.lineno)
+                sys.stderr.write(warnings.formatwarning(*shown))
+            for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+                logger.handlers[:], logger.propagate = handlers, propagate
