@@ -157,8 +157,10 @@ def _lloyd(points: _Columns, mask, clusters, centres, max_iterations):
         distances = _squared_distances(points, centres)
         distances = jnp.where(numbers < clusters, distances, jnp.inf)
         nearest = jnp.min(distances, axis=0)
-        # The first of the nearest: an argmin that compilers turn into vector instructions.
-        at_nearest = jnp.where(distances == nearest[None, :], numbers, centres.shape[0])
+        # The first of the nearest: an argmin that compilers turn into vector instructions. They may
+        # compute distances twice, for either use, and round differently: no distance need be equal.
+        close = distances <= nearest[None, :] * (1 + 16 * jnp.finfo(points.dtype).eps)
+        at_nearest = jnp.where(close, numbers, centres.shape[0])
         new = jnp.min(at_nearest, axis=0)
         inertia = jnp.sum(jnp.where(mask, nearest, 0.0))
         member = ((new[None, :] == numbers) & mask[None, :]).astype(points.dtype)

@@ -66,6 +66,8 @@ def test_a_folder_of_all_sorts(world, tmp_path):
     assert lines["grey", "boc"]["eigenvalues"] == lines["deep", "boc"]["eigenvalues"]
     assert lines["one_row", "boc"]["grid"] == [1, 6]
     assert lines["one_token", "boc"]["grid"] == [1, 1]
+    (warning,) = finished.summary["warnings"]
+    assert "fewer instances than asked for" in warning
     names = [image["file_name"] for image in json.loads(
         (tmp_path / "out" / "coco.json").read_text())["images"]]  # fmt: skip
     assert sorted(names) == sorted(good)
@@ -128,11 +130,23 @@ def test_more_channels_than_there_are(world, voc, tmp_path):
 
 def test_more_deviating_channels_than_channels(world, voc, tmp_path):
     flags = [flag for flag in voc[1] if flag != "--N=16"]
-    finished = run("instance", tmp_path, *flags, world.checkpoint, "--limit=1", "--metric=boc,l2")
+    finished = run("instance", tmp_path, *flags, world.checkpoint, "--limit=1", "--metric=l2,dot")
     assert finished.status == 0
     assert finished.stderr == "warning: N=60 is more than M=16; N=16 is used\n"
     assert finished.summary["warnings"] == ["N=60 is more than M=16; N=16 is used"]
     assert finished.summary["config"]["N"] == finished.summary["results"][0]["N"] == 16
+
+
+def test_more_instances_than_an_image_can_have(world, tmp_path):
+    photo = world.photos / "2007_000000.jpg"
+    flags = [world.checkpoint, "--N=16", "--save=", "--num_instances=200"]
+    finished = run("segment", tmp_path, *flags, photo)
+    assert finished.status == 0
+    (line,) = finished.lines.values()
+    assert 1 < line["num_clusters"] <= line["num_foreground"] <= 20
+    (warning,) = finished.summary["warnings"]
+    assert warning.startswith("boc: in 1 image there") and "at most as many" in warning
+    assert finished.stderr == f"warning: {warning}\n"
 
 
 def test_counting_without_annotations(world, tmp_path):
