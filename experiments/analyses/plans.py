@@ -193,8 +193,8 @@ def too_many_asked(setting: str, lines: Sequence[dict], num_instances: int | Non
         for wanted, line in zip(asked, lines, strict=True)
     )
     warning = (
-        f"{setting}: in {count} images there are fewer instances than asked for: an image has at"
-        f" most as many as foreground tokens, and {MAX_INSTANCES}"
+        f"{setting}: images with fewer instances than asked for: {count} (an image has at most as"
+        f" many as foreground tokens, and {MAX_INSTANCES})"
     )
     return [warning] if count else []
 

@@ -177,7 +177,11 @@ def test_segment_writes_masks_of_photographs(world, tmp_path):
     finished = run("segment", tmp_path / "bare", *flags, "--save=", *sorted(photos.iterdir()))
     assert finished.status == 0 and [key[0] for key in finished.lines] == ["turned", "upright"]
     assert {path.name for path in (tmp_path / "bare").iterdir()} == {
-        "run.json", ".lock", ".lock.door", "per_image.jsonl", "summary.json"
+        "run.json",
+        ".lock",
+        ".lock.door",
+        "per_image.jsonl",
+        "summary.json",
     }
 
 

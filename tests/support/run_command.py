@@ -32,7 +32,7 @@ def run_command(folder, *arguments, terminal=False):
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         quick_compilation(),
-        _nothing_left(),
+        nothing_left(),
     ):
         try:
             cli.run()
@@ -57,7 +57,7 @@ def start_command(folder, *arguments, cwd, prefix=("-m", "specjax"), **environme
 
 
 @contextlib.contextmanager
-def _nothing_left():
+def nothing_left():
     """Undoes what a program does to its process; warnings are errors in tests, and shown here."""
     loggers = [logging.getLogger(), logging.getLogger("specjax")]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]

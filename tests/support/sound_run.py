@@ -16,7 +16,9 @@ def check_run(finished, settings, *, images, annotated=True, instances=True):
     assert set(summary) == SUMMARY
     assert summary["failures"] == []
     too_few = [key[1] for key, line in lines.items() if instances and _too_few_tokens(line)]
-    assert [warning.split(":")[0] for warning in summary["warnings"]] == list(dict.fromkeys(too_few))
+    assert [warning.split(":")[0] for warning in summary["warnings"]] == list(
+        dict.fromkeys(too_few)
+    )
     assert summary["seconds"]["total"] > 0 and summary["versions"]["jax"]
     assert [key[1] for key in lines] == settings * images
     assert len(summary["results"]) == len(settings)

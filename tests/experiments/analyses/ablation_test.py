@@ -1,6 +1,5 @@
 """Table V's settings are what the main job gives for their flags."""
 
-
 from tests.support.run_binary import assert_refused, run
 
 

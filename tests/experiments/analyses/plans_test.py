@@ -124,6 +124,7 @@ def test_asking_for_too_many_instances_is_not_silent():
     lines = [{"num_instances": count, "num_foreground": 9} for count in (2, 9, 10, 300)]
     assert too_many_asked("boc", lines[:2], None) == []
     (warning,) = too_many_asked("boc", lines, None)
-    assert warning.startswith("boc: in 2 images") and "254" in warning
+    assert warning.startswith("boc: images with fewer instances than asked for: 2 (")
+    assert "foreground tokens, and 254" in warning
     (warning,) = too_many_asked("l2", lines, 10)
-    assert warning.startswith("l2: in 4 images")
+    assert warning.startswith("l2: images with fewer instances than asked for: 4 (")

@@ -1,0 +1,112 @@
+"""How a program ends, and what it says then."""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+
+import jax
+import pytest
+from absl import flags
+
+from specjax import SpecjaxError, _program
+from specjax._flags import METHOD, declare
+from tests.support.run_binary import forget_flags
+from tests.support.run_command import nothing_left
+
+
+def run(main, *arguments, monkeypatch, out=None):
+    """Exit status, standard output and standard error of a program with two flags."""
+    forget_flags()
+    monkeypatch.setattr(sys, "argv", ["program", *arguments])
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir or "")
+    declare({name: METHOD[name] for name in ("M", "seed")}, M="C/2")
+    out, err = out or io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), nothing_left():
+        with pytest.raises(SystemExit) as ended:
+            _program.execute(main)
+    return ended.value.code, out, err.getvalue()
+
+
+def test_status_and_arguments(monkeypatch):
+    def main(arguments):
+        print(arguments[1:], flags.FLAGS.M, flags.FLAGS.seed)
+        return 1
+
+    status, out, err = run(main, "a", "--seed=3", "b", monkeypatch=monkeypatch)
+    assert (status, err) == (1, "") and out.getvalue() == "['a', 'b'] C/2 3\n"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [("M", "error: too many (--M)\n"), ("key", "error: too many\n"), (None, "error: too many\n")],
+)
+def test_a_mistake_is_one_line_that_names_the_flag(monkeypatch, parameter, expected):
+    def main(_):
+        raise SpecjaxError("too many", parameter=parameter)
+
+    status, _, err = run(main, monkeypatch=monkeypatch)
+    assert (status, err) == (2, expected)
+
+
+@pytest.mark.parametrize("flag", ["--seeds=3", "--seed=x", "--seed=-1", "--seed"])
+def test_wrong_flags(monkeypatch, flag):
+    status, _, err = run(lambda _: 0, flag, monkeypatch=monkeypatch)
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
+    assert "seed" in err and err.endswith("(--help lists the flags)\n")
+
+
+def test_help_is_no_failure(monkeypatch):
+    status, out, err = run(lambda _: 1, "--help", monkeypatch=monkeypatch)
+    assert (status, err) == (0, "") and "--M:" in out.getvalue() and "C/2" in out.getvalue()
+
+
+def test_an_interruption(monkeypatch):
+    def main(_):
+        raise KeyboardInterrupt
+
+    status, _, err = run(main, monkeypatch=monkeypatch)
+    assert status == 130 and err.startswith("interrupted; the same command continues")
+
+
+def test_a_reader_that_has_seen_enough(monkeypatch, tmp_path):
+    def main(_):
+        raise BrokenPipeError
+
+    with (tmp_path / "out").open("w") as out:
+        status, _, err = run(main, monkeypatch=monkeypatch, out=out)
+        os.write(out.fileno(), b"not seen")
+    assert (status, err) == (0, "") and (tmp_path / "out").read_text() == ""
+
+
+def test_notes_of_the_library_are_plain_lines(monkeypatch):
+    def main(_):
+        logging.getLogger("specjax").warning("using %s", "this")
+        return 0
+
+    for _ in range(2):  # once, however often a program has run
+        assert run(main, monkeypatch=monkeypatch)[2] == "using this\n"
+
+
+def test_arguments_that_are_no_flags():
+    _program.refuse_arguments(["program"], "datasets go to --data_dir")
+    with pytest.raises(SpecjaxError, match="unexpected argument 'x'; datasets go"):
+        _program.refuse_arguments(["program", "x"], "datasets go to --data_dir")
+
+
+def test_compiled_programs_are_kept(monkeypatch, tmp_path):
+    """In the user's cache, unless JAX was configured otherwise."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+        _program.cache_compiled_programs()
+        assert [getattr(jax.config, name) for name in names] == before
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+        _program.cache_compiled_programs()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "specjax" / "compiled")
+    finally:
+        for name, value in zip(names, before, strict=True):
+            jax.config.update(name, value)
