@@ -27,7 +27,6 @@ from specjax._batching import Batch, Lanes, replicated
 
 BUILT_IN = "specjax-mini"
 _PAPERS = "facebook/dino-vits16"
-_RANDOM_SEED = 0
 
 # What a backbone makes features of.
 Inputs = Patches | TokenFeatures
@@ -76,9 +75,7 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
     """The source of features that the flags ask for; `auto` is resolved here."""
     if options.features_dir is not None:
         if options.checkpoint != "auto":
-            raise SpecjaxError(
-                "--features_dir and --checkpoint exclude each other; give one of them"
-            )
+            raise SpecjaxError("--features_dir and --checkpoint exclude each other; give one")
         return StoredFeatures(options.features_dir, [record.id for record in dataset.records()])
     source = options.checkpoint
     if source == "auto":
@@ -90,7 +87,7 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
             " the method. Give --checkpoint for real ones.",
             file=sys.stderr,
         )
-        checkpoint = random_checkpoint(VIT_S16, seed=_RANDOM_SEED)
+        checkpoint = random_checkpoint(VIT_S16, seed=0)
     else:
         checkpoint = load_checkpoint(source)
     return Transformer(checkpoint, kind, options.pos_interpolation, options.dtype)
@@ -112,14 +109,9 @@ class Transformer:
 
     def prepare(self, image_id: str, image: np.ndarray) -> Patches:
         """The patches of the image, cropped to whole ones."""
-        checkpoint = self._checkpoint
-        return cut_patches(
-            image,
-            patch_size=checkpoint.config.patch_size,
-            mean=checkpoint.mean,
-            std=checkpoint.std,
-            name=image_id,
-        )
+        colours = {"mean": self._checkpoint.mean, "std": self._checkpoint.std}
+        patch_size = self._checkpoint.config.patch_size
+        return cut_patches(image, patch_size=patch_size, name=image_id, **colours)
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
         """Keys of the batch's images."""

@@ -36,18 +36,12 @@ class Experiment:
 
     Made from a `Setup` once dataset and backbone are open. Only `analyse` and `result` must be
     written; the other methods suit most experiments.
-
-    Attributes:
-        name: what files and the identity of a run call it.
-        settings: what is computed for each image, a line of `per_image.jsonl` each.
-        identity: what a resumed run must share, beyond what all experiments share.
-        warnings: what the user should know before the run.
     """
 
-    name: str
-    settings: Sequence[str]
-    identity: Mapping[str, Any]
-    warnings: Sequence[str] = ()
+    name: str  # in files, and in the identity of a run
+    settings: Sequence[str]  # computed for each image, a line of `per_image.jsonl` each
+    identity: Mapping[str, Any]  # what a resumed run must share, beyond what all runs share
+    warnings: Sequence[str] = ()  # what the user should know before the run
     # Values that `--figure` may have, and what they are, where the experiment makes figures.
     figures: ClassVar[Mapping[str, str] | None] = None
     needs_annotation = False

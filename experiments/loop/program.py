@@ -19,10 +19,8 @@ def run_experiment(
 ) -> None:
     """Run an experiment as a program whose flags `experiments.loop.flags.define` has declared.
 
-    Args:
-        kind: the experiment.
-        several: of "M" and "N" those flags that may have several values.
-        instead: what to do where `--figure` has just these values, for which no run is needed.
+    Of "M" and "N", the flags in `several` may have several values. `instead` says what to do where
+    `--figure` has just these values, for which no run is needed.
     """
 
     def main(arguments: Sequence[str]) -> int:

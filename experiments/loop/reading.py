@@ -59,19 +59,12 @@ class Example:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What was found in one image under one setting.
+    """What was found in one image under one setting."""
 
-    Attributes:
-        line: for `per_image.jsonl`; `id` and `setting` are added.
-        labels: int [tokens], 0 background.
-        foreground: bool [tokens].
-        maps: [segments, tokens] eigensegments; None where there are none.
-    """
-
-    line: Mapping[str, Any]
-    labels: np.ndarray
-    foreground: np.ndarray
-    maps: np.ndarray | None = None
+    line: Mapping[str, Any]  # for `per_image.jsonl`; `id` and `setting` are added
+    labels: np.ndarray  # int [tokens], 0 background
+    foreground: np.ndarray  # bool [tokens]
+    maps: np.ndarray | None = None  # [segments, tokens] eigensegments, where there are any
 
 
 Examples = Sequence[Example]  # of a batch

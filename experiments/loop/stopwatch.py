@@ -7,15 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-_END = object()
-
 
 class Stopwatch:
-    """Seconds per stage of this process, whichever thread they pass in.
-
-    Attributes:
-        seconds: by stage.
-    """
+    """Seconds by stage of this process, whichever thread they pass in."""
 
     def __init__(self):
         self.seconds: dict[str, float] = collections.defaultdict(float)
@@ -36,9 +30,10 @@ class Stopwatch:
         """The items; the time until each is there counts under `stage`."""
         iterator = iter(items)
         while True:
-            with self(stage):
-                item = next(iterator, _END)
-            if item is _END:
+            try:
+                with self(stage):
+                    item = next(iterator)
+            except StopIteration:
                 return
             yield item
 

@@ -24,9 +24,8 @@ class Writers:
 
     def lack(self, image_id: str, place: int, setting: str) -> bool:
         """Whether a file that was asked for of an image is missing; `place` is its place."""
-        kinds = self.save & {"labels", "tokens", "overlays", "features"}
-        if self.in_gallery(place):
-            kinds |= {"gallery"}
+        gallery = {"gallery"} if self.in_gallery(place) else set()
+        kinds = self.save & {"labels", "tokens", "overlays", "features"} | gallery
         if "coco" in self.save and self.folder.segments.get(image_id, setting) is None:
             return True
         return not all(self.folder.path(kind, setting, image_id).exists() for kind in kinds)
@@ -34,10 +33,7 @@ class Writers:
     def write(
         self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
     ) -> None:
-        """Write everything that was asked for of one image under one setting.
-
-        `features` gives the image's, [tokens, C].
-        """
+        """Write all that was asked for of one image and setting; `features` gives [tokens, C]."""
 
         def path(kind: str) -> pathlib.Path:
             return self.folder.path(kind, setting, example.id)

@@ -3,7 +3,6 @@
 import shutil
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.support.run_binary import assert_refused, only_failure, run
