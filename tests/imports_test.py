@@ -1,7 +1,9 @@
 """The import direction, read from the import statements: nothing is imported here.
 
-    tests, examples -> experiments -> specjax.pipeline -> {models, operations} -> (jax, numpy)
+    tests, examples -> experiments -> specjax.segmenter -> specjax.pipeline
+        -> {models, operations} -> (jax, numpy)
 
+The command, `specjax.cli`, is above `specjax.segmenter`, and nothing imports it.
 Statements inside functions count like any others.
 """
 
@@ -45,7 +47,7 @@ PIPELINE = modules("pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules("_memory _batching _folder _lists _reading images _photographs coco overlay")
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
-FRONT = modules("segmentation segmenter _flags _program cli __main__")
+FRONT = modules("segmentation _prepared _segmenting segmenter _output _flags _program cli __main__")
 ORDER = (*OPERATIONS, *MODEL, *PIPELINE, *PLUMBING, *CHECKPOINTS, *FRONT)
 
 NUMERICAL = {"jax", "numpy", "jaxtyping"}
@@ -57,15 +59,16 @@ PLAIN = set(
 LIBRARIES = {
     "specjax._flags": {"absl"},
     "specjax._folder": {"filelock"},
+    "specjax._output": {"PIL"},
+    "specjax._prepared": {"PIL"},
     "specjax._program": {"absl"},
-    "specjax.cli": {"PIL", "absl", "tqdm"},
+    "specjax.cli": {"absl", "tqdm"},
     "specjax.coco": {"pycocotools"},
     "specjax.evaluation": {"optax"},
     "specjax.images": {"PIL"},
     "specjax.models.vit": {"flax"},
     "specjax.overlay": {"PIL"},
     "specjax.segmentation": {"PIL"},
-    "specjax.segmenter": {"PIL"},
     **{name: {"flax", "huggingface_hub", "safetensors"} for name in CHECKPOINTS},
 }
 CHECKPOINT_LIBRARIES = {"huggingface_hub", "safetensors", "transformers"}
