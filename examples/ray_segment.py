@@ -13,7 +13,7 @@ import argparse
 import pathlib
 import sys
 
-import specjax
+from specjax import Segmenter, SpecjaxError
 from specjax._folder import write_atomically
 from specjax._photographs import find_photographs
 from specjax.overlay import indexed_png
@@ -27,13 +27,13 @@ class Worker:
 
     def __init__(self, output: pathlib.Path, num_instances: int, settings: dict):
         self._output, self._num_instances = output, num_instances
-        self._segmenter = specjax.Segmenter(settings.pop("checkpoint"), **settings)
+        self._segmenter = Segmenter(settings.pop("checkpoint"), **settings)
 
     def __call__(self, batch: dict) -> dict:
         """Write the label maps of a batch of paths and ids; returns what failed, in a line each."""
         ids, failed = dict(zip(map(str, batch["path"]), batch["id"], strict=True)), []
         for path, found in self._segmenter.stream(list(ids), self._num_instances):
-            if isinstance(found, specjax.SpecjaxError):
+            if isinstance(found, SpecjaxError):
                 failed.append(f"skipped {ids[path]}: {found}")
                 continue
             picture = indexed_png(found.labels)
