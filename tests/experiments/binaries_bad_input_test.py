@@ -51,7 +51,7 @@ def test_a_folder_of_all_sorts(world, tmp_path):
     (photos / "notes.doc").write_text("neither is this, but its name does not say so")
 
     flags = [world.checkpoint, "--N=16", "--num_instances=3", "--save=labels,tokens,coco,overlays"]
-    finished = run("segment", tmp_path / "out", *flags, photos)
+    finished = run("instance", tmp_path / "out", *flags, "--dataset=folder", f"--data_dir={photos}")
     assert finished.status == 1
     failures = {failure["id"]: failure["error"] for failure in finished.summary["failures"]}
     assert set(failures) == {"truncated", "text", "empty", "thin"}
@@ -140,7 +140,7 @@ def test_more_deviating_channels_than_channels(world, voc, tmp_path):
 def test_more_instances_than_an_image_can_have(world, tmp_path):
     photo = world.photos / "2007_000000.jpg"
     flags = [world.checkpoint, "--N=16", "--save=", "--num_instances=200"]
-    finished = run("segment", tmp_path, *flags, photo)
+    finished = run("instance", tmp_path, *flags, "--dataset=folder", f"--data_dir={photo}")
     assert finished.status == 0
     (line,) = finished.lines.values()
     assert 1 < line["num_clusters"] <= line["num_foreground"] <= 20
@@ -150,11 +150,9 @@ def test_more_instances_than_an_image_can_have(world, tmp_path):
 
 
 def test_counting_without_annotations(world, tmp_path):
-    for arguments in (["instance", "--dataset=folder", f"--data_dir={world.photos}"],
-                      ["segment", world.photos]):  # fmt: skip
-        binary, *flags = arguments
-        finished = run(binary, tmp_path / "out", world.checkpoint, *flags)
-        assert_refused(finished, "no annotation", "--num_instances=3")
+    flags = ["--dataset=folder", f"--data_dir={world.photos}"]
+    finished = run("instance", tmp_path / "out", world.checkpoint, *flags)
+    assert_refused(finished, "no annotation", "--num_instances=3")
     shutil.copytree(world.photos, tmp_path / "voc" / "JPEGImages")
     listing = tmp_path / "voc" / "ImageSets" / "Segmentation" / "val.txt"
     listing.parent.mkdir(parents=True)
@@ -217,26 +215,21 @@ def test_wrong_flags(world, tmp_path, monkeypatch, flags, words):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("data_dir", "words"),
     [
-        ([], ["no images given"]),
-        (["nowhere"], ["nowhere", "no such file"]),
-        (["empty"], ["empty", "no images"]),
-        (["*.jpg"], ["*.jpg", "no images"]),
-        (["empty", "--data_dir=empty"], ["not both"]),
-        (["--split=val", "empty"], ["--split"]),
-        (["--dataset=samples", "empty"], ["--dataset=samples", "exclude"]),
-        (["twice"], ["two images have the id 'a'", "a.jpg", "a.png"]),
+        ("empty", ["empty", "no images"]),
+        ("*.jpg", ["*.jpg", "no images"]),
+        ("twice", ["two images have the id 'a'", "a.jpg", "a.png"]),
     ],
 )
-def test_wrong_arguments_of_segment(world, tmp_path, monkeypatch, arguments, words):
+def test_wrong_photographs(world, tmp_path, monkeypatch, data_dir, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "twice").mkdir()
     for name in ("a.jpg", "a.png"):
         shutil.copy(world.photos / "2007_000000.jpg", tmp_path / "twice" / name)
-    finished = run("segment", tmp_path / "out", "--num_instances=2", *arguments)
-    assert_refused(finished, *words)
+    flags = ["--num_instances=2", "--dataset=folder", f"--data_dir={data_dir}"]
+    assert_refused(run("instance", tmp_path / "out", *flags), *words)
 
 
 def test_results_that_cannot_be_written(world, voc, tmp_path):

@@ -57,6 +57,7 @@ def test_real_photographs(world, tmp_path, shared_data, binary, name, dataset, i
 
 def test_real_frames(world, tmp_path, shared_data):
     flags = [world.checkpoint, "--N=16", "--image_size=112", "--num_instances=2", "--limit=2"]
-    finished = run("segment", tmp_path, *flags, shared_data / "frames")
+    flags += ["--dataset=folder", f"--data_dir={shared_data / 'frames'}", "--save=overlays"]
+    finished = run("instance", tmp_path, *flags)
     check_run(finished, ["boc"], images=2, annotated=False)
     assert len(list(tmp_path.glob("overlays/*.png"))) == 2

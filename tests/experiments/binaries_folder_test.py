@@ -92,9 +92,9 @@ def test_files_of_others_are_left_alone(flags, tmp_path, name, overwrite):
 
 def test_results_do_not_go_among_the_images(world, flags, tmp_path):
     photos = shutil.copytree(world.photos, tmp_path / "photos")
-    flags = [world.checkpoint, "--num_instances=3"]
+    flags = [world.checkpoint, "--num_instances=3", "--dataset=folder", f"--data_dir={photos}"]
     for folder in (photos, photos / "results"):
-        assert_refused(run("segment", folder, *flags, photos), photos, "--output_dir outside")
+        assert_refused(run("instance", folder, *flags), photos, "--output_dir outside")
     assert not (photos / "results").exists()
 
 

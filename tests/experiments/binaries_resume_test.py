@@ -134,9 +134,10 @@ def test_a_failed_image_is_tried_again(world, tmp_path):
     whole = (photos / "2007_000001.jpg").read_bytes()
     (photos / "2007_000001.jpg").write_bytes(whole[:200])
     flags = [world.checkpoint, "--N=16", "--image_size=112", "--num_instances=3", "--save="]
-    finished = run("segment", tmp_path / "out", *flags, photos)
+    flags += ["--dataset=folder", f"--data_dir={photos}"]
+    finished = run("instance", tmp_path / "out", *flags)
     assert finished.status == 1 and len(finished.lines) == 2
     (photos / "2007_000001.jpg").write_bytes(whole)
-    finished = run("segment", tmp_path / "out", *flags, photos)
+    finished = run("instance", tmp_path / "out", *flags)
     assert finished.status == 0 and len(finished.lines) == 3
     assert finished.summary["failures"] == []

@@ -147,7 +147,7 @@ def test_everything_that_can_be_saved(world, tmp_path):
     assert {result["score"] for result in results} == {1.0}
 
 
-def test_segment_writes_masks_of_photographs(world, tmp_path):
+def test_photographs_without_annotation(world, tmp_path):
     # Turned by a quarter: what the camera stored, and what it should look like.
     photos = tmp_path / "photos" / "holiday"
     photos.mkdir(parents=True)
@@ -159,7 +159,9 @@ def test_segment_writes_masks_of_photographs(world, tmp_path):
     upright.transpose(Image.Transpose.ROTATE_90).save(photos / "turned.PNG", exif=exif)
     out = tmp_path / "out"
     flags = [world.checkpoint, "--N=16", "--image_size=112", "--num_instances=3"]
-    finished = run("segment", out, *flags, photos.parent)
+    flags.append("--dataset=folder")
+    save = "--save=labels,overlays,gallery,coco"
+    finished = run("instance", out, *flags, f"--data_dir={photos.parent}", save)
     check_run(finished, ["boc"], images=2, annotated=False)
     names = ("upright", "turned")
     labels = [read_png(out / "labels" / "holiday" / f"{name}.png") for name in names]
@@ -173,8 +175,8 @@ def test_segment_writes_masks_of_photographs(world, tmp_path):
     with Image.open(out / "overlays" / "holiday" / "turned.png") as overlay:
         assert overlay.width == 7 * (360 + 6) + 6  # no ground truth
     assert not (out / "tokens").exists()
-    # Several arguments, and nothing to save.
-    finished = run("segment", tmp_path / "bare", *flags, "--save=", *sorted(photos.iterdir()))
+    # Nothing to save.
+    finished = run("instance", tmp_path / "bare", *flags, "--save=", f"--data_dir={photos}")
     assert finished.status == 0 and [key[0] for key in finished.lines] == ["turned", "upright"]
     assert {path.name for path in (tmp_path / "bare").iterdir()} == {
         "run.json",

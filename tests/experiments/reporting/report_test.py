@@ -18,7 +18,7 @@ RUNS = {
     "instance": ("instance", "voc", "--metric=boc,dot", "--save=overlays,gallery"),
     "videos": ("instance", "ytvis", "--metric=boc,dot"),
     "fgbg": ("fgbg", "voc", "--M=C,C/3"),
-    "segment": ("segment", "folder", "--save=overlays"),
+    "photographs": ("instance", "folder", "--save=overlays"),
     "channels": ("channels", "voc", "--figure=deviation"),
 }
 
