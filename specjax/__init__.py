@@ -2,6 +2,15 @@
 
 Pure functions on the arrays of one image; batch with `jax.vmap`, compile with `jax.jit`. Arrays
 over tokens are flat, row-major over the token grid, and may be padded (`specjax.tokens`).
+
+An argument is *traced* where it may be an array inside a compiled program, and *static* where it is
+a Python value: each new value of a static argument compiles a new program. The examples in the
+docstrings assume these imports:
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import specjax
 """
 
 from specjax.affinity import METRICS, affinity_matrix
@@ -19,6 +28,7 @@ from specjax.errors import SpecjaxError
 from specjax.evaluation import f_score, instance_scores, similarity_variance_ratio
 from specjax.foreground import bipartition, postprocess
 from specjax.images import decode, resize_short_side
+from specjax.instance_stages import instance_eigenpairs, label_instances
 from specjax.instances import instance_graph
 from specjax.models.checkpoints.export import save_checkpoint
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint, random_checkpoint
@@ -27,8 +37,6 @@ from specjax.models.vit import ViT
 from specjax.pipeline import (
     Foreground,
     extract_features,
-    instance_eigenpairs,
-    label_instances,
     reduce_features,
     segment,
     segment_foreground,

@@ -15,15 +15,9 @@ from specjax._reading import gather
 from specjax._sizes import capacity_for, padded_instances
 from specjax.config import Config
 from specjax.errors import SpecjaxError
+from specjax.instance_stages import Instances, instance_eigenpairs, label_instances
 from specjax.models.vit import ViT
-from specjax.pipeline import (
-    Instances,
-    extract_features,
-    instance_eigenpairs,
-    label_instances,
-    reduce_features,
-    segment_foreground,
-)
+from specjax.pipeline import extract_features, reduce_features, segment_foreground
 from specjax.segmentation import Segmentation
 from specjax.tokens import as_grid, to_pixels
 

@@ -86,13 +86,31 @@ def metric_named(name: str) -> Metric:
 def affinity_matrix(
     features: _Features, *, metric: str, valid: _Valid | None = None
 ) -> Float[Array, "tokens tokens"]:
-    """Affinity of all pairs of tokens under one of `METRICS`.
+    """Affinity of all pairs of tokens under one of nine metrics (Table II, Eq. 4-8).
 
-    `valid` excludes padding from the statistics (the covariance of "mahalanobis"); rows and
-    columns of padding are 0.
+    Where all distances are defined it equals `1 / (1 + cdist(features, features, name))`, with
+    `scipy.spatial.distance.cdist` and its name of the metric ("cityblock" for "l1", "euclidean"
+    for "l2"). "dot" and "boc" have no equivalent there. The graph is not yet divided by its
+    largest entry.
+
+    Args:
+        features: of one image, one row per token.
+        metric: one of `METRICS`; static.
+        valid: the tokens that exist; None for all. Padding does not count in the covariance of
+            "mahalanobis".
+
+    Returns:
+        Symmetric, at least 0; rows and columns of padding are 0.
 
     Raises:
-        SpecjaxError: an unknown metric.
+        SpecjaxError: the metric is unknown.
+
+    Example:
+        >>> features = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.5, 2.5]])
+        >>> print(specjax.affinity_matrix(features, metric="l1"))
+        [[1.   0.5  0.25]
+         [0.5  1.   0.25]
+         [0.25 0.25 1.  ]]
     """
     rule = metric_named(metric)
     if valid is None:

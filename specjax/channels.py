@@ -19,14 +19,22 @@ _COUNTED_TOKENS = 128
 
 @dataclasses.dataclass(frozen=True)
 class EntropyRule:
-    """How a histogram becomes an entropy.
+    """How the entropy of a channel follows from its histogram.
+
+    The default is the paper's Eq. 1-2; the other values are choices of the released code.
 
     Attributes:
-        over_all_channels: probabilities are `count / (tokens * channels)` instead of
-            `count / tokens`, as in the released code. They then do not sum to one.
+        over_all_channels: divide counts by `tokens * channels` instead of by `tokens`. A channel's
+            probabilities then do not sum to 1.
         smoothing: added to every count.
-        empty_bin_entropy: the entropy of a channel with an empty bin, before smoothing; None
-            takes the sum over its other bins.
+        empty_bin_entropy: entropy given to a channel with an empty bin (before smoothing); None
+            sums over its other bins, as usual.
+
+    Example:
+        >>> features = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+        >>> rule = specjax.EntropyRule(empty_bin_entropy=5.0)
+        >>> print(specjax.channel_entropy(features, bins=4, rule=rule))
+        [2. 5.]
     """
 
     over_all_channels: bool = False
@@ -92,10 +100,25 @@ def channel_entropy(
     rule: EntropyRule = EntropyRule(),
     valid: Bool[Array, " tokens"] | None = None,
 ) -> Float[Array, " channels"]:
-    """Entropy of each channel's histogram in bits (Eq. 1-2), in [0, log2(bins)].
+    """Entropy of each channel's histogram in bits (Eq. 1-2).
 
-    With the default rule it equals `scipy.stats.entropy(histogram, base=2)`. A constant channel
-    has entropy 0. Piecewise constant in the features: its gradient is zero.
+    The histogram runs from the channel's minimum to its maximum over the image. With the default
+    rule the entropy equals `scipy.stats.entropy(numpy.histogram(channel, bins)[0], base=2)`. A
+    constant channel has entropy 0. The entropy is piecewise constant: its gradient is 0.
+
+    Args:
+        features: of one image, finite.
+        bins: of the histogram (B); static.
+        rule: how the entropy follows from the histogram; static.
+        valid: the tokens that exist; None for all.
+
+    Returns:
+        In [0, log2(bins)] with the default rule.
+
+    Example:
+        >>> features = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 1.0], [3.0, 1.0]])
+        >>> print(specjax.channel_entropy(features, bins=4))
+        [2. 1.]
     """
     counts = channel_histogram(features, bins=bins, valid=valid)
     present = features.shape[0] if valid is None else jnp.maximum(jnp.sum(valid), 1)
@@ -114,7 +137,18 @@ def channel_deviation(
 ) -> Float[Array, " channels"]:
     """Standard deviation of each channel over the image (Eq. 3), divisor n.
 
-    Equals `numpy.std(features, axis=0)`; its gradient is 0 where a channel is constant.
+    Equals `numpy.std(features, axis=0)`. Its gradient is 0 where a channel is constant.
+
+    Args:
+        features: of one image.
+        valid: the tokens that exist; None for all.
+
+    Returns:
+        At least 0, in the unit of the features.
+
+    Example:
+        >>> print(specjax.channel_deviation(jnp.array([[1.0, 5.0], [3.0, 5.0]])))
+        [1. 0.]
     """
     if valid is None:
         valid = jnp.ones(features.shape[0], bool)
@@ -133,9 +167,24 @@ def noise_channel_reduction(
     rule: EntropyRule = EntropyRule(),
     valid: Bool[Array, " tokens"] | None = None,
 ) -> Int[Array, " keep"]:
-    """NCR: indices of the `keep` channels of lowest entropy, lowest first.
+    """NCR, noise channel reduction: the channels of lowest entropy, lowest first.
 
-    Channels of equal entropy keep their order (a stable sort).
+    Equals `numpy.argsort(entropy, stable=True)[:keep]` of `channel_entropy`.
+
+    Args:
+        features: of one image, finite.
+        keep: how many channels to keep (M), at most all; static.
+        bins: of the histogram (B); static.
+        rule: how the entropy follows from the histogram; static.
+        valid: the tokens that exist; None for all.
+
+    Returns:
+        Indices of channels: select with `features[:, indices]`.
+
+    Example:
+        >>> features = jnp.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+        >>> print(specjax.noise_channel_reduction(features, keep=1, bins=4))
+        [1]
     """
     return jax.lax.top_k(-channel_entropy(features, bins=bins, rule=rule, valid=valid), keep)[1]
 
@@ -146,15 +195,42 @@ def deviation_channel_reduction(
     keep: int,
     valid: Bool[Array, " tokens"] | None = None,
 ) -> Int[Array, " keep"]:
-    """DCR: indices of the `keep` channels of highest standard deviation, highest first."""
+    """DCR, deviation channel reduction: the channels of highest standard deviation.
+
+    Equals `numpy.argsort(-deviation, stable=True)[:keep]` of `channel_deviation`.
+
+    Args:
+        features: of one image.
+        keep: how many channels to keep (N), at most all; static.
+        valid: the tokens that exist; None for all.
+
+    Returns:
+        Indices of channels, highest deviation first: select with `features[:, indices]`.
+
+    Example:
+        >>> features = jnp.array([[0.0, 7.0, 1.0], [2.0, 7.0, 9.0]])
+        >>> print(specjax.deviation_channel_reduction(features, keep=2))
+        [2 0]
+    """
     return jax.lax.top_k(channel_deviation(features, valid=valid), keep)[1]
 
 
 def normalize_tokens(
     features: Float[Array, "tokens channels"],
 ) -> Float[Array, "tokens channels"]:
-    """Each token divided by its Euclidean norm; a zero token stays zero.
+    """Divide each token by its Euclidean norm; a zero token stays zero.
 
-    Equals `sklearn.preprocessing.normalize(features)`.
+    Equals `sklearn.preprocessing.normalize(features)`. Its gradient at a zero token is 0.
+
+    Args:
+        features: of one image.
+
+    Returns:
+        Rows of length 1 or 0.
+
+    Example:
+        >>> print(specjax.normalize_tokens(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
+        [[0.6 0.8]
+         [0.  0. ]]
     """
     return safe_divide(features, safe_norm(features)[:, None])

@@ -46,20 +46,29 @@ def kmeans(
     restarts: int = 10,
     max_iterations: int = 300,
 ) -> KMeans:
-    """Lloyd's algorithm from several greedy k-means++ starts; the best inertia wins.
+    """Lloyd's algorithm from several greedy k-means++ starts; the lowest inertia wins.
 
-    As `sklearn.cluster.KMeans(n_clusters, n_init=restarts)`, except that iterations stop only
-    when no label changes, and an emptied cluster keeps its centre.
+    Works as `sklearn.cluster.KMeans(num_clusters, n_init=restarts)` does, except that iterations
+    stop only when no label changes, and a cluster that lost its points keeps its centre.
 
     Args:
         points: what to cluster; finite.
-        num_clusters: at least 1. More than `max_clusters`, or than points that take part, are
-            taken as that many, with a warning where the values are known.
+        num_clusters: at least 1; may be traced. At most `max_clusters` clusters, and one per point
+            of the mask, are found. Where the values are known, a higher number is a warning.
         key: a typed PRNG key (`jax.random.key`).
-        max_clusters: static upper bound.
-        mask: points that take part; None for all.
-        restarts: independent starts.
-        max_iterations: bound on Lloyd iterations.
+        max_clusters: upper bound of `num_clusters`; static.
+        mask: the points to cluster; None for all.
+        restarts: independent starts; static.
+        max_iterations: upper bound of the iterations of each start.
+
+    Returns:
+        Labels, inertia and iterations of the best start (`KMeans`).
+
+    Example:
+        >>> points = jnp.array([[0.0], [8.0], [1.0], [7.0]])
+        >>> found = specjax.kmeans(points, 2, jax.random.key(0), max_clusters=4)
+        >>> print(found.labels, found.inertia)
+        [0 1 0 1] 1.0
     """
     if mask is None:
         mask = jnp.ones(points.shape[0], bool)

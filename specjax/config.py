@@ -20,16 +20,27 @@ from specjax.morphology import RegionArea
 class Protocol:
     """Every choice in which the paper and the released code differ.
 
+    `PAPER` and `REFERENCE` are the two instances; make others with `dataclasses.replace`.
+
     Attributes:
-        name: what files and tables call it.
+        name: used in files and tables.
         foreground_entropy: entropy rule of the foreground stage.
         instance_entropy: entropy rule of the instance stage.
-        normalize_before_foreground_selection: L2-normalise tokens over all channels, then select
-            channels and leave them so; otherwise select on raw features, then normalise. The
-            instance stage always does the second.
-        foreground_median: window of the median filter on the foreground mask.
-        region_area: how the size of a foreground region is measured.
-        break_sign_ties: see `specjax.spectral.orient`.
+        normalize_before_foreground_selection: in the foreground stage, L2-normalise tokens over all
+            channels, then select channels; otherwise select channels, then normalise. The instance
+            stage always selects first.
+        foreground_median: side of the window of the median filter on the foreground mask, in
+            tokens; odd.
+        region_area: how the area of a foreground region is measured, "tokens" or "contour" (see
+            `specjax.morphology.region_areas`).
+        break_sign_ties: whether an eigenvector has a defined sign where neither sign has more than
+            half of its entries (see `specjax.spectral.orient`).
+
+    Example:
+        >>> import dataclasses
+        >>> mine = dataclasses.replace(specjax.PAPER, name="mine", foreground_median=3)
+        >>> specjax.Config(protocol=mine).protocol.foreground_median
+        3
     """
 
     name: str
@@ -69,19 +80,26 @@ PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, REFERENCE)}
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What a run computes, apart from the backbone; a static argument of the stages.
+    """The settings of the stages after the backbone; hashable, a static argument of each stage.
 
     Attributes:
-        M: channels kept by noise reduction, in both stages (`channel_count` takes shares of C).
-        N: channels kept by deviation reduction, at most M.
-        bins: histogram bins of the channel entropy.
-        metric: one of `specjax.METRICS`.
-        protocol: `PAPER` or `REFERENCE`, or choices of your own.
-        solver: "auto", "eigh" or "krylov": see `specjax.smallest_eigenpairs`.
-        restarts: k-means starts.
+        M: channels kept by noise channel reduction (NCR), in both stages; `channel_count` turns a
+            share of C into a number.
+        N: channels kept by deviation channel reduction (DCR), at most M.
+        bins: bins of the histogram of a channel (B).
+        metric: how foreground tokens are compared, one of `METRICS`.
+        protocol: `PAPER`, `REFERENCE`, or a `Protocol` of your own.
+        solver: eigensolver, "auto", "eigh" or "krylov" (see `smallest_eigenpairs`).
+        restarts: starts of k-means; the best is kept.
 
     Raises:
-        SpecjaxError: a value is of another type or out of range; its `parameter` is the name.
+        SpecjaxError: a value is of the wrong type or out of range; the error's `parameter` is the
+            name of the field.
+
+    Example:
+        >>> config = specjax.Config(M=64, N=32, protocol=specjax.REFERENCE)
+        >>> config.metric, config.bins
+        ('boc', 30)
     """
 
     M: int = 128
@@ -119,14 +137,21 @@ class Config:
 
 
 def channel_count(count: str | int, channels: int) -> int:
-    """M for features of `channels` channels: a number, or a share of all C, rounded down.
+    """The number of channels M that a number or a share of all C channels stands for.
 
     Args:
-        count: 128, "128", "C", "C/3" or "3C/4".
-        channels: C.
+        count: 128, "128", or a share such as "C", "C/3" or "3C/4", which is rounded down.
+        channels: how many channels there are (C).
+
+    Returns:
+        From 1 to C.
 
     Raises:
-        SpecjaxError: another text, or a number that does not lie in 1..C (`parameter` is "M").
+        SpecjaxError: `count` is another text, or not from 1 to C; the error's `parameter` is "M".
+
+    Example:
+        >>> specjax.channel_count("C/3", 384)
+        128
     """
     text = str(count).strip()
     match = re.fullmatch(r"(?:(\d{0,6})C(?:/(\d{1,6}))?|(\d{1,6}))", text)

@@ -48,9 +48,22 @@ class SimilarityVariances(NamedTuple):
 
 
 def f_score(prediction: _Mask, truth: _Mask, *, counted: _Mask) -> Float[Array, ""]:
-    """2 TP / (2 TP + FP + FN) over the counted tokens, in [0, 1]; 0 where all are negative.
+    """F-score of a foreground mask: 2 TP / (2 TP + FP + FN) over the counted tokens.
 
     Equals `sklearn.metrics.f1_score(truth[counted], prediction[counted], zero_division=0)`.
+
+    Args:
+        prediction: foreground that was found.
+        truth: annotated foreground.
+        counted: tokens that count: neither void nor padding.
+
+    Returns:
+        In [0, 1]; 0 where both masks are empty.
+
+    Example:
+        >>> prediction, truth = jnp.array([True, True, False]), jnp.array([True, False, True])
+        >>> print(specjax.f_score(prediction, truth, counted=jnp.ones(3, bool)))
+        0.5
     """
     hits = jnp.sum(prediction & truth & counted)
     total = jnp.sum(prediction & counted) + jnp.sum(truth & counted)
@@ -77,10 +90,27 @@ def iou_matrix(
 def instance_scores(
     labels: _Labels, truth: _Labels, *, counted: _Mask, max_instances: int
 ) -> InstanceScores:
-    """MIoU of an image: predictions assigned to instances by the Hungarian algorithm.
+    """Match found instances to true ones, and give the IoU of each pair and their mean (mIoU).
 
-    The assignment maximises the sum of IoUs (`scipy.optimize.linear_sum_assignment`). Both label
-    maps must stay within `max_instances`.
+    The matching is one to one and has the largest sum of IoUs: the Hungarian algorithm, as in
+    `scipy.optimize.linear_sum_assignment(iou, maximize=True)`. Numbers above `max_instances` in
+    either label map give an undefined result.
+
+    Args:
+        labels: instances found: 0 for background, then 1, 2, ...
+        truth: annotated instances, in the same way.
+        counted: tokens that count: neither void nor padding.
+        max_instances: upper bound of the numbers in both label maps; static.
+
+    Returns:
+        The IoU of each true instance, and their mean.
+
+    Example:
+        >>> labels, truth = jnp.array([2, 2, 1, 0]), jnp.array([1, 1, 2, 2])
+        >>> counted = jnp.ones(4, bool)
+        >>> scores = specjax.instance_scores(labels, truth, counted=counted, max_instances=3)
+        >>> print(scores.ious, scores.mean)
+        [1.  0.5 0. ] 0.75
     """
     ious = iou_matrix(labels, truth, counted=counted, max_instances=max_instances)
     import optax  # takes half a second, which segmenting a photograph need not wait for
@@ -96,16 +126,29 @@ def instance_scores(
 def similarity_variance_ratio(
     similarities: Float[Array, "tokens tokens"], instances: _Labels, *, max_instances: int
 ) -> SimilarityVariances:
-    """Variance of similarities within instances over that between them (mR, Fig. 13).
+    """Variance of similarities inside instances over the variance between instances (mR, Fig. 13).
 
-    Variances (divisor n, as `numpy.var`) are over unordered pairs of two distinct tokens; a
+    Variances (divisor n, as `numpy.var`) are over unordered pairs of two different tokens. A
     variance of fewer than two pairs is not defined and left out. The ratio does not depend on the
     scale of the similarities.
 
     Args:
-        similarities: symmetric; the diagonal does not count.
-        instances: instance of each token, 1 to `max_instances`; tokens with 0 take no part.
-        max_instances: static upper bound.
+        similarities: of each pair of tokens (`affinity_matrix`); symmetric. The diagonal does not
+            count.
+        instances: instance of each token, from 1 to `max_instances`; tokens with 0 are left out.
+        max_instances: upper bound of the numbers in `instances`; static.
+
+    Returns:
+        Both variances, their ratio, and whether the ratio is defined.
+
+    Example:
+        >>> pairs = [[1, 0.9, 0.6, 0], [0.9, 1, 0.6, 0.3], [0.6, 0.6, 1, 0.6], [0, 0.3, 0.6, 1]]
+        >>> instances = jnp.array([1, 1, 1, 2])
+        >>> found = specjax.similarity_variance_ratio(
+        ...     jnp.array(pairs), instances, max_instances=2
+        ... )
+        >>> print(f"{found.intra:.2f} / {found.inter:.2f} = {found.ratio:.2f}")
+        0.02 / 0.06 = 0.33
     """
     tokens = jnp.arange(instances.shape[0])
     rows, columns = instances[:, None], instances[None, :]

@@ -55,11 +55,32 @@ def bipartition(
     solver: str = "auto",
     break_ties: bool = True,
 ) -> Bipartition:
-    """Split the tokens by the sign of the Fiedler vector of their graph.
+    """Split the tokens of an image by the sign of the Fiedler vector of their graph.
 
-    `features` are the reduced, normalised ones (F'). See `specjax.spectral.orient` for
-    `break_ties`. A graph of one token has no foreground; nor has a token of zero features, which
-    is like no other, so that any sign of it would be arbitrary.
+    The graph is W = max(F' F'^T, 0) divided by its largest entry, and the Fiedler vector is the
+    second smallest eigenvector of (D - W) y = l D y. Its sign follows `specjax.spectral.orient`. An
+    image of one token has no foreground. A token of zero features has no edges, so that its sign
+    would be arbitrary: it is background.
+
+    Args:
+        features: F', the reduced and normalised features (`noise_channel_reduction`,
+            `normalize_tokens`).
+        grid: rows and columns of the token grid; may be traced.
+        solver: eigensolver, see `smallest_eigenpairs`; static.
+        break_ties: whether a vector has a defined sign where neither sign has more than half of its
+            entries (`Protocol.break_sign_ties`); static.
+
+    Returns:
+        The mask, the Fiedler vector and both eigenvalues.
+
+    Raises:
+        SpecjaxError: the solver is unknown.
+
+    Example:
+        >>> features = jnp.array([[1.0, 0.0], [1.0, 0.1], [1.0, 0.0], [0.1, 1.0], [0.0, 1.0]])
+        >>> features = specjax.normalize_tokens(features)
+        >>> print(specjax.bipartition(features, (1, 5)).mask)
+        [False False False  True  True]
     """
     valid = valid_tokens(features.shape[0], grid)
     pairs = smallest_eigenpairs(
@@ -96,7 +117,30 @@ def postprocess(
     median_size: int = 5,
     area: RegionArea = "tokens",
 ) -> Bool[Array, " tokens"]:
-    """Invert where needed, fill holes, drop regions under 10 % of the largest, median filter."""
+    """Post-process a foreground mask.
+
+    In order: invert the mask where at least 2 of its 4 border strips (5 tokens wide) are more than
+    90 % foreground; fill holes (`scipy.ndimage.binary_fill_holes`); drop 8-connected regions
+    smaller than 10 % of the largest; median filter (`cv2.medianBlur`).
+
+    Args:
+        mask: foreground tokens.
+        grid: rows and columns of the token grid; may be traced.
+        median_size: side of the median filter's window in tokens, odd; static.
+        area: how the area of a region is measured, "tokens" (the paper's protocol) or "contour"
+            (the released code); static. See `specjax.morphology.region_areas`.
+
+    Returns:
+        The mask, False for padding.
+
+    Example:
+        >>> mask = np.zeros((9, 9), bool)
+        >>> mask[2:7, 2:7], mask[4, 4], mask[0, 8] = True, False, True
+        >>> done = specjax.postprocess(jnp.asarray(mask.ravel()), (9, 9), median_size=3)
+        >>> done = specjax.as_grid(done, (9, 9))
+        >>> bool(done[4, 4]), bool(done[0, 8])
+        (True, False)
+    """
     mask = fill_holes(invert_if_background(mask, grid), grid)
     mask = drop_small_regions(mask, grid, fraction=0.1, area=area)
     return median_filter_mask(mask, grid, size=median_size)

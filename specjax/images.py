@@ -48,13 +48,20 @@ def _no_warnings() -> Iterator[None]:
 def opened(
     source: str | os.PathLike | bytes, *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[Image.Image]:
-    """Opens an image file (or its bytes) and decodes its first frame, size checked before.
+    """Open an image file (or its bytes), check its size, then decode its first frame.
 
-    For `decode` and for readers that need the stored values, as of a palette image.
+    For `decode`, and for readers that need the stored values, such as the indices of a palette.
+
+    Args:
+        source: path, or content of the file.
+        max_pixels: a file with more pixels, by its header, is an error. (Pillow itself refuses more
+            than twice `MAX_PIXELS`, whatever `max_pixels` is.)
+
+    Yields:
+        The decoded image; it is closed afterwards.
 
     Raises:
-      SpecjaxError: no such file, not an image, truncated, or more than `max_pixels` pixels by its
-        header. (Pillow itself refuses more than twice `MAX_PIXELS`, whatever `max_pixels` is.)
+        SpecjaxError: there is no such file, or it is no image, truncated or too large.
     """
     name = _name(source)
     if not isinstance(source, bytes) and not os.path.isfile(source):
@@ -88,21 +95,30 @@ def decode(
     upright: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The pixels of an image file, of its bytes, or of a Pillow image, as RGB.
+    """Read the pixels of an image file, of its bytes, or of a Pillow image, as RGB.
 
-    Grey, palette, CMYK and YCbCr images are converted; transparent ones are composited over
-    white; 16-bit grey is scaled to 0..255 (divided by 257, rounded). Of an animation the first
-    frame is taken.
+    Grey, palette, CMYK and YCbCr images are converted; transparent images are composited over
+    white; 16-bit grey is scaled to 0..255 (divided by 257, rounded). An animation gives its first
+    frame.
 
     Args:
-      source: path, content of the file, or an image that Pillow has opened.
-      upright: turn the image as its EXIF orientation says. Annotations are usually drawn on the
-        pixels as stored: leave it off where there are any.
-      max_pixels: larger images are refused before they are decoded.
+        source: path, content of the file, or an image that Pillow has opened.
+        upright: rotate and flip the image as its EXIF orientation says. Annotations are usually
+            drawn on the pixels as stored: leave it off for annotated images.
+        max_pixels: a file with more pixels is an error, before it is decoded.
+
+    Returns:
+        The pixels, 0 to 255.
 
     Raises:
-      SpecjaxError: missing, unreadable, truncated or oversized file, no image, or values of unknown
-        range (floating point; integers beyond 16 bits).
+        SpecjaxError: the file is missing, unreadable, truncated, too large or no image, or its
+            values have an unknown range (floating point; integers beyond 16 bits).
+
+    Example:
+        >>> from PIL import Image
+        >>> image = specjax.decode(Image.new("L", (4, 2), 128))
+        >>> image.shape, image[0, 0].tolist()
+        ((2, 4, 3), [128, 128, 128])
     """
     if isinstance(source, Image.Image):
         name, opening = "the image", contextlib.nullcontext(source)
@@ -126,10 +142,23 @@ def decode(
 def resize_short_side(
     image: UInt8[np.ndarray, "height width 3"], short_side: int, *, name: str = "the image"
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Resizes so that the shorter side is `short_side`, aspect ratio kept (Pillow's bicubic).
+    """Resize an image to a given short side, aspect ratio kept (Pillow's bicubic).
+
+    Args:
+        image: the pixels.
+        short_side: of the result, in pixels.
+        name: names the image in error messages.
+
+    Returns:
+        The resized image; the image itself where nothing changes.
 
     Raises:
-      SpecjaxError: a side below 1, or a result of more than `MAX_PIXELS` pixels (a thin image).
+        SpecjaxError: `short_side` is below 1, or the result would have more than
+            `specjax.images.MAX_PIXELS` pixels (a long, thin image).
+
+    Example:
+        >>> specjax.resize_short_side(np.zeros((20, 40, 3), np.uint8), 10).shape
+        (10, 20, 3)
     """
     if short_side < 1:
         raise SpecjaxError(

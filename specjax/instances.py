@@ -81,22 +81,34 @@ def instance_graph(
     metric: str = "boc",
     capacity: int | None = None,
 ) -> tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]:
-    """The instance graph: one node per foreground token, one, the last, for the background.
+    """Build the instance graph: a node per foreground token, and a last one for the background.
+
+    The paper's graph has a node per token. Its background tokens are all zero, so they can share a
+    node: the eigenpairs that are constant on the background stay exactly the same, and the others
+    say nothing about instances (`specjax.spectral.collapsed_graphs`).
 
     Args:
-        features: F'' with background rows zero.
-        foreground: its mask.
-        grid: the token grid.
-        metric: one of `specjax.METRICS`.
-        capacity: static upper bound of foreground tokens; None for all tokens. The smaller it
-            is, the faster; more foreground tokens than it give an undefined result.
+        features: F'', with background rows zero (`reduce_features`).
+        foreground: the foreground mask.
+        grid: rows and columns of the token grid; may be traced.
+        metric: one of `METRICS`; static.
+        capacity: upper bound of the number of foreground tokens, None for all tokens; static. A
+            smaller graph is solved faster; with more foreground tokens than `capacity`, the result
+            is undefined.
 
     Returns:
-        The graph, of capacity + 1 nodes, and which of them exist
-        (`specjax.spectral.collapsed_graphs`).
+        The graph, divided by the largest entry of the paper's graph, with capacity + 1 nodes; and
+        which of its nodes exist.
 
     Raises:
-        SpecjaxError: an unknown metric.
+        SpecjaxError: the metric is unknown.
+
+    Example:
+        >>> features = jnp.array([[1.0, 0.0], [0.8, 0.6], [0.0, 0.0], [0.0, 0.0]])
+        >>> foreground = jnp.array([True, True, False, False])
+        >>> graph, nodes = specjax.instance_graph(features, foreground, (2, 2), capacity=2)
+        >>> print(graph.shape, nodes)
+        (3, 3) [ True  True  True]
     """
     members = foreground_members(features, foreground, grid, metrics=(metric,), capacity=capacity)
     return collapsed_graphs(*members)[metric]

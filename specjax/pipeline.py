@@ -7,10 +7,9 @@
     found = label_instances(pairs, foreground, grid, num_instances, key, config=config, ...)
 
 Features are float32 `[tokens, channels]`; masks and labels are `[tokens]`: flat over the grid,
-possibly padded (`specjax.tokens`). `grid` is `[rows, columns]` as an array, so that one compiled
-program serves every image of up to that many tokens. `Config` is static: a new value compiles a
-new program. The foreground mask decides how large the instance graph is, inside the program
-(`specjax._sizes`).
+possibly padded (`specjax.tokens`). `grid` is rows and columns; it is traced, so that one compiled
+program serves all images of one padded length. `Config` is static: a new value compiles a new
+program. The last two stages are in `specjax.instance_stages`.
 """
 
 import functools
@@ -20,21 +19,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from specjax._sizes import at_smallest_size, instance_capacities, one_by_one, padded_instances
+from specjax._sizes import padded_instances
 from specjax.channels import EntropyRule, noise_channel_reduction, normalize_tokens
-from specjax.clustering import warn_of_clamping
 from specjax.config import Config, channel_count
 from specjax.errors import SpecjaxError
 from specjax.foreground import bipartition, postprocess
-from specjax.instances import (
-    SEGMENTS,
-    cluster_eigensegments,
-    eigensegments,
-    foreground_features,
-    foreground_members,
-)
+from specjax.instance_stages import instance_eigenpairs, label_instances
+from specjax.instances import foreground_features
 from specjax.models.vit import ViT
-from specjax.spectral import Eigenpairs, collapsed_graphs, smallest_eigenpairs
 from specjax.tokens import Grid, valid_tokens
 
 _Features = Float[Array, "tokens channels"]
@@ -42,31 +34,23 @@ _Mask = Bool[Array, " tokens"]
 
 
 class Foreground(NamedTuple):
-    """What the foreground stage finds, over tokens.
+    """The result of `segment_foreground`, over tokens.
 
     Attributes:
-        raw: foreground before post-processing.
-        mask: foreground after it.
-        eigenvalues: the two smallest.
+        raw: the foreground mask before post-processing.
+        mask: the foreground mask after it.
+        eigenvalues: the two smallest of the foreground graph: 0 and the Fiedler value.
+
+    Example:
+        >>> features = jax.random.normal(jax.random.key(0), (12, 8))
+        >>> config = specjax.Config(M=6, N=4, bins=5)
+        >>> specjax.segment_foreground(features, (3, 4), config=config).eigenvalues.shape
+        (2,)
     """
 
     raw: Bool[Array, " tokens"]
     mask: Bool[Array, " tokens"]
     eigenvalues: Float[Array, "2"]
-
-
-class Instances(NamedTuple):
-    """What the instance stages find, over tokens.
-
-    Attributes:
-        labels: 0 background, 1, 2, ... instances.
-        maps: the four eigensegments before their median filter.
-        eigenvalues: the five smallest; 2 where the graph has fewer nodes.
-    """
-
-    labels: Int[Array, " tokens"]
-    maps: Float[Array, "segments tokens"]
-    eigenvalues: Float[Array, " pairs"]
 
 
 @functools.partial(jax.jit, static_argnames=("layer", "interpolation", "dtype"))
@@ -79,20 +63,33 @@ def extract_features(
     interpolation: str = "dino",
     dtype: str = "float32",
 ) -> Float[Array, "tokens channels"]:
-    """Keys of a block's attention (the last one's by default), CLS dropped, padding zero.
+    """Features of an image: the keys of a block's attention, without the class token.
+
+    They are the output of the key projection, bias included, with the heads concatenated.
 
     Args:
-        model: the backbone.
-        patches: of one image (`specjax.cut_patches`).
-        grid: rows and columns of its tokens.
-        layer: the block; negative counts from the end.
-        interpolation: of position embeddings, "dino" or "hf".
-        dtype: of what is multiplied; "bfloat16" is for accelerators (`specjax.models.vit`).
-            Features are float32.
+        model: the backbone (`load_checkpoint(...).model`).
+        patches: of one image (`cut_patches`).
+        grid: rows and columns of the token grid; may be traced.
+        layer: number of the block, from 0; negative numbers count from the last; static.
+        interpolation: how position embeddings are resampled to the grid, "dino" or "hf"; static.
+        dtype: precision of the matrix products, "float32", or "bfloat16" for accelerators; static.
+
+    Returns:
+        Features in float32 whatever `dtype` is; 0 for padding.
 
     Raises:
         SpecjaxError: the model has no such layer, interpolation or dtype, or the patches do not
             fit the model or the grid.
+
+    Example:
+        >>> config = specjax.ViTConfig(
+        ...     hidden_size=6, num_layers=1, num_heads=2, mlp_size=8, patch_size=4, image_size=8
+        ... )
+        >>> model = specjax.random_checkpoint(config, seed=0).model
+        >>> patches = specjax.cut_patches(np.zeros((8, 12, 3), np.uint8), patch_size=4)
+        >>> specjax.extract_features(model, patches.values, patches.tiling.grid).shape
+        (256, 6)
     """
     keys = model(patches, grid, layer=layer, interpolation=interpolation, dtype=dtype).keys
     return jnp.where(valid_tokens(keys.shape[0], grid)[:, None], keys, 0.0)
@@ -100,10 +97,24 @@ def extract_features(
 
 @functools.partial(jax.jit, static_argnames=("config",))
 def segment_foreground(features: _Features, grid: Grid, *, config: Config) -> Foreground:
-    """NCR (Eq. 1-2), Fiedler bipartition and post-processing of one image.
+    """The foreground stage: NCR (Eq. 1-2), Fiedler bipartition and post-processing.
+
+    Args:
+        features: of one image (`extract_features`).
+        grid: rows and columns of the token grid; may be traced.
+        config: its M, bins, protocol and solver; static.
+
+    Returns:
+        The mask before and after post-processing, and the eigenvalues.
 
     Raises:
         SpecjaxError: `config.M` is more than there are channels.
+
+    Example:
+        >>> features = jax.random.normal(jax.random.key(0), (12, 8))
+        >>> config = specjax.Config(M=6, N=4, bins=5)
+        >>> specjax.segment_foreground(features, (3, 4), config=config).mask.shape
+        (12,)
     """
     protocol = config.protocol
     select = functools.partial(
@@ -124,124 +135,33 @@ def segment_foreground(features: _Features, grid: Grid, *, config: Config) -> Fo
 def reduce_features(
     features: _Features, foreground: _Mask, grid: Grid, *, config: Config
 ) -> Float[Array, "tokens reduced"]:
-    """F'': N (DCR, Eq. 3) of M (NCR) channels, tokens L2-normalised over the M, background zero.
+    """Reduced features F'': NCR (Eq. 1-2), L2-normalisation, DCR (Eq. 3), background set to zero.
+
+    The M channels of lowest entropy are selected, each token is normalised over them, and the N of
+    them with the highest standard deviation are kept. The paper does not say when to normalise;
+    both protocols do it after the first selection.
+
+    Args:
+        features: of one image (`extract_features`).
+        foreground: its foreground mask (`segment_foreground(...).mask`).
+        grid: rows and columns of the token grid; may be traced.
+        config: its M, N, bins and protocol; static.
+
+    Returns:
+        `config.N` channels of each token; background and padding are 0.
 
     Raises:
         SpecjaxError: `config.M` is more than there are channels.
+
+    Example:
+        >>> features = jax.random.normal(jax.random.key(0), (12, 8))
+        >>> config = specjax.Config(M=6, N=4, bins=5)
+        >>> specjax.reduce_features(features, jnp.ones(12, bool), (3, 4), config=config).shape
+        (12, 4)
     """
     selected = _least_noisy(features, grid, config.protocol.instance_entropy, config)
     valid = valid_tokens(features.shape[0], grid)
     return foreground_features(normalize_tokens(selected), foreground, keep=config.N, valid=valid)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "metrics", "capacity"))
-def instance_eigenpairs(
-    reduced: _Features,
-    foreground: _Mask,
-    grid: Grid,
-    *,
-    config: Config,
-    metrics: tuple[str, ...] | None = None,
-    capacity: int | None = None,
-) -> Eigenpairs:
-    """The five smallest eigenpairs of an image's instance graph.
-
-    The graph has the smallest of a few sizes that holds the foreground, or the largest one of a
-    batch that is mapped over.
-
-    Args:
-        reduced: F'' (`reduce_features`).
-        foreground: its mask.
-        grid: rows and columns of tokens.
-        config: its metric and solver.
-        metrics: several metrics, which share passes over the features, and code;
-            `config.metric` then means nothing. All graphs are in memory at once.
-        capacity: the size of the graph, where it is known to hold the foreground
-            (`specjax._sizes.capacity_for`): one size is compiled instead of all.
-
-    Returns:
-        The pairs; vectors have one entry per foreground token, in order, zeros up to the number
-        of tokens, and a last entry for the background. With `metrics`, all arrays have a leading
-        axis of metrics.
-
-    Raises:
-        SpecjaxError: an unknown metric.
-    """
-    names = (config.metric,) if metrics is None else metrics
-    tokens = reduced.shape[0]
-    members, present, background = foreground_members(reduced, foreground, grid, metrics=names)
-
-    def at(capacity: int):
-        def solve(members, present, background):
-            inside = {name: features[:capacity] for name, features in members.items()}
-            graphs = collapsed_graphs(inside, present[:capacity], background)
-            # In the order asked for: JAX sorts the keys of a dict on its way.
-            stacked = jax.tree.map(
-                lambda *leaves: jnp.stack(leaves), *(graphs[name] for name in names)
-            )
-            values, vectors = one_by_one(
-                lambda graph: smallest_eigenpairs(
-                    graph[0], count=SEGMENTS + 1, solver=config.solver, valid=graph[1]
-                ),
-                stacked,
-            )
-            # The background's node stays the last one.
-            missing = jnp.zeros((*vectors.shape[:2], tokens - capacity), vectors.dtype)
-            parts = [vectors[..., :-1], missing, vectors[..., -1:]]
-            return Eigenpairs(values, jnp.concatenate(parts, axis=-1))
-
-        return solve
-
-    if capacity is None:
-        solve = at_smallest_size(at, instance_capacities(tokens))
-        pairs = solve(jnp.sum(present), members, present, background)
-    else:
-        pairs = at(capacity)(members, present, background)
-    return jax.tree.map(lambda leaf: leaf[0], pairs) if metrics is None else pairs
-
-
-def label_instances(
-    pairs: Eigenpairs,
-    foreground: _Mask,
-    grid: Grid,
-    num_instances: int | Int[Array, ""],
-    key: Key[Array, ""],
-    *,
-    config: Config,
-    max_instances: int,
-) -> Instances:
-    """Eigensegments of the eigenpairs of one instance graph, and their clusters by k-means.
-
-    Args:
-        pairs: of one graph (`instance_eigenpairs`, or `smallest_eigenpairs` of an
-            `instance_graph`); map over the leading axis of several.
-        foreground: the mask that the graph was made of.
-        grid: rows and columns of tokens.
-        num_instances: how many to find. More than `max_instances`, or than there are foreground
-            tokens, are found as that many; where the values are known, with a warning.
-        key: a typed PRNG key.
-        config: its protocol's sign rule, and its restarts.
-        max_instances: static upper bound of `num_instances`.
-    """
-    warn_of_clamping(num_instances, max_instances, foreground)
-    return _label_instances(
-        pairs, foreground, grid, num_instances, key, config=config, max_instances=max_instances
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("config", "max_instances"))
-def _label_instances(pairs, foreground, grid, num_instances, key, *, config, max_instances):
-    maps = eigensegments(pairs, foreground, grid, break_ties=config.protocol.break_sign_ties)
-    labels = cluster_eigensegments(
-        maps,
-        foreground,
-        grid,
-        num_instances,
-        key,
-        max_instances=max_instances,
-        restarts=config.restarts,
-    )
-    return Instances(labels=labels, maps=maps, eigenvalues=pairs.values)
 
 
 def segment(
@@ -253,21 +173,29 @@ def segment(
     config: Config,
     max_instances: int | None = None,
 ) -> Int[Array, " tokens"]:
-    """From features to labels: every stage after the backbone.
+    """Every stage after the backbone: from features to a label map over tokens.
 
     Args:
         features: of one image (`extract_features`).
-        grid: rows and columns of tokens.
-        num_instances: how many to find (see `label_instances`).
-        key: a typed PRNG key.
-        config: the settings.
-        max_instances: static upper bound of `num_instances`; None where that is a Python integer.
+        grid: rows and columns of the token grid; may be traced.
+        num_instances: how many instances to find; may be traced (see `label_instances`).
+        key: a typed PRNG key (`jax.random.key`), for the starts of k-means.
+        config: the settings; static.
+        max_instances: upper bound of `num_instances`, static; needed where `num_instances` is not a
+            Python integer.
 
     Returns:
         0 for background, 1, 2, ... for instances.
 
     Raises:
-        SpecjaxError: `max_instances` is needed, or `config.M` is more than there are channels.
+        SpecjaxError: `max_instances` is missing, or `config.M` is more than there are channels.
+
+    Example:
+        >>> features = jax.random.normal(jax.random.key(0), (12, 8))
+        >>> config = specjax.Config(M=6, N=4, bins=5)
+        >>> key = jax.random.key(1)
+        >>> specjax.segment(features, (3, 4), num_instances=1, key=key, config=config).shape
+        (12,)
     """
     if max_instances is None:
         if not isinstance(num_instances, int):

@@ -13,18 +13,37 @@ from specjax.tokens import Tiling, to_pixels
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What was found in one photograph.
+    """The instances found in one photograph: the result of a `Segmenter`.
 
     Attributes:
         image: the photograph, upright.
-        labels: instance of each pixel, 1 to K; 0 is background. The remainder right of and below
-            the last whole patch has the labels of its neighbours.
-        scores: of each instance; 1 for now.
-        foreground: on the token grid.
+        labels: label map at the size of the photograph: 0 is background, 1 to K are instances.
+            Pixels right of and below the last whole patch take the label of the nearest token.
+        scores: confidence of each instance, currently always 1; K is their number.
+        foreground: foreground mask on the token grid.
         eigensegments: the four eigenvectors that are clustered, on the token grid, before their
             median filter.
-        token_labels: `labels` on the token grid.
-        tiling: how the photograph, or its resized version, was cut into tokens.
+        token_labels: label map on the token grid.
+        tiling: how the photograph, resized where asked for, was cut into tokens.
+
+    Example:
+        >>> found = specjax.Segmentation(
+        ...     image=np.zeros((4, 4, 3), np.uint8),
+        ...     labels=np.array([[0, 0, 1, 1]] * 4),
+        ...     scores=np.ones(1),
+        ...     foreground=np.array([[False, True]] * 2),
+        ...     eigensegments=np.zeros((4, 2, 2), np.float32),
+        ...     token_labels=np.array([[0, 1]] * 2),
+        ...     tiling=specjax.Tiling.of_image((4, 4), 2),
+        ... )
+        >>> found.masks.shape, found.boxes.tolist()
+        ((1, 4, 4), [[2.0, 0.0, 2.0, 4.0]])
+        >>> found.overlay().size
+        (4, 4)
+        >>> found.stages().mode
+        'RGB'
+        >>> found.to_coco(image_id=7)[0]["bbox"]
+        [2.0, 0.0, 2.0, 4.0]
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -37,12 +56,12 @@ class Segmentation:
 
     @property
     def masks(self) -> Bool[np.ndarray, "instances height width"]:
-        """One mask per instance."""
+        """A mask for each instance, at the size of the photograph."""
         return self.labels[None] == np.arange(1, len(self.scores) + 1)[:, None, None]
 
     @property
     def boxes(self) -> Float[np.ndarray, "instances 4"]:
-        """Left, top, width and height of each instance, in pixels; 0 where it has no pixel."""
+        """Left, top, width and height of each instance in pixels; 0 where it has no pixel."""
         boxes = np.zeros((len(self.scores), 4))
         for box, mask in zip(boxes, self.masks, strict=True):
             rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -51,11 +70,19 @@ class Segmentation:
         return boxes
 
     def overlay(self) -> Image.Image:
-        """The photograph with each instance tinted, outlined and numbered."""
+        """Draw the instances on the photograph.
+
+        Returns:
+            The photograph with each instance tinted, outlined and numbered.
+        """
         return overlay.overlay(self.image, self.labels)
 
     def stages(self) -> Image.Image:
-        """The photograph, its foreground, its eigensegments and its instances side by side."""
+        """Draw the result of each stage of the method.
+
+        Returns:
+            The photograph, its foreground, its eigensegments and its instances, side by side.
+        """
 
         def full(tokens):
             return to_pixels(tokens, self.tiling, self.labels.shape, fill=True)
@@ -64,9 +91,14 @@ class Segmentation:
         return overlay.stages(self.image, full(self.foreground), maps, self.labels, None)
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """The instances as COCO annotations of an image, masks as compressed run lengths.
+        """Write the instances as COCO annotations, masks as compressed run lengths.
 
-        Annotations are numbered from 1: a file of several images numbers them anew.
+        Args:
+            image_id: number of the image in the COCO file.
+
+        Returns:
+            An annotation per instance, as `json` can write it. Ids start at 1 for each photograph:
+            renumber them for a file of several images.
         """
         height, width = self.labels.shape
         entry = coco.Entry(image_id, "", height, width, coco.instances_of(self.labels))

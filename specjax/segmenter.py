@@ -38,26 +38,53 @@ _log = logging.getLogger("specjax")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmenter:
-    """Segments photographs into a given number of instances.
+    """Finds a given number of instances in photographs.
+
+    The settings are checked, and the checkpoint is loaded, when it is made; it never changes
+    afterwards.
 
     Attributes:
-        checkpoint: a Hugging Face id, a folder, a file, "specjax-mini" or a `Checkpoint`. Without
-            one, the built-in backbone `specjax-mini` is used.
+        checkpoint: the backbone: a Hugging Face id, a folder, a file, or a `Checkpoint`. None takes
+            "specjax-mini", the small one in the package, and logs so.
         metric: how foreground tokens are compared, one of `METRICS`.
-        M: channels kept by entropy: a number, or a share of all C such as "C/3".
-        N: channels kept by standard deviation, out of the M; at most M.
-        bins: histogram bins of the channel entropy.
-        protocol: "paper" or "reference".
-        solver: "auto", "eigh" or "krylov".
-        image_size: short side in pixels that photographs are resized to before they are cut into
-            patches; None for their own. Labels have the photograph's size.
-        pos_interpolation: of position embeddings, "dino" or "hf".
-        dtype: of the backbone's products, "float32" or "bfloat16".
-        batch_size: images that each device works on at a time; None for as many as suit it.
-        seed: of the clustering's starts.
+        M: channels kept by entropy (NCR): a number, or a share of all C channels such as "C/3".
+        N: channels kept of those M by standard deviation (DCR). A value above M becomes M, with a
+            warning.
+        bins: bins of the histogram of a channel.
+        protocol: "paper" (the paper's equations) or "reference" (the authors' released code).
+        solver: eigensolver, "auto", "eigh" or "krylov" (see `smallest_eigenpairs`).
+        image_size: resize photographs to this short side in pixels before they are cut into
+            patches; None keeps their size. Labels always have the size of the photograph.
+        pos_interpolation: how position embeddings are resampled to the token grid: "dino", as the
+            original DINO code does, or "hf", as Hugging Face does.
+        dtype: precision of the backbone's matrix products, "float32" or "bfloat16".
+        batch_size: images that each device computes at a time; None chooses by their size.
+        seed: random seed of k-means, from 0 to 2**32 - 1.
 
     Raises:
         SpecjaxError: a value is out of range, or the checkpoint cannot be loaded.
+
+    Example:
+        A backbone of random weights, to be quick: give `"facebook/dino-vits16"` or another
+        checkpoint instead.
+
+        >>> config = specjax.ViTConfig(
+        ...     hidden_size=12, num_layers=1, num_heads=2, mlp_size=8, patch_size=4, image_size=8
+        ... )
+        >>> backbone = specjax.random_checkpoint(config, seed=0)
+        >>> segmenter = specjax.Segmenter(backbone, M=8, N=4, solver="eigh")
+        >>> image = np.full((48, 48, 3), 90, np.uint8)
+        >>> image[16:32, 16:32] = 255, 0, 0
+        >>> found = segmenter(image, num_instances=1)
+        >>> found.labels.shape, found.token_labels.shape, len(found.masks)
+        ((48, 48), (12, 12), 1)
+
+        A photograph that cannot be read does not end a stream:
+
+        >>> for photograph, found in segmenter.stream([image, "nowhere.jpg"], num_instances=1):
+        ...     print(found if isinstance(found, specjax.SpecjaxError) else found.boxes.shape)
+        (1, 4)
+        'nowhere.jpg': no such file
     """
 
     checkpoint: str | os.PathLike | Checkpoint | None = None
@@ -94,7 +121,7 @@ class Segmenter:
 
     @functools.cached_property
     def config(self) -> Config:
-        """The settings of the stages after the backbone."""
+        """The settings of the stages after the backbone, with M as a number."""
         M, N = channel_count(self.M, self.backbone.config.hidden_size), self.N
         if isinstance(N, int) and N > M:
             warnings.warn(f"N={N} is more than M={M}; N={M} is used", stacklevel=5)
@@ -114,13 +141,18 @@ class Segmenter:
         """Segment a photograph, or several.
 
         Args:
-            photograph: a path, a Pillow image, uint8 [H, W, 3], or a list of these. Files and
-                Pillow images are turned upright by their EXIF orientation.
-            num_instances: how many to find in each. A photograph with fewer foreground tokens has
-                at most as many instances as those; this is a warning.
+            photograph: a path, a Pillow image, an RGB array (uint8 [height, width, 3]), or a list
+                of these. Files and Pillow images are turned upright by their EXIF orientation;
+                arrays are taken as they are.
+            num_instances: how many to find in each photograph, from 1 to 254. A photograph with
+                fewer foreground tokens has at most one instance per token, and there is a warning.
+
+        Returns:
+            What was found; a list of these, in the order given, where a list was given.
 
         Raises:
-            SpecjaxError: a photograph cannot be read or is too small or too large.
+            SpecjaxError: a photograph cannot be read, or is too small or too large; the backbone
+                gave features that are not finite; or `num_instances` is out of range.
         """
         several = isinstance(photograph, list | tuple)
         photographs = photograph if several else [photograph]
@@ -134,12 +166,16 @@ class Segmenter:
     def stream(
         self, photographs: Iterable[Photograph], num_instances: int
     ) -> Iterator[tuple[Photograph, Segmentation | SpecjaxError]]:
-        """Segment many photographs, reading ahead of the computation.
+        """Segment many photographs one after the other; files are read ahead of the computation.
+
+        Args:
+            photographs: as in a call; any iterable, also one that never ends.
+            num_instances: how many to find in each photograph, from 1 to 254.
 
         Yields:
-            Each photograph with what was found in it, or with the error that it ended in. On a
-            single CPU in the order given; several devices work on batches of one size, which come
-            as they are done.
+            Each photograph with what was found in it, or with the `SpecjaxError` that kept it from
+            being segmented. A single CPU device keeps the order given; otherwise photographs of
+            one padded size are computed together, and come as each batch is done.
         """
         return self._stream(((one, one) for one in photographs), num_instances)
 

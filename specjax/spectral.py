@@ -63,23 +63,33 @@ def normalized_adjacency(weights: _Graph) -> _Graph:
 def smallest_eigenpairs(
     weights: _Graph, *, count: int, solver: str = "auto", valid: _Valid | None = None
 ) -> Eigenpairs:
-    """The `count` smallest eigenpairs of (D - W) y = l D y.
+    """The smallest eigenpairs of (D - W) y = l D y.
 
     Equals `scipy.linalg.eigh(D - W, D, subset_by_index=[0, count - 1])` with the vectors as
     rows, up to sign and to rotation among equal eigenvalues.
 
     Args:
-        weights: the graph.
-        count: how many pairs, the constant one included. Where the graph has fewer nodes, the
-            rest are missing (see `Eigenpairs`).
-        solver: "eigh", "krylov" or "auto", which takes "eigh" for small graphs and "krylov" for
-            others. "krylov" falls back to "eigh": inside the program where its residuals are too
-            large, and before it on graphs too small for it. Gradients pass through "eigh" only,
-            and are finite where eigenvalues are distinct.
+        weights: the graph W: symmetric, at least 0, rows and columns of missing nodes 0.
+        count: how many pairs, the constant one included; static. Where the graph has fewer nodes,
+            the rest are missing: see Returns.
+        solver: "eigh" (dense), "krylov" (iterative) or "auto", which takes "eigh" below 128 nodes
+            and "krylov" from there on; static. "krylov" uses "eigh" instead where the graph is too
+            small for it, or its residuals are too large. Gradients pass through "eigh" only, and
+            are finite where eigenvalues are distinct.
         valid: the nodes that exist; None for all.
 
+    Returns:
+        Ascending eigenvalues in [0, 2], and vectors with y^T D y = 1. A missing pair has the value
+        2 and a zero vector.
+
     Raises:
-        SpecjaxError: an unknown solver.
+        SpecjaxError: the solver is unknown.
+
+    Example:
+        >>> weights = jnp.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> pairs = specjax.smallest_eigenpairs(weights, count=3)
+        >>> print(abs(pairs.values.round(2)), pairs.vectors.shape)
+        [0. 0. 1.] (3, 3)
     """
     nodes = weights.shape[0]
     exists = jnp.ones(nodes, bool) if valid is None else valid

@@ -33,13 +33,18 @@ Grid: TypeAlias = tuple[_Scalar, _Scalar] | Int[Array, "2"] | Int[np.ndarray, "2
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """How an image is cut into tokens; what is left at the right and the bottom has none.
+    """How an image is cut into tokens; pixels right of or below the last whole patch have none.
 
     Attributes:
         rows: of the token grid.
         columns: of the token grid.
-        patch_size: side of a token in pixels.
-        image_size: height and width of the image that was cut, remainder included.
+        patch_size: side of a patch in pixels.
+        image_size: height and width in pixels of the image that was cut, remainder included.
+
+    Example:
+        >>> tiling = specjax.Tiling.of_image((50, 70), 16)
+        >>> tiling.grid, tiling.tokens, tiling.image_size
+        ((3, 4), 12, (50, 70))
     """
 
     rows: int
@@ -51,11 +56,23 @@ class Tiling:
     def of_image(
         cls, image_size: tuple[int, int], patch_size: int, *, name: str = "the image"
     ) -> "Tiling":
-        """The tiling of an image of this height and width; `name` names it in errors.
+        """Cut an image of a given size.
+
+        Args:
+            image_size: height and width in pixels.
+            patch_size: side of a patch in pixels.
+            name: names the image in error messages.
+
+        Returns:
+            As many whole patches as fit.
 
         Raises:
-            SpecjaxError: the image is smaller than a patch, or has more than `MAX_TOKENS` tokens
-                (`parameter` is "image_size").
+            SpecjaxError: the image is smaller than a patch, or has more than 20,000 tokens
+                (`MAX_TOKENS`); the error's `parameter` is "image_size".
+
+        Example:
+            >>> specjax.Tiling.of_image((50, 70), 16).grid
+            (3, 4)
         """
         height, width = image_size
         rows, columns = height // patch_size, width // patch_size
@@ -82,17 +99,23 @@ class Tiling:
 
     @property
     def tokens(self) -> int:
-        """How many tokens there are, padding not counted."""
+        """The number of tokens, padding not counted."""
         return self.rows * self.columns
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Patches:
-    """An image as a vision transformer reads it.
+    """An image as a vision transformer reads it: the result of `cut_patches`.
 
     Attributes:
-        values: the normalised patches, zero rows of padding behind those of the grid.
-        tiling: how they were cut.
+        values: the normalised patches, row-major over the grid; rows of zeros after them are
+            padding.
+        tiling: how the image was cut.
+
+    Example:
+        >>> patches = specjax.cut_patches(np.zeros((32, 48, 3), np.uint8), patch_size=16)
+        >>> patches.values.shape, patches.tiling.grid
+        ((256, 768), (2, 3))
     """
 
     values: Float32[np.ndarray, "tokens patch_values"]
@@ -108,20 +131,30 @@ def cut_patches(
     padded: bool = True,
     name: str = "the image",
 ) -> Patches:
-    """Crop an image to whole patches, normalise it, and cut it.
+    """Crop an image to whole patches, normalise its colours, and cut it.
 
     Args:
-        image: its remainder at the right and the bottom is left out.
+        image: pixels; those right of and below the last whole patch are left out.
         patch_size: side of a patch in pixels.
-        mean: of each channel, 0 to 1: pixels become `(image / 255 - mean) / std`.
-        std: of each channel.
-        padded: whether rows of zeros are added up to one of a few lengths, so that few programs
-            are compiled for images of all sizes.
-        name: names the image in errors.
+        mean: of each colour channel, in [0, 1]: pixels become `(image / 255 - mean) / std`.
+        std: standard deviation of each colour channel, above 0.
+        padded: whether to add rows of zeros up to one of a few lengths, so that images of all sizes
+            share few compiled programs (`pad_tokens`).
+        name: names the image in error messages.
+
+    Returns:
+        The patches, each flattened in the order (row, column, colour), and their tiling.
 
     Raises:
-        SpecjaxError: the image is smaller than a patch or has more than `MAX_TOKENS` tokens
-            (`parameter` is "image_size"); or not three means and three deviations above 0.
+        SpecjaxError: the image is smaller than a patch or has more than 20,000 tokens (the error's
+            `parameter` is "image_size"); `mean` or `std` does not have three values, or one of
+            `std` is not above 0.
+
+    Example:
+        >>> image = np.full((20, 33, 3), 255, np.uint8)
+        >>> patches = specjax.cut_patches(image, patch_size=16, padded=False)
+        >>> patches.values.shape, patches.tiling.grid
+        ((2, 768), (1, 2))
     """
     if len(mean) != 3 or len(std) != 3 or not all(deviation > 0 for deviation in std):
         raise SpecjaxError(
@@ -140,7 +173,19 @@ def cut_patches(
 def pad_tokens(
     array: Shaped[np.ndarray, "tokens *rest"],
 ) -> Shaped[np.ndarray, "padded_tokens *rest"]:
-    """Zero rows behind the tokens, up to one of the few lengths that programs are compiled for."""
+    """Add rows of zeros up to one of a few lengths, so that images share compiled programs.
+
+    Args:
+        array: one row per token.
+
+    Returns:
+        The array with a multiple of 256 rows up to 2,048, and less than a sixteenth more rows
+        beyond.
+
+    Example:
+        >>> specjax.pad_tokens(np.ones((300, 2), np.float32)).shape
+        (512, 2)
+    """
     missing = padded_tokens(array.shape[0]) - array.shape[0]
     return np.pad(array, ((0, missing), *((0, 0),) * (array.ndim - 1)))
 
@@ -152,14 +197,23 @@ def to_pixels(
     *,
     fill: bool = False,
 ) -> Shaped[np.ndarray, "height width"]:
-    """A map over tokens as pixels: each takes the token that its centre lies in.
+    """Enlarge a map over tokens to pixels: each pixel takes the token that its centre lies in.
 
     Args:
-        token_map: one value per token.
+        token_map: one value per token, such as labels (`as_grid`).
         tiling: how the image was cut.
-        size: height and width wanted, such as the image's before it was resized.
-        fill: what `tiling` leaves out at the right and the bottom takes the nearest token's value,
-            instead of 0.
+        size: height and width of the result, such as those of the image before it was resized.
+        fill: pixels right of or below the last token take the value of the nearest one instead of
+            0.
+
+    Returns:
+        The map, with the dtype of `token_map`.
+
+    Example:
+        >>> tiling = specjax.Tiling.of_image((2, 5), 2)
+        >>> print(specjax.to_pixels(np.array([[1, 2]]), tiling, (2, 5)))
+        [[1 1 2 2 0]
+         [1 1 2 2 0]]
     """
     (height, width), (cut_height, cut_width) = size, tiling.image_size
     # Centre of each pixel in the image that was cut.
@@ -174,13 +228,38 @@ def to_pixels(
 def as_grid(
     flat: Shaped[Array | np.ndarray, "*batch tokens"], grid: tuple[int, int]
 ) -> Shaped[Array | np.ndarray, "*batch rows columns"]:
-    """A flat array over tokens as a map of rows and columns, padding dropped; `grid` is static."""
+    """Reshape a flat array over tokens to rows and columns; padding is dropped.
+
+    Args:
+        flat: any leading axes, tokens last.
+        grid: rows and columns; static.
+
+    Returns:
+        The map, a view where possible.
+
+    Example:
+        >>> print(specjax.as_grid(np.arange(8), (2, 3)))
+        [[0 1 2]
+         [3 4 5]]
+    """
     rows, columns = grid
     return flat[..., : rows * columns].reshape(*flat.shape[:-1], rows, columns)
 
 
 def valid_tokens(tokens: int, grid: Grid) -> Bool[Array, "tokens"]:
-    """True for the tokens of the grid, False for the padding behind them."""
+    """Tell the tokens of the grid from the padding after them.
+
+    Args:
+        tokens: length of the padded array; static.
+        grid: rows and columns; may be traced.
+
+    Returns:
+        True for the tokens of the grid, False for padding.
+
+    Example:
+        >>> print(specjax.valid_tokens(5, (1, 3)))
+        [ True  True  True False False]
+    """
     return jnp.arange(tokens) < grid[0] * grid[1]
 
 

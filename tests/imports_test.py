@@ -43,7 +43,7 @@ OPERATIONS = modules(
 )
 # The model itself, apart from what reads and writes checkpoints.
 MODEL = modules("models.config models.positions models.vit")
-PIPELINE = modules("pipeline")
+PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules("_memory _batching _folder _lists _reading images _photographs coco overlay")
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
