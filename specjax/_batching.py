@@ -1,12 +1,12 @@
-"""From one image to many: a function of one image's arrays, lifted to batches and to devices.
+"""From one image to many: a function of the arrays of one image, run for a batch on all devices.
 
-A batch is arrays with a leading axis of slots, some of them empty. Slots are shared out over
-devices in equal blocks; within a device they are worked off one after the other, or all at once.
-Images never meet: a result depends on its image and on the padding that the caller chose for it,
-not on the batch, its order, or the number of devices.
+The arrays of a batch have a leading axis of slots, some of which may be empty. Each device has an
+equal block of slots, and computes them one after the other, or all at once. A result depends only
+on its image and on the padding that the caller chose, not on the rest of the batch, its order, or
+the number of devices.
 
-`over_images` lifts a function. `Lanes` and `Batch` choose how many images go together, put their
-arrays on the devices and fetch results.
+`over_images` makes the function of a batch. `Lanes` and `Batch` choose how many images go together,
+put their arrays on the devices, and fetch results.
 """
 
 import dataclasses
@@ -23,49 +23,49 @@ from specjax._memory import memory_maps
 from specjax.errors import SpecjaxError
 
 _AXIS = "images"
-# Slots per device: an accelerator works best on many images at once, a CPU on one after another.
+# Slots per device: an accelerator is fastest with many images at once, a CPU with one at a time.
 _SLOTS_ON_CPU, _SLOTS_ON_ACCELERATORS = 4, 16
-# Large images have fewer: a device has at most this many tokens in all and, where it works on all
-# its images at once, this many bytes in their graphs.
+# Large images have fewer slots: a device holds at most this many tokens and, where it computes all
+# slots at once, at most this many bytes of graphs.
 _TOKENS, _GRAPH_BYTES = 2**16, 2**32
-# Floats per pair of tokens that a program needs at most for one graph, and for each one more.
+# Floats per pair of tokens that a program needs at most: for a first graph, and for each other.
 _FIRST_GRAPH, _NEXT_GRAPH = 6, 2
-# Memory maps from which on compiled programs are forgotten, and how many more until they are again.
+# Compiled programs are dropped above this many memory maps; and, afterwards, above so many more.
 _MANY_MAPS, _MORE_MAPS = 30_000, 20_000
 
 
 def image_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of these devices, this process's own by default, along one axis of images."""
+    """A mesh of devices, by default those of this process, along an axis of images."""
     return Mesh(np.array(jax.local_devices() if devices is None else devices), (_AXIS,))
 
 
 def over_images(
     function: Callable[..., PyTree], *, mesh: Mesh, vectorize: bool = False, shared: int = 0
 ) -> Callable[..., PyTree]:
-    """Lift a function of one image to a batch of slots spread over a mesh (`image_mesh`).
+    """Turn a function of one image into a function of a batch spread over a mesh (`image_mesh`).
 
     Args:
-        function: of `shared` leading arguments and one image's arrays, to arrays.
+        function: takes `shared` leading arguments and the arrays of an image, and returns arrays.
         mesh: the devices.
-        vectorize: `jax.vmap` the slots of a device, empty ones included, as suits accelerators.
-            Otherwise they are looped over, which skips empty slots, needs the memory of one
-            image, and gives each image bit for bit the same whatever is beside it.
-        shared: how many leading arguments belong to all images, such as a model.
+        vectorize: `jax.vmap` the slots of a device, empty ones included, which suits accelerators.
+            Otherwise a loop over the slots skips empty ones, needs the memory of one image, and
+            gives each image the same bits whatever else is in the batch.
+        shared: number of leading arguments that all images share, such as a model.
 
     Returns:
-        A jitted `lifted(counts, *shared, *batched)`: `counts` int32 [devices] says how many slots
-        of each device's block are taken, from its first on; every array of `batched` has
-        `devices * slots` rows. So have the results, whose rows of empty slots mean nothing.
+        A jitted `lifted(counts, *shared, *batched)`. `counts`, int32 [devices], is the number of
+        slots in use on each device, which are the first of its block. Each array of `batched` and
+        of the result has `devices * slots` rows; rows of empty slots are undefined in the result.
     """
     whole, split = PartitionSpec(), PartitionSpec(_AXIS)
 
     def on_one_device(counts, common, batched):
-        def one(*arrays):
+        def of_image(*arrays):
             return function(*common, *arrays)
 
         if vectorize:
-            return jax.vmap(one)(*batched)
-        return _loop(one, counts[0], batched)
+            return jax.vmap(of_image)(*batched)
+        return _loop(of_image, counts[0], batched)
 
     @jax.jit
     def lifted(counts: Int[Array, " devices"], *arguments):
@@ -73,7 +73,7 @@ def over_images(
         rows = {leaf.shape[0] for leaf in jax.tree.leaves(batched)}
         if len(rows) != 1 or min(rows) % mesh.size:
             raise SpecjaxError(
-                f"batched arrays of {sorted(rows)} rows do not share out over {mesh.size} devices"
+                f"batched arrays of {sorted(rows)} rows cannot be divided among {mesh.size} devices"
             )
         mapped = jax.shard_map(
             on_one_device,
@@ -88,19 +88,19 @@ def over_images(
 
 
 def shared_out(mesh: Mesh, array: np.ndarray) -> jax.Array:
-    """Put a batched array on the devices of a mesh, each its block of rows."""
+    """Put a batched array on a mesh: each device gets its block of rows."""
     return jax.device_put(array, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
 def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Put what all images share, such as a model, on every device of a mesh."""
+    """Put arrays that all images share, such as a model, on every device of a mesh."""
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def slots_of(images: int, *, devices: int, slots: int) -> tuple[list[int], np.ndarray]:
-    """Which row each image of a batch takes, and how many each device has.
+    """The row of each image of a batch, and the number of images on each device.
 
-    Images are dealt out in turn, so that the devices have equally much to do. `slots` is per
+    Images go to the devices in turn, so that all have the same amount of work. `slots` is per
     device; a batch holds at most `devices * slots` images.
     """
     if images > devices * slots:
@@ -111,35 +111,35 @@ def slots_of(images: int, *, devices: int, slots: int) -> tuple[list[int], np.nd
 
 
 def _loop(function, count, batched):
-    """`function` of the first `count` rows, one after the other; zeros for the others."""
+    """`function` of each of the first `count` rows, one after the other; 0 for the other rows."""
 
     def row(index):
         return jax.tree.map(lambda leaf: leaf[index], batched)
 
     shapes = jax.eval_shape(lambda: function(*row(0)))
     rows = jax.tree.leaves(batched)[0].shape[0]
-    nothing = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), shapes)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), shapes)
 
     def step(index, results):
         found = function(*row(index))
-        return jax.tree.map(lambda all_, one: all_.at[index].set(one), results, found)
+        return jax.tree.map(lambda whole, part: whole.at[index].set(part), results, found)
 
-    return jax.lax.fori_loop(0, count, step, nothing)
+    return jax.lax.fori_loop(0, count, step, zeros)
 
 
 class Programs:
-    """Forgets compiled programs where they become too many for a process.
+    """Drops the compiled programs of a process before they become too many.
 
-    On a CPU a program takes some two hundred memory maps, of which Linux gives a process 65,530: it
-    crashes beyond. What is forgotten comes back from the cache on disk.
+    On a CPU a program takes about two hundred memory maps. A Linux process that needs more than
+    65,530 maps crashes. Dropped programs are read again from the cache on disk.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._known: set[Hashable] = set()
         self._many = _MANY_MAPS
 
     def make_room_for(self, program: Hashable) -> None:
-        """Call it before each run of a program; `program` is whatever tells it from others."""
+        """Call this before each run of a program; `program` identifies it."""
         if program in self._known:
             return
         if memory_maps() > self._many:
@@ -151,13 +151,13 @@ class Programs:
 
 @dataclasses.dataclass(frozen=True)
 class Lanes:
-    """How the images of a batch are spread.
+    """How the images of batches are spread over devices.
 
     Attributes:
-        mesh: this process's devices.
+        mesh: the devices of this process.
         slots: images on each device at a time.
-        vectorize: whether a device works on its images at once or one after the other.
-        programs: what was run, so that programs do not become too many.
+        vectorize: whether a device computes its images at once, or one after the other.
+        programs: keeps the number of compiled programs small.
     """
 
     mesh: Mesh
@@ -166,30 +166,30 @@ class Lanes:
     programs: Programs = dataclasses.field(default_factory=Programs)
 
     def slots_for(self, tokens: int) -> int:
-        """Slots per device for images padded to this many tokens."""
+        """Slots per device for images padded to `tokens`."""
         slots = min(self.slots, _TOKENS // tokens)
         if self.vectorize:
             slots = min(slots, _GRAPH_BYTES // (4 * _FIRST_GRAPH * tokens**2))
         return max(1, slots)
 
     def graphs_for(self, tokens: int) -> int:
-        """Graphs that are solved together for each image of this many tokens."""
+        """How many graphs to solve together for each image padded to `tokens`."""
         at_once = self.slots_for(tokens) if self.vectorize else 1
         more = _GRAPH_BYTES // (4 * at_once * tokens**2) - _FIRST_GRAPH
         return max(1, 1 + more // _NEXT_GRAPH)
 
     @property
     def most(self) -> int:
-        """Images that the largest batch takes."""
+        """The number of images in the largest batch."""
         return self.mesh.size * self.slots
 
     def room_for(self, tokens: int) -> int:
-        """Images of this many tokens that a batch takes."""
+        """The number of images padded to `tokens` in a full batch."""
         return self.mesh.size * self.slots_for(tokens)
 
 
 def open_lanes(batch_size: int | None = None) -> Lanes:
-    """All devices of this process; `batch_size` images on each, or as many as suit them."""
+    """All devices of this process, with `batch_size` images on each; None chooses a number."""
     devices = jax.local_devices()
     cpu = devices[0].platform == "cpu"
     slots = batch_size or (_SLOTS_ON_CPU if cpu else _SLOTS_ON_ACCELERATORS)
@@ -197,18 +197,18 @@ def open_lanes(batch_size: int | None = None) -> Lanes:
 
 
 class Batch:
-    """Images padded to one length, and what is computed of them.
+    """Images padded to one length, which are computed together.
 
     Args:
-        lanes: where they go.
-        images: how many.
-        tokens: the length.
+        lanes: how images are spread over devices.
+        images: how many there are.
+        tokens: the length that they are padded to.
 
     Attributes:
         mesh: the devices.
-        slots: of one device.
-        rows: of each image in the batched arrays.
-        graphs: that are solved together for each image.
+        slots: number of slots of each device.
+        rows: the row of each image in batched arrays.
+        graphs: how many graphs to solve together for each image.
     """
 
     def __init__(self, lanes: Lanes, images: int, tokens: int):
@@ -217,17 +217,17 @@ class Batch:
         self.slots = lanes.slots_for(tokens)
         self.graphs = lanes.graphs_for(tokens)
         if lanes.vectorize:
-            # Empty slots cost as much as others there, and each number of slots a program.
+            # Empty slots cost as much as others, and each number of slots compiles a program.
             needed = -(-images // lanes.mesh.size)
             self.slots = min(self.slots, 1 << (needed - 1).bit_length())
         self.rows, counts = slots_of(images, devices=lanes.mesh.size, slots=self.slots)
         self._counts = shared_out(lanes.mesh, counts)
 
     def stack(self, arrays: Sequence[jax.typing.ArrayLike]) -> jax.Array:
-        """One array per image as one batched array on the devices; empty slots are zero."""
-        arrays = [np.asarray(array) for array in arrays]
-        stacked = np.zeros((self.mesh.size * self.slots, *arrays[0].shape), arrays[0].dtype)
-        stacked[self.rows] = arrays
+        """Stack an array per image to a batched array on the devices; empty slots are 0."""
+        images = [np.asarray(array) for array in arrays]
+        stacked = np.zeros((self.mesh.size * self.slots, *images[0].shape), images[0].dtype)
+        stacked[self.rows] = images
         return shared_out(self.mesh, stacked)
 
     def run(
@@ -237,7 +237,7 @@ class Batch:
         shared: tuple[PyTree, ...] = (),
         **static: Hashable,
     ) -> PyTree:
-        """`function(*shared, *one image's arrays, **static)` of every image, compiled once."""
+        """`function(*shared, *arrays of an image, **static)` for every image, compiled once."""
         options = tuple(sorted(static.items()))
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(batched))
         self._lanes.programs.make_room_for((function, options, shapes))
@@ -245,7 +245,7 @@ class Batch:
         return lifted(self._counts, *shared, *batched)
 
     def fetch(self, batched: PyTree) -> list[PyTree]:
-        """A batched result on the host, image by image."""
+        """Copy a batched result to the host: a list with the result of each image."""
         on_host = jax.device_get(batched)
         return [jax.tree.map(lambda leaf, row=row: leaf[row], on_host) for row in self.rows]
 

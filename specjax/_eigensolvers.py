@@ -1,10 +1,10 @@
 """Largest eigenpairs of a dense symmetric matrix: by `eigh`, or by block Krylov iteration.
 
-A problem is a `Problem`: the matrix, a unit vector that is not wanted among the results, and the
-nodes that exist. Each solver gives `[pairs]` eigenvalues, descending, and `[pairs, nodes]` vectors.
+A `Problem` is the matrix, an eigenvector to leave out of the results, and the nodes that exist.
+Each solver gives `[pairs]` eigenvalues, descending, and `[pairs, nodes]` vectors.
 
-The iteration checks its residuals inside the program and falls back to `eigh` where it did not
-converge. That choice is made once for a batch that is mapped over.
+The iteration checks its residuals inside the program, and falls back to `eigh` where it did not
+converge. Under `jax.vmap`, that choice is made once for the batch.
 """
 
 from typing import NamedTuple
@@ -19,14 +19,15 @@ _Matrix = Float[Array, "nodes nodes"]
 _Block = Float[Array, "nodes block"]
 _Pairs = tuple[Float[Array, " pairs"], Float[Array, "pairs nodes"]]
 
-# The last vectors of a block converge late: this many more are solved for than are asked for.
+# The last vectors of a block converge late: the block has this many more than are asked for.
 _SPARE = 1
-# Residuals over (1.25 times) the Frobenius norm of the matrix: about what float32 reaches, and what
-# is accepted.
+# Residuals divided by 1.25 times the Frobenius norm of the matrix: about the best that float32
+# reaches, and the largest that is accepted.
 _AIM, _ACCEPT = 5e-7, 1e-5
-# A cycle that leaves more than this share of an acceptable residual is the last one.
+# Once the residual is acceptable, a cycle that leaves more than this share of it is the last.
 _STALLED = 0.7
-# Products with the matrix before the Krylov space is cut back to its best vectors, and how often.
+# Products with the matrix per cycle, after which the Krylov space is cut back to its best vectors;
+# and the largest number of cycles.
 _STEPS, _CYCLES = 8, 12
 
 
@@ -34,8 +35,9 @@ class Problem(NamedTuple):
     """A symmetric matrix whose largest eigenpairs are wanted.
 
     Attributes:
-        matrix: rows and columns of nodes that do not exist are 0.
-        excluded: unit vector, or 0, which the matrix maps to 0 and results are orthogonal to.
+        matrix: rows and columns of missing nodes are 0.
+        excluded: a vector of norm 1 that the matrix maps to 0, and that results are orthogonal to;
+            or 0.
         exists: the nodes that exist.
     """
 
@@ -63,7 +65,7 @@ def by_krylov(problem: Problem, pairs: int) -> _Pairs:
         _, _, residual, before, cycle = state
         worst, before = jnp.max(residual[:pairs]), jnp.max(before[:pairs])
         stalled = (worst > _STALLED * before) & (worst <= _ACCEPT * bound)
-        # Written so that a NaN goes on, to the fallback in the end.
+        # Written so that a NaN continues, and ends at the fallback.
         return (cycle < _CYCLES) & ~(worst <= _AIM * bound) & ~stalled
 
     def cycle(state):
@@ -81,17 +83,17 @@ SOLVERS = {"eigh": by_eigh, "krylov": by_krylov}
 
 
 def _bound(problem: Problem) -> Float[Array, ""]:
-    """More than every eigenvalue's magnitude, from the Frobenius norm."""
+    """An upper bound of the magnitudes of the eigenvalues, from the Frobenius norm."""
     norm = jnp.sqrt(jnp.sum(problem.matrix * problem.matrix))
-    # Strictly more than the norm: a matrix of rank one may have its negative as an eigenvalue.
+    # More than the norm: an eigenvalue may have that magnitude, if the rank of the matrix is 1.
     return jax.lax.stop_gradient(1.25 * norm + jnp.finfo(problem.matrix.dtype).tiny)
 
 
 def _last_excluded(problem: Problem, bound: Float[Array, ""]) -> _Matrix:
-    """The matrix with the excluded vector, and behind it missing nodes, as smallest eigenpairs."""
+    """The matrix changed so that the excluded vector and the missing nodes are its last pairs."""
     matrix, excluded, exists = problem
     nodes = matrix.shape[0]
-    # Distinct values keep the gradient of `eigh` finite: it divides by their differences.
+    # Values that differ keep the gradient of `eigh` finite: it divides by their differences.
     behind = -bound * (2.0 + jnp.arange(nodes, dtype=matrix.dtype) / nodes)
     shifted = matrix - (bound * excluded)[:, None] * excluded[None, :]
     return shifted + jnp.diag(jnp.where(exists, 0.0, behind))
@@ -116,7 +118,7 @@ def _checked(problem, mu, z, residual) -> _Pairs:
         found = jax.lax.cond(
             jnp.all(converged),
             lambda: (mu, z),
-            lambda: jax.lax.map(lambda one: choose(*one), (converged, problem, mu, z)),
+            lambda: jax.lax.map(lambda each: choose(*each), (converged, problem, mu, z)),
         )
         return found, (True, True)
 
@@ -141,7 +143,7 @@ def _krylov_cycle(problem: Problem, start: _Block):
     empty = jnp.zeros((nodes, size), matrix.dtype)
     basis, images, _ = jax.lax.fori_loop(0, _STEPS, step, (empty, empty, start))
     small = _times(basis.T, images)
-    # A direction that was noise is a zero column: it must not rank among the largest.
+    # A direction that was only noise is a zero column: it must not rank among the largest.
     absent = jnp.sum(basis * basis, axis=0) < 0.5
     behind = 2.0 * jnp.max(jnp.abs(small)) + 1.0
     small = (small + small.T) / 2.0 - jnp.diag(jnp.where(absent, size * behind, 0.0))
@@ -153,11 +155,11 @@ def _krylov_cycle(problem: Problem, start: _Block):
 
 
 def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> _Block:
-    """The block's columns made orthonormal to each other and to the rest; 0 where they are not.
+    """Make columns orthonormal to each other, the basis and the excluded vector, or else 0.
 
-    Gram-Schmidt, twice: what the first round leaves may be small, and its rounding errors along
-    the basis then grow when it is normalised. A column that the second round shortens was nothing
-    but such errors: the space is exhausted.
+    This is Gram-Schmidt, done twice: the first round may leave a short column, and normalising it
+    magnifies its rounding errors along the basis. A column that the second round shortens to less
+    than half was only such errors, because the space is exhausted; it becomes 0.
     """
 
     def sweep(number, block):
@@ -182,13 +184,13 @@ def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"
 
 
 def _column_norms(block: _Block) -> Float[Array, " block"]:
-    """Not `safe_norm`: a NaN must stay one, so that it counts as not converged."""
+    """Norms of columns. Not by `safe_norm`: a NaN must stay, and count as not converged."""
     return jnp.sqrt(jnp.sum(block * block, axis=0))
 
 
 def _start(exists: Bool[Array, " nodes"], block: int) -> _Block:
-    """A start block in which a node's row does not depend on how many nodes follow."""
-    # Named, since a generator that the user chooses may draw otherwise.
+    """A random start block; the row of a node does not depend on the number of nodes."""
+    # The generator is named, since a user may choose another default, which draws other numbers.
     key = jax.random.key(0, impl="threefry2x32")
     noise = jax.random.uniform(key, (exists.shape[0], block), jnp.float32) - 0.5
     return jnp.where(exists[:, None], noise, 0.0)

@@ -1,7 +1,7 @@
-"""The flags that the `specjax` command and the experiments share, each declared once.
+"""The flags that the `specjax` command and the experiments share.
 
-A flag is a row of `METHOD`; `declare` gives it to absl. Values are checked by the functions below,
-which binaries call in their `main`.
+`METHOD` describes each flag once, and `declare` declares them with absl. The functions below check
+values; binaries call them in `main`.
 """
 
 import re
@@ -17,17 +17,24 @@ from specjax.config import MAX_INSTANCES, PROTOCOLS
 from specjax.errors import SpecjaxError
 
 SAVES = {
-    "labels": "indexed PNGs at image resolution",
-    "tokens": "the same on the token grid",
-    "overlays": "a picture of every stage",
-    "gallery": "one sheet of the first 24 images",
-    "coco": "one JSON of run-length masks",
-    "features": ".npz files that --features_dir reads",
+    "labels": "label maps as PNG files, at the size of the image",
+    "tokens": "label maps as PNG files, one pixel per token",
+    "overlays": "pictures of every stage of the method",
+    "gallery": "one picture that shows the first 24 images",
+    "coco": "masks as COCO JSON",
+    "features": "the backbone's features as .npz files, which --features_dir reads",
 }
 
 
 class Flag(NamedTuple):
-    """How absl is to declare a flag: the suffix of its `DEFINE_` function, and what that takes."""
+    """The description of a flag.
+
+    Attributes:
+        kind: suffix of the `DEFINE_` function of absl that declares it.
+        default: its default value.
+        help: its text in `--help`.
+        options: further arguments of the `DEFINE_` function.
+    """
 
     kind: str
     default: Any
@@ -44,87 +51,98 @@ METHOD = {
     "checkpoint": Flag(
         "string",
         "auto",
-        "Backbone: a Hugging Face id (facebook/dino-vits16), a folder or a file with a ViT;"
-        " 'specjax-mini', the small one that comes with the package, trained on drawn scenes;"
-        " 'random' for fixed random weights. 'auto' takes facebook/dino-vits16, and for the"
-        " built-in samples specjax-mini.",
+        "Vision transformer (ViT) that computes the features: a Hugging Face id such as"
+        " facebook/dino-vits16; a folder or a file; 'specjax-mini', a small ViT in the package,"
+        " trained on drawn scenes; or 'random', fixed random weights. 'auto' is specjax-mini for"
+        " the built-in samples, and facebook/dino-vits16 otherwise.",
     ),
     "protocol": Flag(
         "enum",
         "paper",
-        "paper: the paper's equations; reference: the authors' released code. docs/paper.md has"
-        " the table of differences.",
+        "Where the paper and the authors' released code differ, follow the paper ('paper') or the"
+        " code ('reference'). docs/paper.md lists the differences.",
         {"enum_values": sorted(PROTOCOLS)},
     ),
     "M": Flag(
         "string",
         "C/3",
-        "Channels kept by entropy (NCR), in both stages: a number, or a share of all C channels"
-        " such as C, 3C/4 or C/3 (rounded down). A third of ViT-S's 384 is 128.",
+        "How many feature channels to keep, those of lowest entropy (NCR): a number, or a share of"
+        " all C channels such as C, 3C/4 or C/3, rounded down. A ViT-S has C = 384.",
     ),
     "N": Flag(
-        "string", "60", "Channels kept by standard deviation (DCR), out of the M; at most M."
+        "string",
+        "60",
+        "How many of those M channels to keep for finding instances, those of highest standard"
+        " deviation (DCR).",
     ),
-    "bins": Flag("integer", 30, "Histogram bins of the channel entropy.", at_least(1, 4096)),
+    "bins": Flag(
+        "integer",
+        30,
+        "Bins of the histogram that the entropy of a channel is computed from.",
+        at_least(1, 4096),
+    ),
     "metric": Flag(
         "list",
         ["boc"],
-        "How two foreground tokens are compared: one or several of "
+        "How to compare the features of two foreground tokens: one or several of "
         + ", ".join(METRICS)
-        + "; or all. boc is the paper's own. Features and foreground are computed once for all.",
+        + "; or all. boc is the paper's own metric. Several metrics share features and foreground.",
     ),
     "num_instances": Flag(
         "string",
         "oracle",
-        "Number of instances to find in each image: a number, or 'oracle' for the number that is"
+        "How many instances to find in each image: a number, or 'oracle' for as many as are"
         " annotated.",
     ),
     "image_size": Flag(
         "integer",
         None,
-        "Resize images so that the short side has this many pixels. Default: the native size.",
+        "Resize images to this short side in pixels. Default: no resizing.",
         at_least(1),
     ),
     "pos_interpolation": Flag(
         "enum",
         "dino",
-        "How position embeddings are resampled to the image's grid: as the original DINO code or as"
-        " Hugging Face's does it.",
+        "How to resample the ViT's position embeddings to the size of the image: as the original"
+        " DINO code ('dino') or as Hugging Face ('hf') does.",
         {"enum_values": ["dino", "hf"]},
     ),
     "solver": Flag(
         "enum",
         "auto",
-        "Eigensolver: dense (eigh), iterative (krylov), or by size (auto).",
+        "How to solve for eigenvectors: dense ('eigh'), iterative ('krylov'), or the faster one"
+        " for the size of the graph ('auto').",
         {"enum_values": ["auto", *SOLVERS]},
     ),
     "dtype": Flag(
         "enum",
         "float32",
-        "Precision of the backbone's matrix products. bfloat16 is faster on accelerators and"
-        " changes scores a little; all that follows the backbone stays float32.",
+        "Precision of the matrix products in the ViT. bfloat16 is faster on accelerators and"
+        " changes scores a little; later stages always use float32.",
         {"enum_values": ["float32", "bfloat16"]},
     ),
     "batch_size": Flag(
         "integer",
         None,
-        "Images that each device works on at a time. Changes no result on a CPU, and the last"
-        " digits of eigenvectors elsewhere. Default: 4 on a CPU, 16 on an accelerator, fewer of"
+        "How many images each device computes at a time. On a CPU it changes no result; elsewhere,"
+        " the last digits of eigenvectors. Default: 4 on a CPU, 16 on an accelerator, fewer for"
         " very large images.",
         at_least(1, 4096),
     ),
-    "seed": Flag("integer", 0, "Seed of the clustering's starts.", at_least(0, 2**32 - 1)),
+    "seed": Flag(
+        "integer", 0, "Random seed of k-means, which groups tokens.", at_least(0, 2**32 - 1)
+    ),
     "output_dir": Flag(
         "string",
         None,
-        "Where results go. Default: a folder of its own for each configuration under outputs/. An"
-        " interrupted run continues there.",
+        "Folder for the results. Default: a new folder under outputs/ for each configuration. An"
+        " interrupted run with the same settings continues there.",
     ),
-    "overwrite": Flag("bool", False, "Delete the results of an earlier run in --output_dir first."),
+    "overwrite": Flag("bool", False, "First delete the results of an earlier run in --output_dir."),
     "save": Flag(
         "list",
         [],
-        "What to write for each image, any of: "
+        "What to write, any of: "
         + "; ".join(f"{kind}, {what}" for kind, what in SAVES.items())
         + ".",
     ),
@@ -132,9 +150,11 @@ METHOD = {
 
 
 def declare(table: Mapping[str, Flag], **defaults: Any) -> None:
-    """Declare the flags of a table, for the program that runs and for its `--help`.
+    """Declare the flags of a table, and list them in the `--help` of the program.
 
-    `defaults` has other defaults for some of them.
+    Args:
+        table: flags by name.
+        **defaults: default values, by flag, that replace those of the table.
     """
     for name, flag in table.items():
         default = defaults.get(name, flag.default)
@@ -143,23 +163,23 @@ def declare(table: Mapping[str, Flag], **defaults: Any) -> None:
 
 
 def check_texts(values: flags.FlagValues, names: Iterable[str]) -> None:
-    """Raises SpecjaxError where one of these flags is empty or no possible path.
+    """Raise SpecjaxError where one of these flags is empty or cannot be a path.
 
-    An empty one is most likely an unset variable of a script; as a path it would be the working
-    directory.
+    An empty value most likely comes from an unset variable in a script. As a path, it would mean
+    the working directory.
     """
     for name in names:
         if values[name].value == "":
             raise SpecjaxError(f"--{name} is empty: leave it out or give it a value")
         if "\0" in str(values[name].value):
-            raise SpecjaxError(f"--{name} holds a null character, which no path may")
+            raise SpecjaxError(f"--{name} holds a null character, which no path can have")
 
 
 def counts(name: str, text: str) -> tuple[int, ...]:
-    """Numbers with commas between, as in `20,40,60`, without repetition.
+    """The numbers in a text such as `20,40,60`, without repetition.
 
     Raises:
-        SpecjaxError: anything else, or zero.
+        SpecjaxError: the text is anything else, or holds a 0.
     """
     numbers = [number.strip() for number in text.split(",")]
     if not all(re.fullmatch(r"\d{1,6}", number) and int(number) for number in numbers):
@@ -167,21 +187,35 @@ def counts(name: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, numbers)))
 
 
-def instance_count(text: str, *, oracle: bool = True) -> int | None:
-    """`--num_instances` as a number; None for the oracle, where there is one."""
-    if oracle and text == "oracle":
-        return None
+def instance_count(text: str) -> int | None:
+    """`--num_instances` of an experiment: a number, or None for "oracle".
+
+    Raises:
+        SpecjaxError: the text is anything else.
+    """
+    return None if text == "oracle" else instance_number(text, expected="'oracle' or a number")
+
+
+def instance_number(text: str, *, expected: str = "a number") -> int:
+    """`--num_instances` as a number.
+
+    Args:
+        text: value of the flag.
+        expected: what the error message asks for.
+
+    Raises:
+        SpecjaxError: the text is no number, or out of range.
+    """
     if re.fullmatch(r"\d{1,6}", text) and 1 <= int(text) <= MAX_INSTANCES:
         return int(text)
-    known = "'oracle' or a number" if oracle else "a number"
-    raise SpecjaxError(f"--num_instances={text}: give {known} from 1 to {MAX_INSTANCES}")
+    raise SpecjaxError(f"--num_instances={text}: give {expected} from 1 to {MAX_INSTANCES}")
 
 
 def chosen(name: str, texts: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Values of a list flag, without repetition; `all`, where it is no value itself, is all.
+    """The values of a list flag, without repetition; `all` stands for all known values.
 
     Raises:
-        SpecjaxError: an unknown value, or none.
+        SpecjaxError: a value is unknown, or there is none.
     """
     known, wanted = tuple(known), [text.strip() for text in texts if text.strip()]
     for text in wanted:
@@ -193,13 +227,13 @@ def chosen(name: str, texts: Sequence[str], known: Iterable[str]) -> tuple[str, 
 
 
 def saves(texts: Sequence[str]) -> frozenset[str]:
-    """`--save` as kinds of files; it may be empty."""
+    """The kinds of files in `--save`, which may be empty."""
     wanted = [text for text in texts if text.strip()]
     return frozenset(chosen("save", wanted, SAVES)) if wanted else frozenset()
 
 
 def with_flag(error: SpecjaxError) -> str:
-    """The message of an error of the library, and the flag that would mend it."""
+    """The message of an error, and the flag to change."""
     message = str(error)
     if error.parameter in METHOD and f"--{error.parameter}" not in message:
         return f"{message} (--{error.parameter})"

@@ -1,6 +1,6 @@
-"""An output folder: files that are whole or absent, one process at a time, and what is done.
+"""An output folder: files written whole, one process at a time, and a journal of what is done.
 
-Messages speak of the parameter `output_dir`, which the command and the experiments have as a flag.
+Errors name the parameter `output_dir`, which is a flag of the command and of the experiments.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import filelock
 
 from specjax.errors import SpecjaxError
 
-# The start of the names of files that are being written, and how long writing one may take.
+# The prefix of the names of files that are being written, and the seconds that writing may take.
 _PREFIX, _SECONDS = ".writing-", 60
 
 
@@ -27,12 +27,12 @@ def _umask() -> int:
     return mask
 
 
-# Read once: reading it changes it for a moment, for all threads.
+# Read once: reading the mask changes it for a moment, in all threads.
 _MODE = 0o666 & ~_umask()
 
 
 class OutputError(SpecjaxError):
-    """Results cannot be written: no image that follows would fare better."""
+    """Results cannot be written; the next image would fail as well, so a run ends."""
 
     def __init__(self, message: str):
         super().__init__(message, parameter="output_dir")
@@ -43,7 +43,7 @@ class Held(Exception):
 
 
 def make_folder(folder: pathlib.Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder, and its parents.
 
     Raises:
         OutputError: it cannot be made.
@@ -57,7 +57,7 @@ def make_folder(folder: pathlib.Path) -> None:
 
 
 def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let `write` fill a temporary file, then rename it to `path`; folders are made.
+    """Let `write` fill a temporary file, then rename it to `path`; parent folders are made.
 
     Raises:
         OutputError: the file cannot be written.
@@ -70,7 +70,7 @@ def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], Any]) -> N
     try:
         with os.fdopen(descriptor, "wb") as stream:
             write(stream)
-        # mkstemp's mode is private; results are ordinary files.
+        # mkstemp makes private files; results are ordinary ones.
         os.chmod(temporary, _MODE)
         os.replace(temporary, path)
     except OSError as error:
@@ -93,25 +93,25 @@ def write_json(path: pathlib.Path, value: Any, *, indent: int | None = 2) -> pat
 
 
 def remove_remains(folder: pathlib.Path) -> None:
-    """Delete what a process that was killed while it wrote left in a folder and those below."""
+    """Delete unfinished files that killed processes left in a folder and those below it."""
     for path in folder.rglob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another process may be done with it
-            # Writing takes seconds: what has not been touched for a minute is nobody's.
+        with contextlib.suppress(OSError):  # another process may have renamed it
+            # Writing takes seconds: a file unchanged for a minute belongs to no running process.
             if time.time() - path.stat().st_mtime > _SECONDS:
                 path.unlink()
 
 
 @contextlib.contextmanager
 def lock(path: pathlib.Path, *, wait: bool = False):
-    """Hold a lock file against other processes; the system lets go when the process ends.
+    """Hold a lock file against other processes; the system frees it when the process ends.
 
     Args:
-        path: the file, made where it is missing.
-        wait: until it is free.
+        path: the lock file; it is made where it is missing.
+        wait: whether to wait until it is free.
 
     Raises:
-        Held: another process holds it, and `wait` is false.
-        OutputError: it cannot be written, or its file system has no locks.
+        Held: another process holds it, and `wait` is False.
+        OutputError: it cannot be written, or the file system has no locks.
     """
     held = filelock.FileLock(path, thread_local=False)
     try:
@@ -130,7 +130,7 @@ def lock(path: pathlib.Path, *, wait: bool = False):
 def refuse_differing(
     folder: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
-    """Raises OutputError where a folder holds what other settings made; both are JSON values."""
+    """Raise OutputError where the settings of a folder, JSON values, are not those wanted."""
     differing = [
         f"{key} was {json.dumps(found.get(key))}, now {json.dumps(wanted.get(key))}"
         for key in dict.fromkeys([*found, *wanted])
@@ -147,12 +147,12 @@ class Journal:
     """An append-only file of JSON lines, one for each image and setting.
 
     Args:
-        path: the file that lines are added to. A last line that was cut is dropped from it.
-        others: files whose lines are known too. Another process may be writing to them: they are
-            left as they are, and a line that is not whole yet is not known yet.
+        path: the file that lines are added to. An unfinished last line is removed from it.
+        others: files whose lines are read as well. Another process may be writing to them: they are
+            not changed, and an unfinished last line is left out.
 
     Raises:
-        SpecjaxError: a file cannot be read, or holds what this program did not write.
+        OutputError: a file cannot be read, or has a line that this program did not write.
     """
 
     def __init__(self, path: pathlib.Path, others: Iterable[pathlib.Path] = ()):
@@ -170,7 +170,7 @@ class Journal:
                 self._read(other)
 
     def _read(self, path: pathlib.Path) -> int:
-        """Take in the whole lines of a file, and give their length in bytes."""
+        """Read the finished lines of a file; returns their length in bytes."""
         whole = 0
         try:
             with path.open("rb") as stream:
@@ -190,11 +190,11 @@ class Journal:
         return whole
 
     def get(self, image: str, setting: str) -> dict | None:
-        """The line of an image under a setting, if there is one."""
+        """The line of an image and a setting; None where there is none."""
         return self._lines.get((image, setting))
 
     def settings(self) -> list[str]:
-        """All settings that occur, in order of first appearance."""
+        """All settings that have lines, in order of first appearance."""
         return list(dict.fromkeys(setting for _, setting in self._lines))
 
     def ordered(self, images: Sequence[str]) -> list[dict]:
@@ -205,10 +205,10 @@ class Journal:
         return [self._lines[key] for key in keys]
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Add lines in one write; those known already are left alone.
+        """Add lines in one write; lines of a known image and setting are left out.
 
         Raises:
-            OutputError: the file cannot be written; none of the lines is in it then.
+            OutputError: the file cannot be written; then none of the lines is in it.
         """
         new = [dict(line) for line in lines if (line["id"], line["setting"]) not in self._lines]
         data = encoded(new)
@@ -216,7 +216,7 @@ class Journal:
             return
         try:
             if self._stream is None:
-                # Unbuffered: what could not be written must not follow by itself later.
+                # Unbuffered: bytes that could not be written must not be written later.
                 self._stream = self._path.open("ab", buffering=0)
             length = os.fstat(self._stream.fileno()).st_size
             if self._stream.write(data) != len(data):
@@ -227,14 +227,14 @@ class Journal:
         self._lines.update({(line["id"], line["setting"]): line for line in new})
 
     def close(self) -> None:
-        """Close the file, so that other machines see all of it; more lines open it again."""
+        """Close the file, so that other machines see all lines; `append` opens it again."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
 
 def encoded(lines: Iterable[Mapping[str, Any]]) -> bytes:
-    """Lines as a journal has them; ValueError for NaN."""
+    """Lines as they are in a journal; NaN is a ValueError."""
     return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()
 
 

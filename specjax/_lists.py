@@ -1,4 +1,4 @@
-"""Text files that list something, one a line: images, frames, ids."""
+"""Text files that list images, frames or ids, one per line."""
 
 import hashlib
 import pathlib
@@ -8,22 +8,27 @@ from specjax.errors import SpecjaxError
 
 
 class Listing(NamedTuple):
-    """The lines of a text file by their number, stripped, and the sha256 of its bytes."""
+    """A text file that was read.
+
+    Attributes:
+        lines: its stripped lines by number, from 1.
+        sha256: digest of its bytes.
+    """
 
     lines: dict[int, str]
     sha256: str
 
 
 def read_list(path: pathlib.Path, *, name: str, what: str) -> Listing:
-    """Reads a text file in UTF-8; empty lines and lines that begin with `#` do not count.
+    """Read a list from a text file in UTF-8; empty lines and lines that begin with `#` are skipped.
 
     Args:
-      path: the file.
-      name: the file in error messages.
-      what: what it lists, in error messages.
+        path: the file.
+        name: names the file in error messages.
+        what: names the listed things in error messages, such as "images".
 
     Raises:
-      SpecjaxError: no such file, no text, or nothing listed.
+        SpecjaxError: the file cannot be read, is not text, or lists nothing.
     """
     try:
         data = path.read_bytes()
@@ -31,7 +36,7 @@ def read_list(path: pathlib.Path, *, name: str, what: str) -> Listing:
     except OSError as error:
         raise SpecjaxError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SpecjaxError(f"{name} is no text file") from None
+        raise SpecjaxError(f"{name} is not a text file") from None
     listed = {n: line for n, line in enumerate(lines, 1) if line and not line.startswith("#")}
     if not listed:
         raise SpecjaxError(f"{name} lists no {what}")

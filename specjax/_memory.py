@@ -1,4 +1,4 @@
-"""Memory as the system gives it: what becomes of freed blocks, and how many maps there are."""
+"""The memory of the process: keep freed blocks, and count memory maps."""
 
 import ctypes
 import platform
@@ -9,11 +9,11 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Give large blocks of memory that were freed to the next who asks, not to the system.
+    """Keep large blocks of freed memory in the process, instead of returning them to the system.
 
-    XLA asks for a program's memory anew each time it runs. By default glibc has the system map
-    every large block, page by page, each time, which takes longer than the work on a graph of a
-    few thousand nodes. Call it before threads start; elsewhere than with glibc it does nothing.
+    XLA allocates the memory of a program each time it runs. By default glibc lets the system map
+    each large block anew, page by page, which takes longer than the work on a graph of a few
+    thousand nodes. Call this before threads start. Without glibc it does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -21,13 +21,13 @@ def keep_freed_memory() -> None:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    # Threads' own arenas always map large blocks, so there must be none.
+    # The arenas of other threads always map large blocks: one arena for all threads.
     for option, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER)):
         set_option(option, value)
 
 
 def memory_maps() -> int:
-    """How many this process has; 0 where the system does not tell."""
+    """The number of memory maps of this process; 0 where the system does not list them."""
     try:
         with open("/proc/self/maps", "rb") as maps:
             return sum(1 for _ in maps)

@@ -1,7 +1,7 @@
-"""Degenerate cases, one helper each: defined in value and finite in gradient.
+"""Helpers for degenerate cases: each gives a defined value and a finite gradient.
 
 `jnp.where` alone does not protect a gradient: the branch not taken still contributes
-`0 * inf = nan`. Each helper therefore replaces the bad argument before the operation.
+`0 * inf = nan`. So each helper replaces the bad argument before the operation.
 """
 
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 def safe_divide(numerator: Float[Array, "..."], denominator: Float[Array, "..."]):
     """`numerator / denominator`, broadcast, and 0 where the denominator is 0."""
-    # XLA multiplies by the reciprocal of a smaller array, which rounds twice, if left to broadcast.
+    # Broadcast first: XLA would multiply by the reciprocal of a smaller array, which rounds twice.
     denominator = jnp.broadcast_to(
         denominator, jnp.broadcast_shapes(numerator.shape, denominator.shape)
     )
@@ -30,13 +30,13 @@ def safe_norm(x: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
 
 
 def safe_x_log2_x(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """`x * log2(x)`, and 0 at 0: an empty bin says nothing (`scipy.special.xlogy`, base 2)."""
+    """`x * log2(x)`, and 0 where x is 0 (`scipy.special.xlogy(x, x) / log(2)`)."""
     zero = x == 0
     return jnp.where(zero, 0.0, x * jnp.log2(jnp.where(zero, 1.0, x)))
 
 
 def masked_mean(x: Float[Array, "n *rest"], mask: Bool[Array, " n"]) -> Float[Array, "*rest"]:
-    """Mean over the rows where `mask` holds; 0 where it holds nowhere."""
+    """Mean over the rows of a mask; 0 for an empty mask."""
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - 1))
     count = jnp.sum(mask).astype(x.dtype)
     return jnp.sum(jnp.where(mask, x, 0.0), axis=0) / jnp.maximum(count, 1.0)

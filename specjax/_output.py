@@ -1,11 +1,10 @@
-"""The command's output folder: what is written of each photograph, and what is done.
+"""The output folder of the command: the files of each photograph, and which photographs are done.
 
-`photographs.jsonl` has a line for each photograph whose files are whole, under its stamp, which
-changes when the photograph or the settings do. Files without a line are nobody's.
+`photographs.jsonl` has a line for each photograph that is done, with its stamp, which changes when
+the photograph or the settings change. Files of a photograph without a line may be unfinished.
 """
 
 import dataclasses
-import io
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,30 +21,31 @@ from specjax._folder import (
     write_bytes,
     write_json,
 )
+from specjax._png import write_png
 from specjax.segmentation import Segmentation
 
 GALLERY = 24
 SAVES = {
-    "labels": "indexed PNGs, 0 is background",
-    "overlays": "the photograph with its instances",
-    "stages": "a picture of every stage",
-    "gallery": f"one sheet of the first {GALLERY}",
-    "coco": "two JSON files of run-length masks",
+    "labels": "label maps as PNG files, in which 0 is background",
+    "overlays": "the photographs with their instances drawn on them",
+    "stages": "pictures of every stage of the method",
+    "gallery": f"one picture that shows the first {GALLERY} photographs",
+    "coco": "masks as COCO JSON, an annotation file and a results file",
 }
 _JOURNAL = "photographs.jsonl"
 _EACH = ("labels", "overlays", "stages", "gallery")
-# What the command writes, beside the journal.
+# Files and folders that the command writes, besides the journal.
 OWNED = (*_EACH, "gallery.png", "coco.json", "coco_results.json")
 
 
 class Photo(NamedTuple):
-    """A photograph of this run.
+    """A photograph of a run.
 
     Attributes:
         place: its number in the run, from 0.
-        id: what its files are called.
-        file: where it lies.
-        stamp: changes when the settings or the photograph do.
+        id: the name of its output files, without suffix.
+        file: its path.
+        stamp: a text that changes when the settings or the photograph change.
     """
 
     place: int
@@ -55,13 +55,13 @@ class Photo(NamedTuple):
 
 
 def stamped(files: Sequence[tuple[str, pathlib.Path]], settings: str) -> list[Photo]:
-    """Photographs by id and file, with stamps for settings."""
+    """Photographs, given as (id, file), with their stamps; `settings` identifies the settings."""
     photos = []
     for place, (name, file) in enumerate(files):
         try:
             status = file.stat()
             version = f"{status.st_size}-{status.st_mtime_ns}"
-        except OSError:  # reading it says what is wrong
+        except OSError:  # reading the file will raise the error
             version = "unknown"
         photos.append(Photo(place, name, file, f"{settings}-{version}"))
     return photos
@@ -69,11 +69,11 @@ def stamped(files: Sequence[tuple[str, pathlib.Path]], settings: str) -> list[Ph
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """The folder that results go to; `open_output` opens it.
+    """The folder that results are written to (`open_output`).
 
     Attributes:
-        folder: the folder.
-        save: kinds of files, of `SAVES`.
+        folder: its path.
+        save: the kinds of files to write, of `SAVES`.
         journal: a line for each photograph that is done.
     """
 
@@ -82,12 +82,12 @@ class Output:
     journal: Journal
 
     def is_done(self, photo: Photo) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the photograph has a line and all of its files."""
         known = self.journal.get(photo.id, photo.stamp) is not None
         return known and all(self._path(kind, photo.id).exists() for kind in self._kinds(photo))
 
     def write(self, photo: Photo, found: Segmentation) -> None:
-        """Write everything of one photograph, its line last."""
+        """Write the files of a photograph, then its line."""
         if self.journal.get(photo.id, photo.stamp) is None:
             self.remove(photo.id)
         draw: dict[str, Callable[[], Image.Image]] = {
@@ -97,7 +97,7 @@ class Output:
             "gallery": lambda: overlay.gallery_tile(found.image, found.labels, None),
         }
         for kind in self._kinds(photo):
-            _write_png(self._path(kind, photo.id), draw[kind]())
+            write_png(self._path(kind, photo.id), draw[kind]())
         height, width = found.labels.shape
         line = {
             "id": photo.id,
@@ -110,12 +110,12 @@ class Output:
         self.journal.append([line])
 
     def remove(self, photo_id: str) -> None:
-        """Delete the files of one photograph."""
+        """Delete the files of a photograph."""
         for kind in _EACH:
             _delete(self._path(kind, photo_id))
 
     def finish(self, photos: Sequence[Photo]) -> list[pathlib.Path]:
-        """Write what is made of all photographs at once; returns its paths."""
+        """Write the files about all photographs, COCO JSON and gallery; returns their paths."""
         lines = self.journal.ordered([photo.id for photo in photos])
         write_bytes(self.folder / _JOURNAL, encoded(lines))
         remove_remains(self.folder)
@@ -133,14 +133,14 @@ class Output:
         tiles = [self._path("gallery", photo.id) for photo, _ in known if photo.place < GALLERY]
         if tiles and "gallery" in self.save:
             written.append(self.folder / "gallery.png")
-            _write_png(written[-1], overlay.gallery(map(Image.open, tiles)))
+            write_png(written[-1], overlay.gallery(map(Image.open, tiles)))
         return written
 
     def _path(self, kind: str, photo_id: str) -> pathlib.Path:
         return self.folder / kind / f"{photo_id}.png"  # an id may contain a dot
 
     def _kinds(self, photo: Photo) -> list[str]:
-        """What is written of a photograph."""
+        """The kinds of files to write for a photograph."""
         wanted = self.save if photo.place < GALLERY else self.save - {"gallery"}
         return [kind for kind in _EACH if kind in wanted]
 
@@ -148,23 +148,23 @@ class Output:
 def open_output(
     folder: pathlib.Path, save: frozenset[str], photos: Sequence[Photo], *, overwrite: bool
 ) -> Output:
-    """Open a folder that exists, and delete what is out of date.
+    """Open an existing folder, and delete outdated files.
 
-    That is what other settings, or an earlier version, gave of a photograph; with `overwrite`, all
-    that the command has written there.
+    Outdated are the files of a photograph that has changed, or that other settings made; with
+    `overwrite`, all files that the command has written there.
 
     Raises:
-        OutputError: it cannot be written, or holds what the command did not write.
+        OutputError: the folder cannot be written, or holds files that the command did not write.
     """
     path = folder / _JOURNAL
-    strangers = [name for name in OWNED if (folder / name).exists()]
-    if strangers and not path.exists():
+    existing = [name for name in OWNED if (folder / name).exists()]
+    if existing and not path.exists():
         raise OutputError(
-            f"{folder} holds {strangers[0]!r} without {_JOURNAL}: this command did not write it;"
+            f"{folder} holds {existing[0]!r} without {_JOURNAL}: this command did not write it;"
             " choose another folder"
         )
     if overwrite:
-        for name in strangers:
+        for name in existing:
             _delete(folder / name, with_content=True)
         _delete(path)
     output = Output(folder, save, Journal(path))
@@ -188,9 +188,3 @@ def _delete(path: pathlib.Path, *, with_content: bool = False) -> None:
         raise OutputError(
             f"cannot delete {path}: {error.strerror}; choose another folder"
         ) from error
-
-
-def _write_png(path: pathlib.Path, image: Image.Image) -> None:
-    content = io.BytesIO()
-    image.save(content, format="PNG")
-    write_bytes(path, content.getvalue())

@@ -1,9 +1,9 @@
-"""A person's own photographs: folders, files, globs and text lists.
+"""Find a user's photographs: in folders, files, globs and text lists.
 
-Ids are paths without extension, relative to the folder given; to the folder before the first
-wildcard of a glob; to the folder of a text list (or, where it lists files outside, to the deepest
-folder that holds all of them). A single file has its stem. Hidden files and folders are passed
-over.
+The id of a photograph is its path without extension, relative to the folder given; for a glob, to
+the folder before the first wildcard; for a text list, to the folder of the list (or, if it lists
+files outside of that, to the deepest folder that holds all of them). The id of a single file is its
+name. Hidden files and folders are skipped.
 """
 
 import glob
@@ -20,10 +20,10 @@ LIST_SUFFIXES = (".txt", ".lst")
 
 
 class Photographs(NamedTuple):
-    """What was found.
+    """The photographs that were found.
 
     Attributes:
-        files: (id, absolute path) of each photograph, without repetition.
+        files: id and absolute path of each photograph, without repetition.
         lists_sha256: digests of the text lists.
     """
 
@@ -32,18 +32,18 @@ class Photographs(NamedTuple):
 
 
 def find_photographs(paths: Sequence[str | os.PathLike]) -> Photographs:
-    """The photographs that paths name: each a folder, an image file, a glob or a text list.
+    """Find the photographs of some paths: folders, image files, globs or text lists.
 
-    Files are sorted by path within a folder or a glob. A file that two paths give under one id is
-    there once.
+    Files of a folder or a glob are sorted by path. A file that several paths give with the same id
+    is listed once.
 
     Raises:
-        SpecjaxError: nothing given, no such path, or no image in it.
+        SpecjaxError: there are no paths, or one does not exist or has no images.
     """
     if not paths:
         raise SpecjaxError("no images given: name a folder, image files, a glob or a text list")
-    if "" in map(os.fspath, paths):  # as of a variable that is not set; not the working folder
-        raise SpecjaxError("a path is empty: leave it out or name what it is")
+    if any(os.fspath(path) == "" for path in paths):  # an unset variable, not the working folder
+        raise SpecjaxError("a path is empty: leave it out or give a path")
     found: dict[tuple[str, pathlib.Path], None] = {}
     digests = []
     for given in paths:
@@ -59,8 +59,8 @@ def find_photographs(paths: Sequence[str | os.PathLike]) -> Photographs:
 
 
 def _matching(path: pathlib.Path) -> tuple[Sequence[pathlib.Path], pathlib.Path]:
-    """The images of a file, a folder or a glob, and the folder that their ids are relative to."""
-    if path.is_file():  # named by its user: where it is no image, reading it says so
+    """The images of a file, a folder or a glob, and the folder that ids are relative to."""
+    if path.is_file():  # whatever its suffix: reading it raises an error if it is no image
         return [path], path.parent
     if path.is_dir():
         files, base, what = _walk(path), path, "in"
@@ -87,7 +87,7 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _listed(path: pathlib.Path) -> tuple[Sequence[pathlib.Path], pathlib.Path, str]:
-    """The images of a text list, the folder that their ids are relative to, and its sha256."""
+    """The images of a text list, the folder that ids are relative to, and the list's sha256."""
     listing = read_list(path, name=repr(str(path)), what="images")
     base, files = path.parent, []
     for number, line in listing.lines.items():

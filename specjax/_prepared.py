@@ -1,4 +1,4 @@
-"""From a photograph, in whichever form it comes, to what the backbone sees.
+"""From a photograph, as a file, Pillow image or array, to the patches that the backbone reads.
 
 Images are uint8 `[height, width, 3]`, RGB, upright.
 """
@@ -15,18 +15,18 @@ from specjax.images import decode, resize_short_side
 from specjax.models.checkpoints.loading import Checkpoint
 from specjax.tokens import Patches, cut_patches
 
-# A path, a Pillow image, or upright pixels, uint8 [H, W, 3].
+# A path, a Pillow image, or upright pixels: uint8 [height, width, 3], RGB.
 Photograph = str | os.PathLike | Image.Image | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """A photograph in memory.
+    """A photograph that was read.
 
     Attributes:
-        name: in messages.
-        image: upright, at its own size.
-        patches: of the image, or of a resized one, padded.
+        name: names it in messages.
+        image: its pixels, upright, at its own size.
+        patches: padded patches of the image, resized where asked for.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Prepared:
 
     @property
     def tokens(self) -> int:
-        """How many there are, padding included."""
+        """The number of tokens, padding included."""
         return len(self.patches.values)
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """The memory that it takes, in bytes."""
         return self.image.nbytes + self.patches.values.nbytes
 
 
@@ -48,15 +48,16 @@ def prepare(photograph: Photograph, *, backbone: Checkpoint, image_size: int | N
     """Read a photograph, turn it upright by its EXIF orientation, resize it and cut it.
 
     Args:
-        photograph: a file, a Pillow image or pixels.
-        backbone: says how large patches are, and how colours are normalised.
-        image_size: short side to resize to; None for its own.
+        photograph: a path, a Pillow image or pixels.
+        backbone: has the patch size, and mean and standard deviation of colours.
+        image_size: short side in pixels to resize to; None for no resizing.
 
     Raises:
         SpecjaxError: it cannot be read, or is too small or too large.
     """
-    is_file = isinstance(photograph, str | os.PathLike)
-    name = repr(os.fspath(photograph)) if is_file else "the image"
+    name = "the image"
+    if isinstance(photograph, str | os.PathLike):
+        name = repr(os.fspath(photograph))
     image = resized = _pixels(photograph)
     if image.size == 0:
         raise SpecjaxError(f"{name} has no pixels")

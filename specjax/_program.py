@@ -1,4 +1,4 @@
-"""A program: flags in, exit status out, one line for a user's mistake."""
+"""Run a program: parse flags, print a user's mistake as one line, exit with a status."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from specjax.errors import SpecjaxError
 
 
 def refuse_arguments(arguments: Sequence[str], hint: str) -> None:
-    """Raises SpecjaxError for an argument that is no flag."""
+    """Raise SpecjaxError where there is an argument that is not a flag."""
     if len(arguments) > 1:
         raise SpecjaxError(f"unexpected argument {arguments[1]!r}; {hint}")
 
@@ -25,9 +25,9 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
     def guarded(arguments: Sequence[str]) -> None:
         keep_freed_memory()
         logging.getLogger("jax").setLevel(logging.WARNING)
-        # What the library says is a plain line.
-        notes = logging.getLogger("specjax")
-        notes.handlers[:], notes.propagate = [logging.StreamHandler(sys.stderr)], False
+        # Messages of the library are plain lines.
+        logger = logging.getLogger("specjax")
+        logger.handlers[:], logger.propagate = [logging.StreamHandler(sys.stderr)], False
         cache_compiled_programs()
         try:
             status = main(arguments)
@@ -35,11 +35,11 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
             print(f"error: {with_flag(error)}", file=sys.stderr)
             status = 2
         except BrokenPipeError:
-            # Whoever read the output has seen enough, as `head` does.
+            # The reader of the output, such as `head`, has closed it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = 0
         except KeyboardInterrupt:
-            print("interrupted; the same command continues where this one ended", file=sys.stderr)
+            print("interrupted; run the same command again to continue", file=sys.stderr)
             status = 130
         sys.stdout.flush()
         sys.exit(status)
@@ -48,10 +48,10 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
-    """As absl does it, but a wrong flag is a mistake like any other."""
+    """Parse flags by absl, but report a wrong flag as any other mistake."""
     try:
         return flags.FLAGS(arguments)
-    except SystemExit:  # what --help asks for was printed; absl's status would be 1
+    except SystemExit:  # after --help, where absl's status would be 1
         sys.exit(0)
     except flags.Error as error:
         print(f"error: {' '.join(str(error).split())} (--help lists the flags)", file=sys.stderr)
@@ -59,7 +59,7 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def cache_compiled_programs() -> None:
-    """Keep compiled programs between runs, unless JAX was configured otherwise."""
+    """Keep compiled programs on disk between runs, unless JAX has another folder for them."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

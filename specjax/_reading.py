@@ -1,6 +1,6 @@
-"""Reading ahead of the computation, and gathering what was read into batches.
+"""Read items ahead of the computation, and gather them into batches.
 
-Which items meet in a batch depends on their order alone, never on how long reading one takes.
+The items of a batch depend on the order of all items only, not on the time that reading takes.
 """
 
 import collections
@@ -12,16 +12,16 @@ from specjax.errors import SpecjaxError
 
 Item = TypeVar("Item")
 
-# Threads that read, and items that they have read or begun before the first of them is needed.
+# Threads that read, and how many items they read ahead.
 _THREADS, _AHEAD = 2, 8
-# Most bytes that may wait for a batch to fill.
+# Bytes of items that may wait for their batches to fill.
 _WAITING_BYTES = 2**30
 
 
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Any]
 ) -> Iterator[tuple[Item, Any | SpecjaxError]]:
-    """Each item with what `read` makes of it, in order; a `SpecjaxError` is given, not raised."""
+    """Each item with the result of `read`, in order; a `SpecjaxError` is yielded, not raised."""
     waiting: collections.deque = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         try:
@@ -50,27 +50,27 @@ def gather(
     nbytes: Callable[[Item], int],
     most: int,
 ) -> Iterator[list[Item]]:
-    """Lists of items of one key, in order of their filling.
+    """Gather items with equal keys into lists, and yield each list when it is full.
 
     Args:
-        items: what to gather.
-        key: what the items of a list share.
-        room: how many items the list of an item takes.
-        nbytes: memory that an item takes.
-        most: how many items may wait, whatever their size. Where more do, or their bytes are too
-            many, the longest list is given before it is full.
+        items: the items.
+        key: the key of an item.
+        room: how many items fill the list of an item.
+        nbytes: memory of an item in bytes.
+        most: how many items may wait. Where this many do, or their memory is too large, the longest
+            list is yielded before it is full.
     """
     pending: dict[Hashable, list[Item]] = {}
     count = size = 0
     for item in items:
-        own = pending.setdefault(key(item), [])
-        own.append(item)
+        batch = pending.setdefault(key(item), [])
+        batch.append(item)
         count, size = count + 1, size + nbytes(item)
-        if len(own) < room(item):
+        if len(batch) < room(item):
             if count < most and size < _WAITING_BYTES:
                 continue
-            own = max(pending.values(), key=len)
-        del pending[key(own[0])]
-        count, size = count - len(own), size - sum(map(nbytes, own))
-        yield own
+            batch = max(pending.values(), key=len)
+        del pending[key(batch[0])]
+        count, size = count - len(batch), size - sum(map(nbytes, batch))
+        yield batch
     yield from pending.values()

@@ -1,4 +1,4 @@
-"""What `Segmenter` computes: prepared photographs in, segmentations out, alone or in batches."""
+"""The computation behind `Segmenter`: from prepared photographs to segmentations."""
 
 import dataclasses
 import warnings
@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Method:
-    """The backbone, and settings as `Segmenter` has them."""
+    """The backbone, and the settings of a `Segmenter` that the computation needs."""
 
     model: ViT
     seed: int
@@ -37,19 +37,23 @@ class Method:
 
     @property
     def static(self) -> Mapping[str, Hashable]:
-        """What programs are compiled for."""
-        names = ("config", "pos_interpolation", "dtype")
-        most = padded_instances(self.num_instances)
-        return {"max_instances": most, **{name: getattr(self, name) for name in names}}
+        """The static arguments of `_every_stage`."""
+        return {
+            "config": self.config,
+            "pos_interpolation": self.pos_interpolation,
+            "dtype": self.dtype,
+            "max_instances": padded_instances(self.num_instances),
+        }
 
 
 def segment_each(
     photographs: Iterable[tuple[Key, Prepared | SpecjaxError]], method: Method, lanes: Lanes
 ) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
-    """Each photograph's key with what was found in it, or with the error that it ended in.
+    """Yield the key of each photograph with its segmentation, or with the error that prevented it.
 
-    One device that works on its images one after the other, as a CPU does, gives them in order;
-    others work on batches of one padded length, which come as they are done.
+    A single device that computes one image at a time, as a CPU does, keeps the order of the
+    photographs. Otherwise, photographs of one padded length are computed together, and come as each
+    batch is done.
     """
     if lanes.mesh.size == 1 and not lanes.vectorize:
         for key, prepared in photographs:
@@ -57,7 +61,7 @@ def segment_each(
                 yield key, prepared
             else:
                 lanes.programs.make_room_for(prepared.tokens)
-                yield key, _alone(prepared, method)
+                yield key, _segment_one(prepared, method)
         return
     failed: list[tuple[Key, SpecjaxError]] = []
     groups = gather(
@@ -69,13 +73,13 @@ def segment_each(
     )
     method = dataclasses.replace(method, model=replicated(method.model, lanes.mesh))
     for group in groups:
-        yield from _taken(failed)
-        yield from _together(group, method, lanes)
-    yield from _taken(failed)
+        yield from _drained(failed)
+        yield from _segment_group(group, method, lanes)
+    yield from _drained(failed)
 
 
-def _alone(prepared: Prepared, method: Method) -> Segmentation | SpecjaxError:
-    """One photograph, stage by stage."""
+def _segment_one(prepared: Prepared, method: Method) -> Segmentation | SpecjaxError:
+    """Segment a photograph, stage by stage."""
     grid = jnp.asarray(prepared.patches.tiling.grid, jnp.int32)
     patches = jnp.asarray(prepared.patches.values)
     shared = (method.model, method.seed, method.num_instances)
@@ -83,21 +87,22 @@ def _alone(prepared: Prepared, method: Method) -> Segmentation | SpecjaxError:
     return _segmentation(prepared, method, *jax.device_get(found))
 
 
-def _together(
+def _segment_group(
     group: Sequence[tuple[Key, Prepared]], method: Method, lanes: Lanes
 ) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
-    """Photographs of one padded length."""
+    """Segment photographs of one padded length in a batch."""
     batch = Batch(lanes, len(group), group[0][1].tokens)
-    patches = [prepared.patches for _, prepared in group]
+    values = [prepared.patches.values for _, prepared in group]
+    grids = [np.asarray(prepared.patches.tiling.grid, np.int32) for _, prepared in group]
     found = batch.run(
         _every_stage,
-        batch.stack([each.values for each in patches]),
-        batch.stack([np.asarray(each.tiling.grid, np.int32) for each in patches]),
+        batch.stack(values),
+        batch.stack(grids),
         shared=(method.model, np.uint32(method.seed), np.int32(method.num_instances)),
         **method.static,
     )
-    for (key, prepared), one in zip(group, batch.fetch(found), strict=True):
-        yield key, _segmentation(prepared, method, *one)
+    for (key, prepared), arrays in zip(group, batch.fetch(found), strict=True):
+        yield key, _segmentation(prepared, method, *arrays)
 
 
 def _every_stage(
@@ -113,10 +118,11 @@ def _every_stage(
     max_instances,
     alone=False,
 ):
-    """Features, foreground mask and instances of one image.
+    """Features, foreground mask and instances of an image.
 
-    `alone`, outside of a program, each stage is one of its own, and the instance graph is compiled
-    for one size; otherwise all are one program, which serves every image of its length.
+    With `alone`, it is called outside of a program: each stage is a program, and the instance graph
+    is compiled for one size. Otherwise all stages become one program, which serves all images of
+    one padded length.
     """
     features = extract_features(model, patches, grid, interpolation=pos_interpolation, dtype=dtype)
     mask = segment_foreground(features, grid, config=config).mask
@@ -146,12 +152,12 @@ def _segmentation(
     found: Instances,
 ) -> Segmentation | SpecjaxError:
     if not np.isfinite(features).all():
-        return SpecjaxError(f"{prepared.name}: the backbone gave features that are not finite")
+        return SpecjaxError(f"{prepared.name}: the features of the backbone are not finite")
     tokens, tiling = int(mask.sum()), prepared.patches.tiling
     if tokens < method.num_instances:
         warnings.warn(
             f"{prepared.name}: {method.num_instances} instances were asked for, but the foreground"
-            f" has {tokens} tokens to share out",
+            f" has only {tokens} tokens",
             stacklevel=2,
         )
     labels = np.asarray(as_grid(found.labels, tiling.grid))
@@ -167,7 +173,7 @@ def _segmentation(
 
 
 def _readable(photographs: Iterable[tuple], failed: list[tuple]) -> Iterator[tuple]:
-    """Those that could be read; the others go to `failed`."""
+    """Photographs that could be read; the others are added to `failed`."""
     for key, prepared in photographs:
         if isinstance(prepared, SpecjaxError):
             failed.append((key, prepared))
@@ -175,7 +181,7 @@ def _readable(photographs: Iterable[tuple], failed: list[tuple]) -> Iterator[tup
             yield key, prepared
 
 
-def _taken(failed: list[tuple]) -> Iterator[tuple]:
-    """What has failed so far, once."""
+def _drained(failed: list[tuple]) -> Iterator[tuple]:
+    """Remove and yield the photographs that have failed so far."""
     while failed:
         yield failed.pop(0)

@@ -1,8 +1,8 @@
-"""Sizes that arrays are padded to, and the choice among them inside a program.
+"""The sizes that arrays are padded to, and the choice of a size inside a program.
 
-A program is compiled for shapes. So that few serve images of all sizes, arrays are padded to a few
-lengths; so that a graph costs what its nodes cost, a program holds a few sizes of it and runs the
-smallest that fits.
+A program is compiled for fixed shapes. Arrays are padded to a few lengths, so that few programs
+serve images of all sizes. A program holds the instance graph in a few sizes and solves the smallest
+that fits, so that a small foreground takes little time.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,22 +13,21 @@ import jax.numpy as jnp
 
 
 def padded_tokens(tokens: int) -> int:
-    """Length to pad an image's tokens to: a multiple of 256 up to 2,048.
+    """The length to pad the tokens of an image to: a multiple of 256 up to 2,048.
 
-    Beyond, a multiple of a sixteenth of the largest power of two below `tokens`, which is less
-    than a sixteenth more than asked for.
+    Above that, it is a multiple of a sixteenth of the largest power of two below `tokens`: less
+    than a sixteenth longer than `tokens`.
     """
-    # Small sizes cost little to compute and much to compile, so they share few programs.
+    # Small images take little time to compute, and programs as long as others to compile.
     step = 256 if tokens <= 2048 else (1 << (tokens - 1).bit_length() - 1) // 16
     return max(-(-tokens // step), 1) * step
 
 
 def instance_capacities(tokens: int) -> tuple[int, ...]:
-    """Sizes that an instance graph may have, ascending, for an image padded to this many tokens.
+    """The sizes of the instance graph of an image padded to `tokens`, ascending.
 
-    Three eighths, a half and all of it; small images, whose graphs cost little to solve and as
-    much as others to compile, go without the first. The sign rule makes more than half rare: only
-    post-processing can.
+    They are three eighths, a half and all of the tokens, without the first for small images. After
+    the sign rule at most half of the tokens are foreground; only post-processing can add more.
     """
     parts = (4,) if tokens <= 1024 else (3, 4)
     sizes = {-(-tokens * eighths // 8) for eighths in parts}
@@ -41,22 +40,23 @@ def capacity_for(foreground_tokens: int, tokens: int) -> int:
 
 
 def padded_instances(count: int) -> int:
-    """A bound of the number of instances: a power of two from 8 on, so that programs are few."""
+    """An upper bound of `count`: a power of two from 8 on, so that counts share programs."""
     return max(8, 1 << (count - 1).bit_length())
 
 
 def at_smallest_size(
     at: Callable[[int], Callable[..., Any]], sizes: Sequence[int]
 ) -> Callable[..., Any]:
-    """A function that runs, inside a program, at the smallest size that holds what is needed.
+    """A function that chooses, inside a program, the smallest size that is large enough.
 
     Args:
-        at: makes the function for a size; results must have the same shapes for all sizes.
-        sizes: ascending; the last must hold everything.
+        at: makes the function of a size; results must have the same shapes for all sizes.
+        sizes: ascending; the last must always be enough.
 
     Returns:
-        `choose(needed, *arguments)`, `needed` a traced count. Under `jax.vmap` the choice is made
-        once, by the batch's largest: a mapped `switch` would run every branch for every element.
+        `choose(needed, *arguments)`, where `needed` is a traced count. Under `jax.vmap` all
+        elements take the size that the largest needs: a mapped `switch` would run every branch for
+        each of them.
     """
 
     def choose(needed, *arguments):
@@ -69,7 +69,7 @@ def at_smallest_size(
 
 @jax.custom_batching.custom_vmap
 def _largest_of_batch(count):
-    """The count itself; under `jax.vmap`, the largest, one for all elements."""
+    """The count itself; under `jax.vmap`, the largest count of all elements."""
     return count
 
 
@@ -79,7 +79,7 @@ def _(_size, _is_batched, counts):
 
 
 def one_by_one(function: Callable[[Any], Any], stacked: Any) -> Any:
-    """`function` of each element, compiled once; without a loop where there is but one."""
+    """`function` of each element, compiled once; without a loop for a single element."""
     if jax.tree.leaves(stacked)[0].shape[0] > 1:
         return jax.lax.map(function, stacked)
     return jax.tree.map(lambda leaf: leaf[None], function(jax.tree.map(lambda x: x[0], stacked)))

@@ -1,10 +1,10 @@
 """The nine pairwise affinities of Table II: dense graphs over tokens.
 
-Features are `[tokens, channels]`, floating point; an affinity is `[tokens, tokens]`, symmetric
-and non-negative, not yet divided by its largest entry. Zero rows, which masking makes of the
-background, are part of the definition: where a distance is 0/0 the similarity is 0, and a token's
-distance to itself is 0 (scikit-learn's `pairwise_distances` does the same), so its similarity to
-itself is 1. The dot product alone has no such rule.
+Features are `[tokens, channels]`, floating point; an affinity is `[tokens, tokens]`, symmetric and
+at least 0, not yet divided by its largest entry. Background tokens are zero rows, so the metrics
+define zero rows: where a distance is 0/0 the similarity is 0, and a token's distance to itself is 0
+(as in scikit-learn's `pairwise_distances`), so that its similarity to itself is 1. Only the dot
+product has no such rule.
 
 | metric | similarity of u and t |
 |---|---|
@@ -13,8 +13,8 @@ itself is 1. The dot product alone has no such rule.
 | braycurtis | 1 / (1 + sum abs(u - t) / sum abs(u + t)) (Eq. 4-5) |
 | boc | braycurtis / chebyshev (Eq. 8): it grows with the Chebyshev distance |
 
-Each metric is two steps: `prepare` changes the features once (normalise, centre, whiten), and a
-product or a pass over channel pairs gives the similarities.
+Each metric has two steps: `prepare` changes the features once (normalise, centre, whiten); then a
+matrix product, or a pass over the channels, gives the similarities.
 """
 
 import dataclasses
@@ -32,19 +32,19 @@ _Features = Float[Array, "tokens channels"]
 _Valid = Bool[Array, " tokens"]
 _Block = Float[Array, "rows columns"]
 
-# Channels handled in one fused pass. Measured with XLA on a CPU, for 15 to 384 channels: with 8, a
-# pass keeps its speed whatever their number; with 16 to 32 it is up to ten times slower where
-# several passes are needed, and with more it takes several times longer to compile.
+# Channels per fused pass. Measured with XLA on a CPU, for 15 to 384 channels: with 8 per pass, the
+# speed does not depend on the number of channels; with 16 to 32, several passes are up to ten times
+# slower; with more, compiling takes several times longer.
 _CHANNELS_PER_PASS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A sum or maximum over channels, of one function of two tokens' values.
+    """A sum or maximum, over channels, of a function of two tokens' values.
 
     Attributes:
-        of_channel: the function.
-        combine: what makes one of two partial results.
+        of_channel: the function, of the values of both tokens in one channel.
+        combine: adds the value of a channel to the partial result.
     """
 
     of_channel: Callable[[Array, Array], Array]
@@ -53,14 +53,14 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One way to compare two tokens.
+    """A way to compare two tokens.
 
     Attributes:
-        prepare: `(features, valid) -> features`, once for the whole image.
-        terms: what is needed of each pair of prepared tokens.
-        similarity: from the terms, each `[rows, columns]`, to the similarities, without the rule
-            for a token and itself.
-        self_similarity: the similarity of a token and itself; None takes `similarity`'s.
+        prepare: `(features, valid) -> features`, applied once to the whole image.
+        terms: the sums and maxima to compute for each pair of prepared tokens.
+        similarity: from those terms, each `[rows, columns]`, to the similarities of pairs of
+            different tokens.
+        self_similarity: the similarity of a token to itself; None keeps what `similarity` gives.
     """
 
     prepare: Callable[[_Features, _Valid], _Features]
@@ -70,10 +70,10 @@ class Metric:
 
 
 def metric_named(name: str) -> Metric:
-    """The metric of that name.
+    """The metric of a name.
 
     Raises:
-        SpecjaxError: there is none.
+        SpecjaxError: the name is unknown.
     """
     try:
         return METRICS[name]
@@ -90,8 +90,8 @@ def affinity_matrix(
 
     Where all distances are defined it equals `1 / (1 + cdist(features, features, name))`, with
     `scipy.spatial.distance.cdist` and its name of the metric ("cityblock" for "l1", "euclidean"
-    for "l2"). "dot" and "boc" have no equivalent there. The graph is not yet divided by its
-    largest entry.
+    for "l2"); for "mahalanobis", `VI` is `numpy.linalg.pinv(numpy.cov(features.T))`. "dot" and
+    "boc" have no equivalent there. The graph is not yet divided by its largest entry.
 
     Args:
         features: of one image, one row per token.
@@ -121,7 +121,7 @@ def affinity_matrix(
 
 
 def prepare_features(features: _Features, *, metric: str, valid: _Valid) -> _Features:
-    """The whole-image step of a metric, for callers that compare a part of the tokens."""
+    """The first step of a metric, on a whole image, for callers that then compare some tokens."""
     return metric_named(metric).prepare(features, valid)
 
 
@@ -142,7 +142,7 @@ def pairwise_similarities(
         rule = metric_named(name)
         if rule.prepare not in totals:
             group = [METRICS[other] for other in prepared if METRICS[other].prepare is rule.prepare]
-            terms = tuple(dict.fromkeys(term for one in group for term in one.terms))
+            terms = tuple(dict.fromkeys(term for metric in group for term in metric.terms))
             totals[rule.prepare] = dict(zip(terms, _reduce(features, terms), strict=True))
     return {name: _similarity(metric_named(name), totals) for name in prepared}
 
@@ -155,7 +155,7 @@ def _similarity(rule: Metric, totals) -> _Block:
     return jnp.where(diagonal, rule.self_similarity, weights)
 
 
-def _as_they_are(features: _Features, valid: _Valid) -> _Features:
+def _unchanged(features: _Features, valid: _Valid) -> _Features:
     return features
 
 
@@ -165,7 +165,7 @@ def _unit_length(features: _Features, valid: _Valid) -> _Features:
 
 def _centred_unit_length(features: _Features, valid: _Valid) -> _Features:
     centred = features - jnp.mean(features, axis=1, keepdims=True)
-    # The centred row of a constant token is rounding noise, not a direction.
+    # For a constant token, centring leaves only rounding errors.
     noise = 8 * jnp.finfo(features.dtype).eps * jnp.max(jnp.abs(features), axis=1, keepdims=True)
     return normalize_tokens(jnp.where(jnp.abs(centred) > noise, centred, 0.0))
 
@@ -173,8 +173,8 @@ def _centred_unit_length(features: _Features, valid: _Valid) -> _Features:
 def _whitened(features: _Features, valid: _Valid) -> _Features:
     """Coordinates in which the Euclidean distance is the Mahalanobis distance.
 
-    The covariance is that of all valid tokens, zero rows included (divisor n - 1); directions
-    without variance, up to rounding, are dropped: the pseudo-inverse.
+    The covariance is that of all valid tokens, zero rows included (divisor n - 1). Its
+    pseudo-inverse is used: directions without variance, up to rounding, are dropped.
     """
     count = jnp.sum(valid).astype(features.dtype)
     centred = jnp.where(valid[:, None], features - masked_mean(features, valid)[None, :], 0.0)
@@ -198,8 +198,8 @@ def _closeness(distance: _Block) -> _Block:
 def _reduce(features: _Features, terms: tuple[Term, ...]) -> tuple[_Block, ...]:
     """The terms of all pairs, without an array of tokens x tokens x channels.
 
-    The loop over channels is unrolled by a few, which one fused kernel takes in a pass over the
-    partial results; the product is a matrix product.
+    A fused pass over the partial results adds a few channels at a time. The sum of products is a
+    matrix product.
     """
     over_channels = tuple(term for term in terms if term is not _PRODUCT)
     found = dict(zip(over_channels, _over_channels(features, over_channels), strict=True))
@@ -253,7 +253,7 @@ def _cosine(product: _Block) -> _Block:
 
 
 def _correlation(product: _Block) -> _Block:
-    # Prepared tokens have unit length, or are zero: without a direction.
+    # Prepared tokens have length 1, or 0 where the correlation is not defined.
     defined = jnp.diagonal(product) > 0.5
     return jnp.where(defined[:, None] & defined[None, :], _cosine(product), 0.0)
 
@@ -274,13 +274,13 @@ def _boc(differences: _Block, sums: _Block, largest: _Block) -> _Block:
 _BRAYCURTIS = (_SUM_OF_DIFFERENCES, _SUM_OF_SUMS)
 
 METRICS: dict[str, Metric] = {
-    "boc": Metric(_as_they_are, (*_BRAYCURTIS, _LARGEST_DIFFERENCE), _boc),
-    "braycurtis": Metric(_as_they_are, _BRAYCURTIS, _braycurtis),
-    "chebyshev": Metric(_as_they_are, (_LARGEST_DIFFERENCE,), _closeness),
+    "boc": Metric(_unchanged, (*_BRAYCURTIS, _LARGEST_DIFFERENCE), _boc),
+    "braycurtis": Metric(_unchanged, _BRAYCURTIS, _braycurtis),
+    "chebyshev": Metric(_unchanged, (_LARGEST_DIFFERENCE,), _closeness),
     "cosine": Metric(_unit_length, (_PRODUCT,), _cosine),
     "correlation": Metric(_centred_unit_length, (_PRODUCT,), _correlation),
-    "dot": Metric(_as_they_are, (_PRODUCT,), _positive, self_similarity=None),
-    "l1": Metric(_as_they_are, (_SUM_OF_DIFFERENCES,), _closeness),
-    "l2": Metric(_as_they_are, (_SUM_OF_SQUARES,), _euclidean),
+    "dot": Metric(_unchanged, (_PRODUCT,), _positive, self_similarity=None),
+    "l1": Metric(_unchanged, (_SUM_OF_DIFFERENCES,), _closeness),
+    "l2": Metric(_unchanged, (_SUM_OF_SQUARES,), _euclidean),
     "mahalanobis": Metric(_whitened, (_SUM_OF_SQUARES,), _euclidean),
 }

@@ -1,8 +1,8 @@
 """Channel reduction: noise (NCR, by entropy) and deviation (DCR, by standard deviation).
 
 Features are `[tokens, channels]`, floating point, row-major over the token grid. `valid` marks
-the tokens that exist; the others are padding and never count. Functions return channel indices,
-so that the caller decides what to gather from.
+the tokens that exist; the others are padding and do not count. Reductions return indices of
+channels, so that the caller chooses which features to select from.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from specjax._numerics import masked_mean, safe_divide, safe_norm, safe_sqrt, safe_x_log2_x
 
-# Tokens whose histogram is counted in bytes before it is added up: at most 255.
+# Tokens that are counted in bytes before the counts are added up: at most 255.
 _COUNTED_TOKENS = 128
 
 
@@ -50,8 +50,9 @@ def channel_histogram(
 ) -> Int[Array, "channels bins"]:
     """Histogram of each channel over the image, from its minimum to its maximum.
 
-    Equals `numpy.histogram(features[:, c], bins)[0]` for each channel, the closed last bin and
-    the unit range around a constant channel included. NaN or infinite features are undefined.
+    Equals `numpy.histogram(features[:, c], bins)[0]` for each channel: the last bin is closed, and
+    a constant channel has a range of 1 around its value. Features that are NaN or infinite give an
+    undefined result.
     """
     number = _bin_numbers(features, bins, valid)
     tokens, channels = features.shape
@@ -59,16 +60,16 @@ def channel_histogram(
     every_bin = jnp.arange(bins, dtype=number.dtype)[:, None, None]
 
     def count(total, block):
-        # A byte holds the count of one block, and many bytes fit a vector register.
+        # The count of one block fits a byte, and many bytes fit a vector register.
         found = jnp.sum((block[None] == every_bin).astype(jnp.uint8), axis=1, dtype=jnp.uint8)
         return total + found.astype(jnp.int32), None
 
-    nothing = jnp.zeros((bins, channels), jnp.int32)
-    return jax.lax.scan(count, nothing, blocks.reshape(-1, _COUNTED_TOKENS, channels))[0].T
+    start = jnp.zeros((bins, channels), jnp.int32)
+    return jax.lax.scan(count, start, blocks.reshape(-1, _COUNTED_TOKENS, channels))[0].T
 
 
 def _bin_numbers(features, bins, valid):
-    """The bin of each value, `bins` for padding: a small integer type where it holds them."""
+    """The bin of each value, `bins` for padding, in a small integer type where that is enough."""
     if valid is None:
         valid = jnp.ones(features.shape[0], bool)
     present = valid[:, None]
@@ -76,14 +77,14 @@ def _bin_numbers(features, bins, valid):
     high = jnp.max(jnp.where(present, features, -jnp.inf), axis=0)
     constant = low == high
     low, high = jnp.where(constant, low - 0.5, low), jnp.where(constant, high + 0.5, high)
-    # Edges are numpy's to the last bit, also compiled: XLA would multiply by 1 / bins, and fuse
-    # the product and the sum, but for the barrier and the (otherwise idle) maximum.
+    # Edges equal numpy's to the last bit, also when compiled. Without the barrier, XLA would
+    # multiply by 1 / bins; without the maximum, which changes no value, it would fuse the sum.
     width = (high - low) / jax.lax.optimization_barrier(jnp.full_like(high, bins))
 
     def edge(number):
         return low[None, :] + jnp.maximum(number * width[None, :], 0.0)
 
-    # The quotient may be one off; the edges decide, as in numpy.
+    # The quotient may be off by one; the edges decide, as in numpy.
     number = safe_divide(features - low[None, :], width[None, :])
     number = jnp.clip(jnp.floor(number), 0.0, bins - 1.0)
     number = jnp.where(features < edge(number), number - 1.0, number)
@@ -152,8 +153,8 @@ def channel_deviation(
     """
     if valid is None:
         valid = jnp.ones(features.shape[0], bool)
-    # Relative to a token first: exactly 0 for a constant channel, and less lost to rounding. The
-    # deviation does not depend on it, so neither does the gradient.
+    # Subtracting a token first makes a constant channel exactly 0 and loses less to rounding. The
+    # deviation does not depend on it, so the gradient need not pass through it.
     centred = features - jax.lax.stop_gradient(features[:1])
     centred = centred - masked_mean(centred, valid)[None, :]
     return safe_sqrt(masked_mean(centred * centred, valid))

@@ -1,11 +1,11 @@
-"""Instance masks for your own photographs; no annotation needed.
+"""Find instance masks in your own photographs, without any annotation.
 
     specjax photos/ --num_instances=3 --output_dir=out
 
-takes folders, images, globs and text lists of paths. For each photograph it writes, to
---output_dir, a label map at the size of the photograph and a picture to look at; for all of them
-one sheet of the first 24 and COCO JSON. What is done is not done again, unless the photograph or
-the settings have changed.
+The arguments are folders, images, globs, or text lists of paths. For each photograph it writes to
+--output_dir a label map at the size of the photograph, and the photograph with its instances drawn
+on it; then one picture that shows the first 24 photographs, and COCO JSON for all of them. A second
+run skips photographs that are done, unless they or the settings have changed.
 """
 
 import collections
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import tqdm
 from absl import flags
 
-from specjax._flags import METHOD, Flag, check_texts, chosen, declare, instance_count, with_flag
+from specjax._flags import METHOD, Flag, check_texts, chosen, declare, instance_number, with_flag
 from specjax._folder import Held, OutputError, lock, make_folder
 from specjax._output import OWNED, SAVES, Output, Photo, open_output, stamped
 from specjax._photographs import find_photographs
@@ -39,19 +39,21 @@ FLAGS = {
     "metric": METHOD["metric"]._replace(
         kind="string",
         default="boc",
-        help=f"How foreground tokens are compared, one of {', '.join(METRICS)}.",
+        help="How to compare the features of two foreground tokens, one of "
+        f"{', '.join(METRICS)}. boc is the paper's own metric.",
     ),
     "N": METHOD["N"]._replace(kind="integer", default=60),
     "checkpoint": METHOD["checkpoint"]._replace(
         default=None,
-        help="Backbone: a Hugging Face id (facebook/dino-vits16), or a folder or a file with a ViT."
-        " Default: the small one that comes with the package, specjax-mini.",
+        help="Vision transformer (ViT) that computes the features: a Hugging Face id such as"
+        " facebook/dino-vits16, a folder or a file. Default: specjax-mini, a small ViT in the"
+        " package.",
     ),
     "num_instances": METHOD["num_instances"]._replace(
         default=None, help="How many instances to find in each photograph."
     ),
     "output_dir": METHOD["output_dir"]._replace(
-        default="specjax-out", help="Where results go. An interrupted run continues there."
+        default="specjax-out", help="Folder for the results. An interrupted run continues there."
     ),
     "save": Flag(
         "list",
@@ -64,8 +66,8 @@ FLAGS = {
 def segment_all(
     segmenter: Segmenter, photos: Sequence[Photo], output: Output, *, num_instances: int
 ) -> list[str]:
-    """Segment what is not done yet; returns the ids of photographs that failed."""
-    # A file may have several ids: it is in a folder, and in one above that.
+    """Segment the photographs that are not done; returns the ids of those that failed."""
+    # A file may have several ids, if both its folder and a parent of that were given.
     undone: dict[str, list[Photo]] = collections.defaultdict(list)
     for photo in photos:
         if not output.is_done(photo):
@@ -90,9 +92,10 @@ def main(arguments: Sequence[str]) -> int:
     check_texts(values, ("checkpoint", "output_dir"))
     if values.num_instances is None:
         raise SpecjaxError(
-            "how many instances? give --num_instances=3, or another number, for each photograph"
+            "--num_instances is missing: give the number of instances to find in each photograph,"
+            " such as --num_instances=3"
         )
-    num_instances = instance_count(values.num_instances, oracle=False)
+    num_instances = instance_number(values.num_instances)
     wanted = [kind for kind in values.save if kind.strip()]
     save = frozenset(chosen("save", wanted, SAVES) if wanted else ())
     files = find_photographs(arguments[1:]).files
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = pathlib.Path(values.output_dir).expanduser()
     _refuse_nesting(folder.resolve(), arguments[1:], files)
     method = [name for name in _METHOD if name not in ("overwrite", "batch_size")]
-    settings = {name: values[name].value for name in method}
+    settings = {name: getattr(values, name) for name in method}
     segmenter = Segmenter(values.checkpoint, batch_size=values.batch_size, **settings)
     identity = {**settings, "num_instances": num_instances, "of": segmenter.backbone.digest}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -123,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check_ids(listed: Sequence[tuple[str, pathlib.Path]]) -> None:
-    """Raises SpecjaxError where two files would be written under one name."""
+    """Raise SpecjaxError where the results of two files would have the same name."""
     files: dict[str, pathlib.Path] = {}
     for name, file in listed:
         if name in files:
@@ -137,25 +140,26 @@ def _check_ids(listed: Sequence[tuple[str, pathlib.Path]]) -> None:
 def _refuse_nesting(
     folder: pathlib.Path, given: Sequence[str], listed: Sequence[tuple[str, pathlib.Path]]
 ) -> None:
-    """The command must not take its own pictures for photographs."""
+    """Raise SpecjaxError where the command would read its own results as photographs."""
     for path in given:
         expanded = os.path.expanduser(path)
         if os.path.isdir(expanded) and folder.is_relative_to(os.path.realpath(expanded)):
             raise SpecjaxError(
-                f"results would go to {folder}, inside {path}, whose images are read; choose an"
-                " --output_dir outside"
+                f"results would go to {folder}, inside {path}, where photographs are read; choose"
+                " an --output_dir outside"
             )
     for _, file in listed:
         if any(file.resolve().is_relative_to(folder / name) for name in OWNED):
             raise SpecjaxError(
-                f"{file} is where results go; leave it out, or choose another --output_dir"
+                f"{file} is inside the folder of results; leave it out, or choose another"
+                " --output_dir"
             )
 
 
 def run() -> None:
     """The console entry point."""
     declare(FLAGS)
-    # What --help begins with, and a warning is one line.
+    # --help begins with this module's docstring, and a warning is one line.
     sys.modules["__main__"].__doc__ = __doc__
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     execute(main)

@@ -1,7 +1,7 @@
 """k-means with greedy k-means++ restarts: masked, batched, deterministic by key.
 
 Points are `[tokens, dims]`; `mask` marks those to cluster. The number of clusters may be traced:
-`max_clusters` alone fixes shapes, and results do not depend on it, nor on points outside the mask.
+only `max_clusters` fixes shapes. Results depend neither on it nor on points outside the mask.
 """
 
 import functools
@@ -18,7 +18,7 @@ _Columns = Float[Array, "dims tokens"]
 _Mask = Bool[Array, " tokens"]
 _Count = int | Int[Array, ""]
 
-# Candidates tried for each new centre (scikit-learn tries 2 + log(clusters), so 3 or 4 here).
+# Candidates for each new centre (scikit-learn tries 2 + log(clusters): here 3 or 4).
 _TRIALS = 4
 
 
@@ -27,8 +27,8 @@ class KMeans(NamedTuple):
 
     Attributes:
         labels: cluster of each point, numbered in order of first appearance; -1 outside the mask.
-        inertia: sum of squared distances to the nearest centre.
-        iterations: of the longest restart.
+        inertia: sum of squared distances of points to their nearest centre.
+        iterations: how many the longest start took.
     """
 
     labels: Int[Array, " tokens"]
@@ -62,7 +62,7 @@ def kmeans(
         max_iterations: upper bound of the iterations of each start.
 
     Returns:
-        Labels, inertia and iterations of the best start (`KMeans`).
+        Labels and inertia of the best start, and the iterations of the longest.
 
     Example:
         >>> points = jnp.array([[0.0], [8.0], [1.0], [7.0]])
@@ -75,13 +75,14 @@ def kmeans(
     warn_of_clamping(num_clusters, max_clusters, mask)
     clusters = jnp.clip(num_clusters, 1, jnp.maximum(jnp.sum(mask), 1))
     clusters = jnp.minimum(clusters, max_clusters)
-    # Unit scale keeps squares inside the float range; the result does not depend on it.
+    # Points of magnitude 1 at most: their squares stay inside the range of floats.
     scale = jnp.max(jnp.where(mask[:, None], jnp.abs(points), 0.0))
     scale = jnp.where(scale > 0, scale, 1.0)
-    # Tokens along the last axis, so that the loops over them run through memory in order.
+    # Tokens are the last axis, so that loops over them read memory in order.
     columns = jnp.where(mask[:, None], points / scale, 0.0).T
 
-    # The first axis is the longest to vary, so that draws do not depend on `max_clusters`.
+    # Clusters are the first axis. A longer array begins with the draws of a shorter one, so that
+    # draws do not depend on `max_clusters`.
     draws = jax.random.uniform(key, (max_clusters, restarts, _TRIALS), points.dtype)
 
     def run(draws):
@@ -98,37 +99,37 @@ def kmeans(
 
 
 def warn_of_clamping(num_clusters: _Count, max_clusters: int, mask: _Mask) -> None:
-    """Warn where fewer clusters than asked for will be found, as far as values are known.
+    """Warn where fewer clusters than asked for will be found.
 
-    Nothing is known of a traced value.
+    Traced values are not known yet: there is no warning of them.
     """
     if isinstance(num_clusters, jax.core.Tracer):
         return
-    # In numpy: inside a trace, an operation of JAX on values that are known gives one that is not.
+    # By numpy: inside a trace, JAX gives a traced result even where all values are known.
     wanted = int(num_clusters)
     tokens = wanted if isinstance(mask, jax.core.Tracer) else int(np.asarray(mask).sum())
     if wanted > max_clusters:
-        reason = f"their bound is {max_clusters}"
+        reason = f"the upper bound is {max_clusters}"
     elif wanted > tokens:
-        reason = f"there are {tokens} tokens to share out"
+        reason = f"there are only {tokens} tokens"
     else:
         return
     warnings.warn(f"{wanted} clusters were asked for, but {reason}", stacklevel=3)
 
 
 def _squared_distances(points: _Columns, centres: Float[Array, "clusters dims"]):
-    """[clusters, tokens], from differences: products would cancel."""
+    """`[clusters, tokens]`, from differences: squares of the values would cancel."""
     squares = [
         (points[dim][None, :] - centres[:, dim][:, None]) ** 2 for dim in range(points.shape[0])
     ]
-    # Written out: of a reduction, XLA makes a loop twenty times slower on a CPU.
+    # A sum written out: XLA compiles a reduction to a loop that is twenty times slower on a CPU.
     return functools.reduce(jnp.add, squares)
 
 
 def _greedy_plus_plus(points: _Columns, mask, clusters, draws):
-    """Each next centre is the best of a few points drawn with probability ~ squared distance.
+    """Start centres: each is the best of a few points, drawn in proportion to squared distance.
 
-    `draws` [max_clusters, trials] are uniform in [0, 1).
+    `draws`, `[max_clusters, trials]`, are uniform in [0, 1).
     """
     max_clusters = draws.shape[0]
     order = jnp.cumsum(mask)
@@ -143,8 +144,8 @@ def _greedy_plus_plus(points: _Columns, mask, clusters, draws):
     def add(index, state):
         centres, nearest = state
         cumulative = jnp.cumsum(nearest)
-        # A point of weight 0 (masked out, or a centre already) is never drawn unless all weights
-        # are 0, and then any masked point will do. Rounded sums may rise at such a point.
+        # A point of weight 0 (outside the mask, or a centre already) must not be drawn, although
+        # rounded sums may rise at it. Where all weights are 0, any point of the mask will do.
         targets = draws[index] * cumulative[-1]
         beyond = (cumulative[None, :] > targets[:, None]) & (nearest > 0)[None, :]
         drawn = jnp.where(jnp.any(beyond, axis=1), jnp.argmax(beyond, axis=1), first)
@@ -166,8 +167,8 @@ def _lloyd(points: _Columns, mask, clusters, centres, max_iterations):
         distances = _squared_distances(points, centres)
         distances = jnp.where(numbers < clusters, distances, jnp.inf)
         nearest = jnp.min(distances, axis=0)
-        # The first of the nearest: an argmin that compilers turn into vector instructions. They may
-        # compute distances twice, for either use, and round differently: no distance need be equal.
+        # An argmin that compiles to vector instructions: the first of the nearest. The compiler may
+        # compute distances twice and round them differently, so that none need equal the minimum.
         close = distances <= nearest[None, :] * (1 + 16 * jnp.finfo(points.dtype).eps)
         at_nearest = jnp.where(close, numbers, centres.shape[0])
         new = jnp.min(at_nearest, axis=0)

@@ -1,7 +1,7 @@
-"""Instances as COCO JSON: what a dataset file and a results file hold, masks run-length coded.
+"""Instances as COCO JSON: the content of an annotation file and of a results file.
 
-Label maps are int `[H, W]`: 0 is background, 1 and above are instances. All results are plain
-values that `json` writes.
+Label maps are int `[height, width]`: 0 is background, 1 and above are instances. Masks are
+compressed run lengths. All results are plain values that `json` can write.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,11 +18,11 @@ class Entry(NamedTuple):
     """An image and its instances.
 
     Attributes:
-        id: its number in the files, from 1.
+        id: number of the image in the files, from 1.
         file_name: of the image.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        masks: its instances, as `instances_of` gives them.
+        height: of the image in pixels.
+        width: of the image in pixels.
+        masks: the instances, as `instances_of` gives them.
     """
 
     id: int
@@ -33,11 +33,11 @@ class Entry(NamedTuple):
 
 
 def instances_of(labels: Integer[np.ndarray, "height width"]) -> list[dict[str, Any]]:
-    """The instances of a label map in ascending order.
+    """The instances of a label map, in ascending order.
 
     Returns:
-        For each, `counts` (compressed run lengths, as text), `area` (pixels) and `bbox` (left, top,
-        width, height).
+        A dict per instance: `counts` (compressed run lengths, as text), `area` (in pixels) and
+        `bbox` (left, top, width, height).
     """
     found = []
     for number in np.unique(labels[labels > 0]):
@@ -55,12 +55,12 @@ def instances_of(labels: Integer[np.ndarray, "height width"]) -> list[dict[str, 
 def dataset(images: Iterable[Entry]) -> dict[str, Any]:
     """The content of an annotation file: images, and their instances as annotations.
 
-    Annotations are numbered from 1; their one category is "object".
+    Annotations are numbered from 1; their only category is "object".
     """
     images = list(images)
     annotations = [
-        {"id": number, **found, "area": mask["area"], "bbox": mask["bbox"], "iscrowd": 0}
-        for number, (found, mask) in enumerate(_located(images), start=1)
+        {"id": number, **common, "area": mask["area"], "bbox": mask["bbox"], "iscrowd": 0}
+        for number, (common, mask) in enumerate(_with_masks(images), start=1)
     ]
     fields = ("id", "file_name", "height", "width")
     return {
@@ -72,12 +72,12 @@ def dataset(images: Iterable[Entry]) -> dict[str, Any]:
 
 
 def results(images: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The content of a results file, as `pycocotools.coco.COCO.loadRes` reads it; all score 1."""
-    return [{**found, "score": 1.0} for found, _ in _located(images)]
+    """The content of a results file for `pycocotools.coco.COCO.loadRes`; all scores are 1."""
+    return [{**common, "score": 1.0} for common, _ in _with_masks(images)]
 
 
-def _located(images: Iterable[Entry]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each mask and what both files say of it."""
+def _with_masks(images: Iterable[Entry]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """The fields that both files share, and the mask, of each instance."""
     for image in images:
         for mask in image.masks:
             code = {"size": [image.height, image.width], "counts": mask["counts"]}

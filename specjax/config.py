@@ -1,8 +1,8 @@
-"""What a run computes, apart from the backbone: its settings, and the two protocols.
+"""The settings of the stages after the backbone, and the two protocols.
 
-A protocol holds the choices in which the paper's equations and words differ from the authors'
-released code. It is data: functions take single choices as arguments, and none asks which protocol
-it runs under. The documentation has the table of differences.
+A protocol holds the choices in which the paper differs from the authors' released code. It is data:
+functions take single choices as arguments, and none asks for the protocol's name. The documentation
+has the table of differences.
 """
 
 import dataclasses
@@ -72,7 +72,7 @@ REFERENCE = Protocol(
     break_sign_ties=False,
 )
 
-# Labels are written as one byte per pixel, of which 255 means void to most readers.
+# Label maps are written with one byte per pixel, and most readers take 255 for void.
 MAX_INSTANCES = 254
 
 PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, REFERENCE)}
@@ -119,7 +119,7 @@ class Config:
                 )
         if self.N > self.M:
             raise SpecjaxError(
-                f"N={self.N} channels cannot be kept of M={self.M}: choose an N of at most M",
+                f"N={self.N} is more than M={self.M}: choose an N of at most M",
                 parameter="N",
             )
         for name, known in (("metric", METRICS), ("solver", ("auto", *SOLVERS))):
@@ -165,8 +165,8 @@ def channel_count(count: str | int, channels: int) -> int:
         number = int(match[3])
     if not 1 <= number <= channels:
         raise SpecjaxError(
-            f"M={text} does not lie in 1..C, and these features have C={channels} channels; C/3"
-            " gives a third of them",
+            f"M={text} is out of range: the features have C={channels} channels; C/3 keeps a third"
+            " of them",
             parameter="M",
         )
     return number

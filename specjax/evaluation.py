@@ -1,7 +1,7 @@
 """Scores on the token grid: F-score, mIoU under a Hungarian assignment, similarity variances.
 
-Predictions and truth are flat over tokens. Truth holds instance numbers 1, 2, ...; 0 is
-background. `counted` excludes tokens from prediction and truth alike (void regions, padding).
+Predictions and truth are flat over tokens. Label maps hold 0 for background and 1, 2, ... for
+instances. Tokens that are not `counted` (void, padding) count in neither prediction nor truth.
 """
 
 from typing import NamedTuple
@@ -17,12 +17,12 @@ _Mask = Bool[Array, " tokens"]
 
 
 class InstanceScores(NamedTuple):
-    """Intersection over union of each true instance with its assigned prediction.
+    """Intersection over union (IoU) of each true instance with the prediction matched to it.
 
     Attributes:
-        ious: `ious[g - 1]` for instance g, in [0, 1]; 0 where nothing was assigned and beyond the
-            number of instances.
-        mean: sum of the IoUs over the number of instances; 0 where there is none.
+        ious: `ious[g - 1]` for instance g, in [0, 1]; 0 for an unmatched instance, and after the
+            last instance.
+        mean: sum of the IoUs divided by the number of instances; 0 without instances.
     """
 
     ious: Float[Array, " instances"]
@@ -30,15 +30,15 @@ class InstanceScores(NamedTuple):
 
 
 class SimilarityVariances(NamedTuple):
-    """How much similarities vary inside an image's instances and between them.
+    """How much similarities vary inside the instances of an image, and between them.
 
     Attributes:
         intra: mean, over instances of at least three tokens, of the variance of the similarities
-            among an instance's own tokens.
+            of their tokens to each other.
         inter: variance of the similarities between tokens of different instances.
         ratio: `intra / inter` (mR, Fig. 13); 0 where it is not defined.
-        defined: whether there is an instance of three tokens and more than one pair of tokens of
-            different instances, so that both variances mean something.
+        defined: whether both variances are: there is an instance of three tokens, and more than one
+            pair of tokens of different instances.
     """
 
     intra: Float[Array, ""]
@@ -73,11 +73,11 @@ def f_score(prediction: _Mask, truth: _Mask, *, counted: _Mask) -> Float[Array, 
 def iou_matrix(
     labels: _Labels, truth: _Labels, *, counted: _Mask, max_instances: int
 ) -> Float[Array, "instances instances"]:
-    """IoU of true instance g (row g - 1) with predicted instance k (column k - 1)."""
+    """IoU of true instance g (row g - 1) and predicted instance k (column k - 1)."""
     numbers = jnp.arange(1, max_instances + 1)
     predicted = (labels[None, :] == numbers[:, None]) & counted[None, :]
     true = (truth[None, :] == numbers[:, None]) & counted[None, :]
-    # Counts below 2^24 are exact in float32 products of zeros and ones.
+    # Sums of zeros and ones are exact in float32 below 2^24.
     shared = jnp.matmul(
         true.astype(jnp.float32),
         predicted.astype(jnp.float32).T,
@@ -113,7 +113,7 @@ def instance_scores(
         [1.  0.5 0. ] 0.75
     """
     ious = iou_matrix(labels, truth, counted=counted, max_instances=max_instances)
-    import optax  # takes half a second, which segmenting a photograph need not wait for
+    import optax  # takes half a second, and only scores need it
 
     rows, columns = optax.assignment.hungarian_algorithm(-ious)
     matched = jnp.zeros(max_instances, ious.dtype).at[rows].set(ious[rows, columns])
@@ -153,7 +153,7 @@ def similarity_variance_ratio(
     tokens = jnp.arange(instances.shape[0])
     rows, columns = instances[:, None], instances[None, :]
     pair = (tokens[:, None] < tokens[None, :]) & (rows > 0) & (columns > 0)
-    # The group of each pair: its instance, or the last one where it joins two instances.
+    # The group of each pair: its instance, or the last group where it joins two instances.
     between = max_instances + 1
     group = jnp.where(pair, jnp.where(rows == columns, rows, between), 0).ravel()
 
@@ -163,7 +163,7 @@ def similarity_variance_ratio(
 
     count = jax.ops.segment_sum(jnp.ones_like(group), group, num_segments=between + 1)
     values = similarities.ravel()
-    # From differences to the mean: squares of the values themselves would cancel.
+    # From differences to the mean: squares of the values would cancel.
     variance = mean_by_group((values - mean_by_group(values)[group]) ** 2)
     within = (count[1:between] >= 2).astype(values.dtype)
     intra = jnp.sum(within * variance[1:between]) / jnp.maximum(jnp.sum(within), 1.0)

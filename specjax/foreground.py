@@ -14,20 +14,20 @@ from specjax.morphology import RegionArea, drop_small_regions, fill_holes, media
 from specjax.spectral import orient, smallest_eigenpairs
 from specjax.tokens import Grid, rows_and_columns, valid_tokens
 
-# A border strip is this many tokens wide; where enough strips are almost all foreground, the
-# bipartition took the background for the foreground.
+# Width of a border strip in tokens. Where enough strips are almost all foreground, the bipartition
+# took the background for the foreground.
 _STRIP = 5
 _STRIP_SHARE = 0.9
 _STRIPS_NEEDED = 2
 
 
 class Bipartition(NamedTuple):
-    """The split of an image in two.
+    """The split of an image into foreground and background.
 
     Attributes:
-        mask: foreground tokens, where the Fiedler vector is positive.
+        mask: the foreground: tokens where the Fiedler vector is positive.
         fiedler: the oriented Fiedler vector, y^T D y = 1.
-        eigenvalues: the two smallest, 0 and the Fiedler value.
+        eigenvalues: the two smallest: 0 and the Fiedler value.
     """
 
     mask: Bool[Array, " tokens"]
@@ -41,8 +41,8 @@ def foreground_graph(
     """W = max(F F^T, 0) divided by its largest entry."""
     if valid is not None:
         features = jnp.where(valid[:, None], features, 0.0)
-    # No product of two tokens exceeds the larger one's with itself: the division can come first,
-    # on far fewer numbers.
+    # The largest entry is on the diagonal, so that dividing the features, which are far fewer
+    # numbers, divides the graph.
     largest = safe_sqrt(jnp.max(jnp.sum(features * features, axis=1)))
     features = safe_divide(features, largest)
     return jnp.maximum(jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST), 0.0)
@@ -104,7 +104,7 @@ def invert_if_background(mask: Bool[Array, " tokens"], grid: Grid) -> Bool[Array
     strips = strips & valid[None, :]
     size = jnp.sum(strips, axis=1)
     filled = jnp.sum(strips & mask[None, :], axis=1)
-    # Counts, not a quotient: 9 of 10 is exactly 90 %, hence not over it.
+    # In integers: 9 of 10 is exactly 90 %, and so not more than that.
     full = filled * 10 > size * round(10 * _STRIP_SHARE)
     inverted = jnp.sum(full) >= _STRIPS_NEEDED
     return jnp.where(inverted, ~mask, mask) & valid

@@ -16,7 +16,7 @@ from PIL import Image
 
 from specjax.errors import SpecjaxError
 
-# Of the files that count as images where a folder is searched.
+# A search of a folder takes files with these suffixes for images.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 
 # Pillow's own threshold for its warning: 2**30 bytes over 3 channels of 4 bytes.
@@ -33,7 +33,7 @@ _TRANSPOSE_OF_ORIENTATION = {
 }
 _EXIF_ORIENTATION = 0x0112
 
-# warnings.catch_warnings is not safe between threads: two that overlap leave a filter behind.
+# warnings.catch_warnings is not thread-safe: two that overlap leave a filter behind.
 _silence = threading.Lock()
 
 
@@ -69,13 +69,13 @@ def opened(
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     too_large = f"more than the limit of {max_pixels} pixels: scale the image down first"
     try:
-        with _no_warnings():  # Pillow warns of large images; the limit below is an error anyway
+        with _no_warnings():  # Pillow warns of large images; the limit below is an error
             image = Image.open(stream)
     except Image.DecompressionBombError:
         raise SpecjaxError(f"{name} has {too_large}") from None
     except Image.UnidentifiedImageError:
         raise SpecjaxError(f"{name} is not an image in a format that Pillow reads") from None
-    except Exception as error:  # the format plug-ins raise errors of all kinds on bad files
+    except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files
         raise SpecjaxError(_unreadable(name, error)) from None
     with image:
         if image.width * image.height > max_pixels:
@@ -120,6 +120,7 @@ def decode(
         >>> image.shape, image[0, 0].tolist()
         ((2, 4, 3), [128, 128, 128])
     """
+    opening: contextlib.AbstractContextManager[Image.Image]
     if isinstance(source, Image.Image):
         name, opening = "the image", contextlib.nullcontext(source)
     else:
@@ -131,12 +132,12 @@ def decode(
             pixels = _rgb(image, name)
         except SpecjaxError:
             raise
-        except Exception as error:  # of all kinds, as above
+        except Exception as error:  # errors of all kinds, as above
             raise SpecjaxError(_unreadable(name, error)) from None
     if orientation in _TRANSPOSE_OF_ORIENTATION:
         turned = Image.fromarray(pixels).transpose(_TRANSPOSE_OF_ORIENTATION[orientation])
         pixels = np.asarray(turned)
-    return np.array(pixels)  # a copy of our own: arrays of Pillow are read-only
+    return np.array(pixels)  # a copy: arrays from Pillow are read-only
 
 
 def resize_short_side(
@@ -162,7 +163,7 @@ def resize_short_side(
     """
     if short_side < 1:
         raise SpecjaxError(
-            f"a short side of {short_side}: it must be at least 1 pixel", parameter="image_size"
+            f"the short side is {short_side}: it must be at least 1 pixel", parameter="image_size"
         )
     height, width, _ = image.shape
     scale = short_side / min(height, width)
@@ -182,13 +183,13 @@ def resize_short_side(
 def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F":
         raise SpecjaxError(
-            f"{name} holds floating-point values of unknown range: save it as 8 bits"
+            f"{name} holds floating-point values of unknown range: save it with 8 bits"
         )
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise SpecjaxError(f"{name} holds values beyond 16 bits: save it with 8 or 16 bits")
-        grey = ((values + 128) // 257).astype(np.uint8)  # rounds: the remainder is never half
+        grey = ((values + 128) // 257).astype(np.uint8)  # 257 is odd: no value is halfway
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("La", "LA", "PA", "RGBa", "RGBA") or "transparency" in image.info:
         if image.mode == "La":
@@ -200,7 +201,7 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _orientation(image: Image.Image) -> int:
-    with _no_warnings():  # a damaged EXIF block says nothing about the pixels
+    with _no_warnings():  # the pixels may be fine although the EXIF block is damaged
         try:
             return image.getexif().get(_EXIF_ORIENTATION, 1)
         except Exception:

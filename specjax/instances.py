@@ -1,4 +1,4 @@
-"""Instances: foreground features to the instance graph, and its eigenpairs to labels.
+"""From foreground features to the instance graph, and from its eigenpairs to labels.
 
 Features are `[tokens, channels]`; maps and labels are flat, row-major over `grid`.
 
@@ -7,9 +7,9 @@ Features are `[tokens, channels]`; maps and labels are flat, row-major over `gri
     maps = eigensegments(pairs, foreground, grid)
     labels = cluster_eigensegments(maps, foreground, grid, num_instances, key, max_instances=8)
 
-Background tokens are interchangeable (all zero), so the eigenvectors of the graph of all tokens
-are either constant on the background or zero on the foreground. The second kind says nothing about
-instances; the instance graph, with one node for the whole background, does not have it.
+Background tokens are all zero, so an eigenvector of the graph of all tokens is either constant on
+the background or zero on the foreground. The second kind says nothing about instances. The instance
+graph, which has one node for the whole background, has only the first kind.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ from specjax.morphology import median_filter
 from specjax.spectral import Eigenpairs, collapsed_graphs, orient
 from specjax.tokens import Grid, valid_tokens
 
-# Eigenvectors after the constant one (the paper's four eigensegments).
+# Eigenvectors after the constant one: the paper's four eigensegments.
 SEGMENTS = 4
-# Window of the median filter on each eigensegment.
+# Side of the median filter's window on each eigensegment.
 _MEDIAN_SIZE = 5
 
 
@@ -51,14 +51,15 @@ def foreground_members(
     metrics: Sequence[str],
     capacity: int | None = None,
 ) -> tuple[dict[str, Float[Array, "members channels"]], Bool[Array, " members"], Int[Array, ""]]:
-    """The foreground's tokens, prepared for each metric and gathered: see `instance_graph`.
+    """Prepare the features for each metric, and gather those of the foreground (`instance_graph`).
 
     Returns:
-        Their features by metric (absent members zero), which members exist, and the number of
-        background tokens: the arguments of `specjax.spectral.collapsed_graphs`.
+        The arguments of `specjax.spectral.collapsed_graphs`: features of the foreground tokens, the
+        members, by metric; which members exist (the others are zero); and the number of background
+        tokens.
 
     Raises:
-        SpecjaxError: an unknown metric.
+        SpecjaxError: a metric is unknown.
     """
     tokens = features.shape[0]
     valid = valid_tokens(tokens, grid)
@@ -121,16 +122,16 @@ def eigensegments(
     *,
     break_ties: bool = True,
 ) -> Float[Array, "segments tokens"]:
-    """Eigenvectors of the instance graph as maps over all tokens, the constant one dropped.
+    """Eigenvectors of the instance graph, without the constant one, as maps over all tokens.
 
     Args:
-        pairs: the smallest eigenpairs of the instance graph of `foreground`.
-        foreground: the mask.
-        grid: the token grid.
+        pairs: the smallest eigenpairs of the instance graph.
+        foreground: the foreground mask that the graph was made with.
+        grid: rows and columns of the token grid.
         break_ties: see `specjax.spectral.orient`.
 
     Returns:
-        Oriented maps, y^T D y = 1 over the graph of all tokens; 0 where a pair is missing.
+        Oriented maps with y^T D y = 1 over the graph of all tokens; 0 for a missing pair.
     """
     valid = valid_tokens(foreground.shape[0], grid)
     foreground = foreground & valid
@@ -150,10 +151,12 @@ def cluster_eigensegments(
     max_instances: int,
     restarts: int = 10,
 ) -> Int[Array, " tokens"]:
-    """Instance of each token: 0 for background, 1, 2, ... in order of first appearance.
+    """Cluster the foreground tokens by k-means on their values in the median-filtered maps.
 
-    5x5 median on each map, then k-means over the foreground tokens' vectors. Fewer foreground
-    tokens than instances: each token is an instance.
+    At most one instance per foreground token is found.
+
+    Returns:
+        0 for background, 1, 2, ... for instances, in order of first appearance.
     """
     smooth = jax.vmap(lambda values: median_filter(values, grid, size=_MEDIAN_SIZE))(maps)
     foreground = foreground & valid_tokens(maps.shape[1], grid)

@@ -1,7 +1,7 @@
 """Median filter, connected components, holes and small regions, on the token grid.
 
-Masks and maps are flat, row-major over `grid`, possibly padded (see `specjax.tokens`). Padding is
-False in every mask returned, 0 in every map. All functions take one image and can be vmapped.
+Masks and maps are flat, row-major over `grid`, possibly padded (`specjax.tokens`). Padding is False
+in every mask returned, and 0 in every map. Functions take one image; map them by `jax.vmap`.
 """
 
 from typing import Literal
@@ -23,7 +23,7 @@ RegionArea = Literal["tokens", "contour"]
 def median_filter(
     values: Float[Array, " tokens"], grid: Grid, *, size: int
 ) -> Float[Array, " tokens"]:
-    """Median over a `size` x `size` window (odd), the border replicated.
+    """Median over a window of `size` x `size` tokens, `size` odd; the border is replicated.
 
     Equals `scipy.ndimage.median_filter(values, size, mode="nearest")` on the 2-D map.
     """
@@ -43,7 +43,7 @@ def median_filter(
 
 
 def median_filter_mask(mask: _Mask, grid: Grid, *, size: int) -> _Mask:
-    """Majority over a `size` x `size` window (odd), the border replicated.
+    """Majority over a window of `size` x `size` tokens, `size` odd; the border is replicated.
 
     Equals `cv2.medianBlur` on the mask as 0 and 1.
     """
@@ -64,14 +64,15 @@ def connected_components(
     mask = mask & valid_tokens(tokens, grid)
     steps = _STRAIGHT if connectivity == 4 else _STRAIGHT + _DIAGONAL
     around = neighbours(tokens, grid, steps)
-    # Tokens outside the mask point at one token more, a label that no region can take.
+    # Tokens outside the mask have the label `tokens`, which no region can have.
     start = jnp.where(mask, jnp.arange(tokens), tokens)
 
     def spread(state):
         labels, _ = state
         new = jnp.minimum(labels, jnp.min(labels[around], axis=0))
         new = jnp.where(mask, new, tokens)
-        # A label is a token of the same region: taking over that token's label halves paths.
+        # A label is the index of a token of the same region. Taking that token's label spreads
+        # labels faster.
         for _ in range(2):
             new = jnp.append(new, tokens)[new]
         return new, jnp.any(new != labels)
@@ -81,7 +82,7 @@ def connected_components(
 
 
 def fill_holes(mask: _Mask, grid: Grid) -> _Mask:
-    """The mask with every hole filled: background not 4-connected to the border.
+    """Fill holes: regions of background that are not 4-connected to the border.
 
     Equals `scipy.ndimage.binary_fill_holes`.
     """
@@ -98,22 +99,22 @@ def fill_holes(mask: _Mask, grid: Grid) -> _Mask:
 def region_areas(
     mask: _Mask, labels: Int[Array, " tokens"], grid: Grid, *, area: RegionArea
 ) -> Float[Array, " tokens"]:
-    """Area of each region, at the index that is its label; 0 at the other indices.
+    """Area of each region, at the index equal to its label; 0 at other indices.
 
-    "tokens" counts tokens. "contour" is the area inside the polygon through the centres of the
-    boundary tokens (`cv2.contourArea`): 2x2 blocks with four tokens, plus half of those with
-    three. It expects regions without holes.
+    "tokens" counts tokens. "contour" is the area of the polygon through the centres of the boundary
+    tokens (`cv2.contourArea`): the number of 2x2 blocks of four tokens, plus half the number of
+    blocks of three. It expects regions without holes.
     """
     tokens = mask.shape[0]
     if area == "tokens":
         return jnp.zeros(tokens, jnp.float32).at[labels].add(mask.astype(jnp.float32))
     row, column = rows_and_columns(tokens, grid)
-    # Blocks lie right of and below their first token; the last row and column start none.
+    # A block extends right of and below its first token: none starts in the last row or column.
     starts = (row < grid[0] - 1) & (column < grid[1] - 1)
     block = neighbours(tokens, grid, ((0, 0), (0, 1), (1, 0), (1, 1)))
     filled = jnp.sum(mask[block], axis=0)
     share = jnp.where(filled == 4, 1.0, jnp.where(filled == 3, 0.5, 0.0)).astype(jnp.float32)
-    # All tokens of a block touch each other, so they belong to one region.
+    # All tokens of a block touch each other: they belong to the same region.
     owner = jnp.max(labels[block], axis=0)
     counts = starts & (owner >= 0)
     return jnp.zeros(tokens, jnp.float32).at[owner].add(jnp.where(counts, share, 0.0))
@@ -122,10 +123,9 @@ def region_areas(
 def drop_small_regions(
     mask: _Mask, grid: Grid, *, fraction: float = 0.1, area: RegionArea = "tokens"
 ) -> _Mask:
-    """The mask without 8-connected regions smaller than `fraction` of the largest.
+    """Drop 8-connected regions smaller than `fraction` of the largest.
 
-    Where every region has area 0 (thin ones, under "contour"), nothing is smaller and the mask
-    stays as it is.
+    Where all regions have area 0, as thin ones have by "contour", none is dropped.
     """
     mask = mask & valid_tokens(mask.shape[0], grid)
     labels = connected_components(mask, grid, connectivity=8)
@@ -143,7 +143,8 @@ def _sorting_stages(length: int) -> np.ndarray:
     """Batcher's merge exchange: `[stages, length]`, the partner of each position in each stage.
 
     In a stage, the lower position of a pair takes the smaller value; a position that is its own
-    partner rests. Minima and maxima of whole maps are many times faster than a sort per token.
+    partner keeps its value. Minima and maxima of whole maps are many times faster than sorting at
+    each token.
     """
     stages = []
     top = 1 << max(length - 1, 1).bit_length() - 1

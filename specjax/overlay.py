@@ -1,8 +1,9 @@
-"""What is drawn of a segmentation: overlays, contact sheets and indexed label maps.
+"""Pictures of a segmentation: overlays, contact sheets and indexed label maps.
 
-Images are uint8 `[H, W, 3]`, RGB. Label maps are int `[H, W]`: 0 is background, 1 and above are
-instances, and what lies below 0 (void) is drawn as background. Masks are bool `[H, W]` and maps
-float `[segments, H, W]`; all are at the image's resolution. Results are Pillow images.
+Images are uint8 `[height, width, 3]`, RGB. Label maps are int `[height, width]`: 0 is background, 1
+and above are instances; values below 0 (void) are drawn as background. Masks are bool
+`[height, width]`, eigensegments float `[segments, height, width]`; all have the size of the image.
+Results are Pillow images.
 """
 
 import functools
@@ -21,12 +22,18 @@ _Colours = UInt8[np.ndarray, "numbers 3"]
 
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 _GAP, _CAPTION, _TITLE, _OPACITY = 6, 11, 14, 0.45
-# The (width, height) that a panel fits into. (Long panoramas exist.)
+# The (width, height) that a panel fits into; panoramas are long.
 _STAGE, _THUMBNAIL = (960, 240), (176, 132)
 
 
 class Panel(NamedTuple):
-    """A picture on a contact sheet, with a caption above and a frame of a colour around it."""
+    """A picture on a contact sheet.
+
+    Attributes:
+        picture: the picture.
+        caption: text above it.
+        frame: colour of a frame around it; None for no frame.
+    """
 
     picture: Image.Image
     caption: str = ""
@@ -34,14 +41,14 @@ class Panel(NamedTuple):
 
 
 def voc_colours() -> _Colours:
-    """PASCAL VOC's palette, `[256, 3]`: the bits of the index, spread over three channels."""
+    """The palette of PASCAL VOC: bits of the index, spread over the three colour channels."""
     level, channel = np.arange(8)[:, None], np.arange(3)
     bits = np.arange(256)[:, None, None] >> (3 * level + channel) & 1
     return np.sum(bits << (7 - level), axis=1).astype(np.uint8)
 
 
 def indexed_png(labels: _Labels) -> Image.Image:
-    """A label map of numbers up to 255 as an image of mode "P" with the VOC palette."""
+    """A label map of numbers up to 255 as a picture of mode "P" with the palette of VOC."""
     picture = Image.fromarray(labels.astype(np.uint8)).convert("P")
     picture.putpalette(voc_colours().tobytes())
     return picture
@@ -50,7 +57,8 @@ def indexed_png(labels: _Labels) -> Image.Image:
 def overlay(image: _Photo, labels: _Labels) -> Image.Image:
     """The image with each instance tinted, outlined and numbered in a colour of its own.
 
-    Colours are bright ones of the VOC palette, unlike what lies below them and unlike each other.
+    Colours are bright ones of the palette of VOC, chosen to differ from the pixels below them and
+    from each other.
     """
     labels = np.maximum(labels, 0).astype(int)
     return _tinted(image, labels, _distinct_colours(image, labels))
@@ -63,39 +71,39 @@ def stages(
     labels: _Labels | None,
     annotated: _Labels | None,
 ) -> Image.Image:
-    """Every stage of one image's segmentation side by side; what is None is left out.
+    """Every stage of the segmentation of an image, side by side; None leaves a stage out.
 
-    An instance has the colour of the annotated one that it fits best, and its own number.
+    An instance has its own number, and the colour of the annotated instance that it fits best.
     """
     fit = functools.partial(fitted, box=_STAGE)
     panels = _compared(image, labels, annotated, _STAGE)
     maps = [] if eigensegments is None else [diverging(fit(values)) for values in eigensegments]
     panels[1:1] = [
         Panel(dimmed(fit(image), fit(foreground)), "foreground"),
-        *(Panel(one, f"eigensegment {number}") for number, one in enumerate(maps, start=1)),
+        *(Panel(picture, f"eigensegment {number}") for number, picture in enumerate(maps, start=1)),
     ]
     return contact_sheet(panels)
 
 
 def gallery_tile(image: _Photo, labels: _Labels, annotated: _Labels | None) -> Image.Image:
-    """A small image, its instances and, where there is one, the annotation, side by side."""
+    """Small pictures of the image, its instances and the annotation, if any, side by side."""
     return contact_sheet(_compared(image, labels, annotated, _THUMBNAIL), width=_THUMBNAIL[0])
 
 
 def gallery(tiles: Iterable[Image.Image]) -> Image.Image:
-    """Tiles (`gallery_tile`) in three columns; each is read when its turn comes."""
+    """Tiles (`gallery_tile`) in three columns; tiles are loaded one at a time."""
     panels = [Panel(tile.convert("RGB")) for tile in tiles]
     return contact_sheet(panels, columns=min(3, len(panels)))
 
 
 def dimmed(image: _Photo, mask: _Mask) -> Image.Image:
-    """The image in the mask, and a dark grey one elsewhere."""
+    """The image inside the mask, and dark grey outside."""
     grey = (0.35 * image.mean(axis=2, keepdims=True)).astype(np.uint8)
     return Image.fromarray(np.where(mask[:, :, None], image, grey))
 
 
 def diverging(values: Float[np.ndarray, "height width"]) -> Image.Image:
-    """A map from blue through white to orange; 0 is white, the largest magnitude is full."""
+    """A map in blue (below 0), white (0) and orange; the largest magnitude has full colour."""
     scaled = values / max(float(np.abs(values).max()), np.finfo(np.float32).tiny)
     end = np.where((scaled < 0)[:, :, None], (33, 102, 172), (230, 97, 1))
     strength = np.abs(scaled)[:, :, None]
@@ -103,10 +111,10 @@ def diverging(values: Float[np.ndarray, "height width"]) -> Image.Image:
 
 
 def matched_numbers(labels: _Labels, annotated: _Labels) -> Int[np.ndarray, " numbers"]:
-    """For each label (the index) the number of the annotated instance that it fits best.
+    """The number of the annotated instance that each label, the index, fits best.
 
-    One to one, largest common area first. A label that has nothing in common with an instance that
-    is left gets a number of its own, above the annotated ones. Background stays 0.
+    The matching is one to one, the largest common area first. A label that overlaps no unmatched
+    instance gets a new number, above those of the annotation. Background stays 0.
     """
     annotated = np.maximum(annotated, 0)
     found, known = int(labels.max(initial=0)), int(annotated.max(initial=0))
@@ -125,9 +133,9 @@ def matched_numbers(labels: _Labels, annotated: _Labels) -> Int[np.ndarray, " nu
 def fitted(
     array: Shaped[np.ndarray, "height width *rest"], box: tuple[int, int]
 ) -> Shaped[np.ndarray, "new_height new_width *rest"]:
-    """An image, label map, mask or map `[H, W, ...]` resized to fit into `(width, height)`.
+    """An image, label map, mask or eigensegment, resized to fit into `(width, height)`.
 
-    An image is shrunk by averaging; all else takes the nearest pixel.
+    Images are shrunk by averaging; otherwise, each pixel takes the nearest value.
     """
     height, width = array.shape[:2]
     scale = min(box[0] / width, box[1] / height)
@@ -148,10 +156,10 @@ def contact_sheet(
     """Panels in rows, from left to right and from top to bottom.
 
     Args:
-        panels: at least one; a sheet may be a panel of another.
-        title: a line above all.
-        columns: how many are side by side; all where it is None.
-        width: width of a column, in which panels are centred; the widest's where it is None.
+        panels: at least one; a panel may show another sheet.
+        title: a line above all panels.
+        columns: number of panels side by side; None for all.
+        width: width of a column, in which panels are centred; None for that of the widest panel.
     """
     columns = columns or len(panels)
     pitch = _GAP + (width or max(panel.picture.width for panel in panels))
@@ -177,30 +185,31 @@ def contact_sheet(
 def _compared(
     image: _Photo, labels: _Labels | None, annotated: _Labels | None, box: tuple[int, int]
 ) -> list[Panel]:
-    """Panels of the image, and of both label maps, where there are any, in common colours."""
+    """Panels of the image and of the label maps that are not None, in common colours."""
     image = fitted(image, box)
-    both = {"instances found": labels, "annotated": annotated}
-    found = {title: fitted(one, box) for title, one in both.items() if one is not None}
-    shown = {title: np.maximum(one, 0).astype(int) for title, one in found.items()}
-    numbers = [np.arange(one.max() + 1) for one in shown.values()]
-    if len(shown) == 2:
-        numbers[0] = matched_numbers(*shown.values())
-    colours = _distinct_colours(image, *map(np.take, numbers, shown.values()))
+    given = {"instances found": labels, "annotated": annotated}
+    small = {title: fitted(map_, box) for title, map_ in given.items() if map_ is not None}
+    maps = {title: np.maximum(map_, 0).astype(int) for title, map_ in small.items()}
+    numbers = [np.arange(map_.max() + 1) for map_ in maps.values()]
+    if len(maps) == 2:
+        numbers[0] = matched_numbers(*maps.values())
+    colours = _distinct_colours(image, *map(np.take, numbers, maps.values()))
     panels = [Panel(Image.fromarray(image), "image")]
-    for (title, one), number in zip(shown.items(), numbers, strict=True):
-        panels.append(Panel(_tinted(image, one, colours[number]), title))
+    for (title, map_), number in zip(maps.items(), numbers, strict=True):
+        panels.append(Panel(_tinted(image, map_, colours[number]), title))
     return panels
 
 
 def _distinct_colours(image: _Photo, *labels: _Labels) -> _Colours:
-    """A colour for each number of the label maps, unlike the image, what lies below, and others."""
+    """A colour for each number, unlike the image, the pixels below it, and the other colours."""
     palette = voc_colours()[:-1]
     bright = palette @ np.array([0.299, 0.587, 0.114]) >= 80
     candidates = palette[bright & (np.ptp(palette, axis=1) >= 128)]
-    colours = np.zeros((1 + max((one.max(initial=0) for one in labels), default=0), 3), np.uint8)
+    largest = max((numbers.max(initial=0) for numbers in labels), default=0)
+    colours = np.zeros((1 + largest, 3), np.uint8)
     others = [image.mean(axis=(0, 1))]
     for number in range(1, len(colours)):
-        below = np.concatenate([image[one == number] for one in labels])
+        below = np.concatenate([image[numbers == number] for numbers in labels])
         if below.size:
             unlike = np.stack([below.mean(axis=0), *others])
             apart = np.linalg.norm(candidates[:, None] - unlike, axis=2).min(axis=1)
@@ -210,7 +219,7 @@ def _distinct_colours(image: _Photo, *labels: _Labels) -> _Colours:
 
 
 def _tinted(image: _Photo, labels: _Labels, colours: _Colours) -> Image.Image:
-    """Tint, outline and number of each instance, in the colour at its number."""
+    """Tint, outline and number each instance, in the colour at the index of its number."""
     line = max(round(min(labels.shape) / 150), 1)
     size = max(round(min(labels.shape) / 14), _CAPTION)
     style = {"font": _font(size), "anchor": "mm", "stroke_width": line, "stroke_fill": "black"}
@@ -225,7 +234,7 @@ def _tinted(image: _Photo, labels: _Labels, colours: _Colours) -> Image.Image:
 
 
 def _is_outline(labels: _Labels, width: int) -> _Mask:
-    """Pixels within `width` of another label, sideways, up or down."""
+    """Pixels within `width` of another label, horizontally or vertically."""
     padded = np.pad(labels, width, mode="edge")
     found = np.zeros(labels.shape, bool)
     for start in range(2 * width + 1):
@@ -235,7 +244,7 @@ def _is_outline(labels: _Labels, width: int) -> _Mask:
 
 
 def _centre(mask: _Mask) -> Int[np.ndarray, "2"]:
-    """(x, y) of the pixel of the mask with the most of it around: a centroid may lie outside."""
+    """(x, y) of the pixel of the mask with most of it around; the centroid may lie outside."""
     blur = ImageFilter.BoxBlur(math.sqrt(np.count_nonzero(mask)) / 4)
     around = np.asarray(Image.fromarray(mask).convert("L").filter(blur)) * mask
     best = np.argwhere(around == around.max())

@@ -1,4 +1,4 @@
-"""What was found in a photograph, on its pixels and on its token grid."""
+"""The instances found in a photograph, as pixels and on its token grid."""
 
 import dataclasses
 from typing import Any

@@ -1,11 +1,10 @@
-"""The front door: photographs in, instances out.
+"""From photographs to instances, in one class.
 
     segmenter = specjax.Segmenter("facebook/dino-vits16")
     found = segmenter("photo.jpg", num_instances=3)
-    found.overlay().save("seen.png")
+    found.overlay().save("overlay.png")
 
-A `Segmenter` is a configuration and a backbone; it changes nothing and remembers nothing. The pure
-functions that it composes are in `specjax.pipeline`.
+A `Segmenter` holds settings and a backbone. It composes the pure functions of `specjax.pipeline`.
 """
 
 import dataclasses
@@ -14,6 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from specjax._batching import open_lanes
 from specjax._prepared import Photograph, prepare
@@ -24,6 +24,8 @@ from specjax.errors import SpecjaxError
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
 from specjax.models.vit import DTYPES
 from specjax.segmentation import Segmentation
+
+_Photograph = TypeVar("_Photograph", bound=Photograph)
 
 BUILT_IN = "specjax-mini"
 _ADVICE = "facebook/dino-vits16"
@@ -102,7 +104,7 @@ class Segmenter:
     seed: int = 0
 
     def __post_init__(self):
-        # Wrong settings and checkpoints end here, and not at the first photograph.
+        # Wrong settings and checkpoints are errors here, and not at the first photograph.
         _check_settings(self)
         assert self.config and self.backbone
 
@@ -154,18 +156,13 @@ class Segmenter:
             SpecjaxError: a photograph cannot be read, or is too small or too large; the backbone
                 gave features that are not finite; or `num_instances` is out of range.
         """
-        several = isinstance(photograph, list | tuple)
-        photographs = photograph if several else [photograph]
-        found: dict[int, Segmentation] = {}
-        for place, one in self._stream(enumerate(photographs), num_instances):
-            if isinstance(one, SpecjaxError):
-                raise one
-            found[place] = one
-        return [found[place] for place in range(len(found))] if several else found[0]
+        if isinstance(photograph, Photograph):
+            return self._segment_all([photograph], num_instances)[0]
+        return self._segment_all(photograph, num_instances)
 
     def stream(
-        self, photographs: Iterable[Photograph], num_instances: int
-    ) -> Iterator[tuple[Photograph, Segmentation | SpecjaxError]]:
+        self, photographs: Iterable[_Photograph], num_instances: int
+    ) -> Iterator[tuple[_Photograph, Segmentation | SpecjaxError]]:
         """Segment many photographs one after the other; files are read ahead of the computation.
 
         Args:
@@ -177,12 +174,23 @@ class Segmenter:
             being segmented. A single CPU device keeps the order given; otherwise photographs of
             one padded size are computed together, and come as each batch is done.
         """
-        return self._stream(((one, one) for one in photographs), num_instances)
+        return self._stream(((photo, photo) for photo in photographs), num_instances)
+
+    def _segment_all(
+        self, photographs: Sequence[Photograph], num_instances: int
+    ) -> list[Segmentation]:
+        """What was found in each photograph, in the order given; raises the first error."""
+        found: dict[int, Segmentation] = {}
+        for place, result in self._stream(enumerate(photographs), num_instances):
+            if isinstance(result, SpecjaxError):
+                raise result
+            found[place] = result
+        return [found[place] for place in range(len(found))]
 
     def _stream(
         self, photographs: Iterable[tuple[Key, Photograph]], num_instances: int
     ) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
-        """As `stream`; each result comes with the key of its photograph."""
+        """As `stream`, but each photograph comes with a key, and its result with that key."""
         _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
         method = Method(
             model=self.backbone.model,
@@ -200,7 +208,7 @@ class Segmenter:
 
 
 def _check_settings(settings: Segmenter) -> None:
-    """Those that nothing else checks before the first photograph."""
+    """Check the settings that neither `Config` nor the checkpoint checks."""
     for name, known in _CHOICES.items():
         value = getattr(settings, name)
         if value not in known:

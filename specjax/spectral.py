@@ -1,12 +1,13 @@
 """Spectral graph theory on dense affinities: degrees, Laplacian, smallest eigenpairs.
 
-A graph is a symmetric, non-negative `[nodes, nodes]` array. `valid` marks the nodes that exist;
-rows and columns of the others must be 0. Eigenvectors are rows: `[pairs, nodes]`.
+A graph W is a symmetric `[nodes, nodes]` array of numbers of at least 0; D is the diagonal matrix
+of its row sums. `valid` marks the nodes that exist; rows and columns of the others must be 0.
+Eigenvectors are rows: `[pairs, nodes]`.
 
 The generalised problem (D - W) y = l D y is solved on the normalised adjacency
 A = D^-1/2 W D^-1/2: with A z = mu z, l = 1 - mu and y = D^-1/2 z. The first pair is known
-(l = 0, y constant), so it is taken out of A before solving. What is left has a norm of a few
-hundredths on the graphs of this method, and float32 resolves its eigenvalues that much finer.
+(l = 0, y constant), so it is subtracted from A before solving. The norm of the rest is a few
+hundredths on the graphs of this method, so that float32 resolves its eigenvalues more finely.
 """
 
 from collections.abc import Mapping
@@ -24,9 +25,9 @@ from specjax.errors import SpecjaxError
 _Graph = Float[Array, "nodes nodes"]
 _Valid = Bool[Array, " nodes"]
 
-# A node of smaller degree is isolated: its degree is taken as 1.
+# A node of smaller degree is isolated: its degree is set to 1.
 _ISOLATED = 1e-12
-# `auto` iterates from this many nodes on (about where that overtakes `eigh` on a CPU).
+# "auto" iterates from this many nodes on, about where that becomes faster than `eigh` on a CPU.
 _ITERATIVE_NODES = 128
 
 
@@ -34,9 +35,9 @@ class Eigenpairs(NamedTuple):
     """The smallest eigenpairs of (D - W) y = l D y, ascending.
 
     Attributes:
-        values: eigenvalues in [0, 2]; 2 in place of a pair that does not exist.
-        vectors: one row per pair, y^T D y = 1, sign arbitrary; 0 in place of a missing pair, at
-            nodes that do not exist, and in the first pair at isolated nodes.
+        values: eigenvalues in [0, 2]; 2 for a missing pair.
+        vectors: a row per pair, y^T D y = 1, of arbitrary sign; 0 for a missing pair, at missing
+            nodes and, in the first pair, at isolated nodes.
     """
 
     values: Float[Array, " pairs"]
@@ -55,7 +56,7 @@ def laplacian(weights: _Graph) -> _Graph:
 
 
 def normalized_adjacency(weights: _Graph) -> _Graph:
-    """D^-1/2 W D^-1/2; its eigenvalues are one minus those of the normalised Laplacian."""
+    """D^-1/2 W D^-1/2; its eigenvalues are 1 minus those of the normalised Laplacian."""
     scale = jax.lax.rsqrt(degrees(weights))
     return weights * scale[:, None] * scale[None, :]
 
@@ -96,7 +97,7 @@ def smallest_eigenpairs(
     total = jnp.sum(weights, axis=1)
     connected = (total >= _ISOLATED) & exists
     scale = jax.lax.rsqrt(degrees(weights))
-    # sqrt(d), of unit norm: the eigenvector of eigenvalue 1 of the normalised adjacency.
+    # sqrt(d) with norm 1: the eigenvector of the normalised adjacency with eigenvalue 1.
     norm = jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.where(connected, total, 0.0)), _ISOLATED))
     trivial = jnp.where(connected, norm / scale, 0.0)
     rest = normalized_adjacency(weights) - trivial[:, None] * trivial[None, :]
@@ -117,25 +118,26 @@ def collapsed_graphs(
     present: Bool[Array, " members"],
     background_count: int | Int[Array, ""],
 ) -> dict[str, tuple[Float[Array, "nodes nodes"], Bool[Array, " nodes"]]]:
-    """The instance graph under each metric, all background tokens in one node, the last.
+    """The instance graph under each metric; its last node stands for all background tokens.
 
-    The background's tokens are zero rows, alike in every weight. Summing the weights of the full
-    graph over them gives a graph of members + 1 nodes whose pairs (l, y), with y^T D y = 1, are
-    exactly the full graph's pairs that are constant on the background. Where no weight joins
-    foreground and background, or there is no background, the last node does not exist.
+    Background tokens are zero rows, so that all have the same weights. Summing the weights of the
+    graph of all tokens over them gives a graph of members + 1 nodes. Its pairs (l, y), with
+    y^T D y = 1, are exactly those pairs of the graph of all tokens that are constant on the
+    background. The last node does not exist where there is no background, or where no weight joins
+    it to the foreground.
 
     Args:
-        foreground: by metric, features of the foreground tokens, prepared for it
-            (`specjax.affinity.prepare_features`), rows of absent members zero.
+        foreground: by metric, features of the foreground tokens, the members, prepared for that
+            metric (`specjax.affinity.prepare_features`); rows of missing members are 0.
         present: the members that exist.
         background_count: number of background tokens.
 
     Returns:
-        By metric, the graph, divided by the largest entry of the full one, and the nodes that
-        exist.
+        By metric, the graph, divided by the largest entry of the graph of all tokens, and the nodes
+        that exist.
     """
-    # The zero row stands for one background token: its weights to all, itself included, and,
-    # through the second zero row, to another background token.
+    # Two zero rows stand for two background tokens: they give the weights of a background token to
+    # the members, to itself and to another background token.
     extended = {
         metric: jnp.pad(features, ((0, 2), (0, 0))) for metric, features in foreground.items()
     }
@@ -168,11 +170,11 @@ def orient(
     break_ties: bool = True,
     valid: Bool[Array, " tokens"] | None = None,
 ) -> Float[Array, "pairs tokens"]:
-    """The sign rule: an eigenvector with more than half positive entries, but not all, is negated.
+    """The sign rule: negate an eigenvector if more than half of its entries, not all, are positive.
 
-    The larger part of an image is mostly its background, which so becomes negative. With
-    `break_ties`, where neither sign has more than half of the entries, the entry of largest
-    magnitude is made positive, so that the result does not depend on the solver.
+    The background, usually the larger part of an image, thus becomes negative. With `break_ties`,
+    where neither sign has more than half of the entries, the entry of largest magnitude becomes
+    positive, so that the result does not depend on the solver.
     """
     if valid is None:
         valid = jnp.ones(vectors.shape[1], bool)
@@ -189,7 +191,7 @@ def orient(
 
 
 def _largest_eigenpairs(problem: Problem, count: int, solver: str):
-    """The `count` largest eigenpairs, vectors as rows, zeros in place of those there are not."""
+    """The `count` largest eigenpairs, vectors as rows; missing pairs are 0."""
     nodes = problem.matrix.shape[0]
     pairs = min(count, nodes)
     if solver == "auto":

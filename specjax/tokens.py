@@ -1,13 +1,13 @@
 """The token grid: how an image is cut into patches, and how arrays over tokens are laid out.
 
-Every array over tokens is flat and row-major over the grid: token `i * columns + j` is row `i`,
-column `j`. `grid` is `(rows, columns)`, Python integers or traced ones, so that images of many
-sizes share one compiled program. An array may be longer than `rows * columns`: what follows is
-padding, and no function lets it reach a result.
+Every array over tokens is flat and row-major over the grid: token `i * columns + j` is in row `i`
+and column `j`. `grid` is `(rows, columns)`; it may be traced, so that images of many sizes share
+one compiled program. An array may be longer than `rows * columns`: the rest is padding, which
+changes no result.
 
 Images are uint8 `[height, width, 3]`, RGB, range 0..255. Patches are float32
-`[tokens, patch_size * patch_size * 3]`, normalised, values in the order (row in patch, column in
-patch, channel).
+`[tokens, patch_size * patch_size * 3]`, normalised, with values in the order (row in patch, column
+in patch, colour).
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from specjax.errors import SpecjaxError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# The graph of so many tokens takes 1.6 GB, and solving it several times that.
+# The graph of this many tokens takes 1.6 GB, and solving it several times as much.
 MAX_TOKENS = 20_000
 
 _Scalar: TypeAlias = int | Int[Array, ""] | Int[np.ndarray, ""] | np.integer
@@ -83,7 +83,7 @@ class Tiling:
                 parameter="image_size",
             )
         if rows * columns > MAX_TOKENS:
-            # Half of what would fit: nobody asked for the largest graph there is.
+            # The side advised gives half as many tokens as would fit.
             side = min(rows, columns) * patch_size * (MAX_TOKENS / 2 / (rows * columns)) ** 0.5
             raise SpecjaxError(
                 f"{name}: {rows * columns} tokens are more than {MAX_TOKENS}; resize it, for "
@@ -163,8 +163,8 @@ def cut_patches(
         )
     tiling = Tiling.of_image(image.shape[:2], patch_size, name=name)
     cropped = image[: tiling.rows * patch_size, : tiling.columns * patch_size]
-    values = cropped.astype(np.float32) / np.float32(255) - np.asarray(mean, np.float32)
-    values = values / np.asarray(std, np.float32)
+    values: np.ndarray = cropped.astype(np.float32) / np.float32(255)
+    values = (values - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     values = values.reshape(tiling.rows, patch_size, tiling.columns, patch_size, 3)
     values = values.transpose(0, 2, 1, 3, 4).reshape(tiling.tokens, patch_size * patch_size * 3)
     return Patches(pad_tokens(values) if padded else values, tiling)
@@ -216,7 +216,7 @@ def to_pixels(
          [1 1 2 2 0]]
     """
     (height, width), (cut_height, cut_width) = size, tiling.image_size
-    # Centre of each pixel in the image that was cut.
+    # The token below the centre of each pixel.
     rows = (2 * np.arange(height) + 1) * cut_height // (2 * height) // tiling.patch_size
     columns = (2 * np.arange(width) + 1) * cut_width // (2 * width) // tiling.patch_size
     framed = np.pad(np.asarray(token_map), ((0, 1), (0, 1)), mode="edge" if fill else "constant")
@@ -235,7 +235,7 @@ def as_grid(
         grid: rows and columns; static.
 
     Returns:
-        The map, a view where possible.
+        The map, with the same leading axes.
 
     Example:
         >>> print(specjax.as_grid(np.arange(8), (2, 3)))
@@ -264,7 +264,7 @@ def valid_tokens(tokens: int, grid: Grid) -> Bool[Array, "tokens"]:
 
 
 def rows_and_columns(tokens: int, grid: Grid) -> tuple[Int[Array, "tokens"], Int[Array, "tokens"]]:
-    """Row and column of each token of the flat layout (padding continues the count)."""
+    """Row and column of each token of a flat array; padding continues the count."""
     index = jnp.arange(tokens)
     return index // grid[1], index % grid[1]
 
@@ -272,9 +272,9 @@ def rows_and_columns(tokens: int, grid: Grid) -> tuple[Int[Array, "tokens"], Int
 def neighbours(
     tokens: int, grid: Grid, steps: Sequence[tuple[int, int]]
 ) -> Int[Array, "steps tokens"]:
-    """Index of the token some rows below and columns right of each token, clamped to the grid.
+    """For each step (rows down, columns right), the index of the token that it leads to.
 
-    Clamping replicates the border (scipy.ndimage's mode "nearest"). One row per step.
+    Steps stop at the border of the grid, which replicates it (mode "nearest" of scipy.ndimage).
     """
     row, column = rows_and_columns(tokens, grid)
     down, right = jnp.asarray(steps, row.dtype).T

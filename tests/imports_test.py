@@ -45,7 +45,9 @@ OPERATIONS = modules(
 MODEL = modules("models.config models.positions models.vit")
 PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
-PLUMBING = modules("_memory _batching _folder _lists _reading images _photographs coco overlay")
+PLUMBING = modules(
+    "_memory _batching _folder _lists _png _reading images _photographs coco overlay"
+)
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
 FRONT = modules("segmentation _prepared _segmenting segmenter _output _flags _program cli __main__")
 ORDER = (*OPERATIONS, *MODEL, *PIPELINE, *PLUMBING, *CHECKPOINTS, *FRONT)
@@ -60,6 +62,7 @@ LIBRARIES = {
     "specjax._flags": {"absl"},
     "specjax._folder": {"filelock"},
     "specjax._output": {"PIL"},
+    "specjax._png": {"PIL"},
     "specjax._prepared": {"PIL"},
     "specjax._program": {"absl"},
     "specjax.cli": {"absl", "tqdm"},
@@ -83,6 +86,7 @@ EXCEPTIONS = {
     "specjax._lists": "text lists choose frames as they name photographs",
     "specjax._memory": "a process of many programs looks after its memory",
     "specjax._photographs": "a folder of photographs is a dataset too",
+    "specjax._png": "pictures are written as the command writes them",
     "specjax._program": "a binary ends as the command does",
     "specjax._reading": "a run reads ahead as the command does",
     "specjax._sizes": "programs are few because all pad to the same sizes",

@@ -1,6 +1,5 @@
 """What `--save` writes for each image: label maps, pictures, COCO masks, features."""
 
-import io
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -12,7 +11,8 @@ from experiments.loop.stored import save_features
 from experiments.runs.folder import RunFolder
 from experiments.runs.names import GALLERY
 from specjax import as_grid, coco, overlay, to_pixels
-from specjax._folder import write_bytes, write_json
+from specjax._folder import write_json
+from specjax._png import write_png
 
 
 class Writers:
@@ -107,10 +107,3 @@ def stages(example: Example, outcome: Outcome, labels: np.ndarray) -> Image.Imag
         None if maps is None else labels,
         example.instances,
     )
-
-
-def write_png(path: pathlib.Path, image: Image.Image) -> None:
-    """Write a picture, atomically."""
-    content = io.BytesIO()
-    image.save(content, format="PNG")
-    write_bytes(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""What the command keeps and forgets, with a stand-in for the computation."""
+"""What the command keeps in its output folder and what it deletes; the computation is faked."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def photos(tmp_path):
 
 
 def run(photos, folder, *flags):
-    """Runs the command; gives how it ended and the names of what was done."""
+    """Run the command; returns how it ended, and the names of the photographs that it segmented."""
     DONE.clear()
     finished = run_command(folder, photos, *FLAGS, *flags)
     return finished, [name.removesuffix(".png") for name in DONE]
@@ -125,13 +125,13 @@ def test_settings_that_results_depend_on(photos, tmp_path, flag):
 
 
 def test_a_run_of_other_settings_that_was_interrupted(photos, tmp_path):
-    """What it has overwritten is not taken for what was there before."""
+    """Overwritten results are not taken for earlier ones."""
     folder = tmp_path / "out"
     run(photos, folder)
     with mock.patch.object(Halves, "interrupted_at", str(photos / "b.png")):
         finished, done = run(photos, folder, "--seed=1")
     assert finished.status == 130 and done == ["a"]
-    assert finished.stderr.startswith("interrupted; the same command continues")
+    assert finished.stderr.startswith("interrupted; run the same command again")
     assert pictures(folder) == sorted(["gallery.png", *of_each("a", *KINDS)])
     assert run(photos, folder)[1] == ["a", "b", "c"]
     with Image.open(folder / "labels" / "a.png") as labels:
@@ -139,13 +139,13 @@ def test_a_run_of_other_settings_that_was_interrupted(photos, tmp_path):
 
 
 def test_pictures_of_earlier_settings_are_not_kept(photos, tmp_path):
-    """Where `--save` has less now, and more again later."""
+    """`--save` with fewer kinds, and later with more again."""
     folder = tmp_path / "out"
     run(photos, folder)
     run(photos, folder, "--seed=1", "--save=labels")
     assert pictures(folder) == ["gallery.png", *of_each("abc", "labels")]
     assert run(photos, folder, "--seed=1", "--save=labels,overlays")[1] == ["a", "b", "c"]
-    # Pictures without a line, as of a process that was killed before it wrote that.
+    # Pictures without a line, as a process leaves that is killed before it writes the line.
     shutil.copytree(folder / "overlays", folder / "stages")
     (folder / "photographs.jsonl").write_text("")
     run(photos, folder, "--seed=1", "--save=labels")
@@ -172,7 +172,7 @@ def test_photographs_that_are_not_named_again_are_kept(photos, tmp_path):
     coco = json.loads((folder / "coco.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == ["b.png"]
     assert run(photos, folder)[1] == []
-    # Another one of the same name is another photograph.
+    # A new file of the same name is another photograph.
     other = draw(tmp_path / "other" / "b.png", colour=30)
     assert run(other, folder)[1] == ["b"]
     assert run(photos, folder)[1] == ["b"]
@@ -197,7 +197,7 @@ def test_the_sheet_has_the_first_photographs(tmp_path):
     run(photos, folder)
     assert len(list((folder / "gallery").iterdir())) == GALLERY
     assert len(list((folder / "labels").iterdir())) == GALLERY + 2
-    # One that moves up among the first gets its picture.
+    # A photograph that moves up among the first gets its picture.
     (photos / "00.png").unlink()
     assert run(photos, folder)[1] == [f"{GALLERY:02d}"]
 
@@ -220,7 +220,7 @@ def test_overwriting(photos, tmp_path):
 
 @pytest.mark.parametrize("name", ["labels/a.png", "coco.json", "gallery.png"])
 def test_what_others_have_written_is_left_alone(photos, tmp_path, name):
-    """Annotations are often called so, and beside the photographs."""
+    """Annotations often have that name, and lie next to the photographs."""
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("precious")
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written(photos, tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "out"):
         assert_refused(run(photos, folder)[0], "cannot write to", folder, "(--output_dir)")
-    # Where a folder has a picture's name, and no photograph that follows would fare better.
+    # A folder has the name of a picture: writing fails, as it would for later photographs.
     folder = tmp_path / "out"
     (folder / "labels" / "b.png").mkdir(parents=True)
     (folder / "photographs.jsonl").write_text("")

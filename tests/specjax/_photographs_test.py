@@ -1,4 +1,4 @@
-"""Ids and files of a person's photographs, however they are named."""
+"""Ids and files of photographs given as folders, files, globs and text lists."""
 
 import pytest
 
@@ -29,13 +29,13 @@ def test_folders(folder):
     assert list(found(folder).items()) == [
         ("a", "a.PNG"), ("b", "b.jpg"), ("day.1/c.d", "c.d.tiff"), ("day.1/deep/e", "e.webp"),
     ]  # fmt: skip
-    # A hidden folder that is named is meant.
+    # A hidden folder is searched where it is given.
     assert found(folder / ".git") == {"x": "x.png"}
 
 
 def test_files(folder):
     assert found(folder / "day.1" / "c.d.tiff") == {"c.d": "c.d.tiff"}
-    # Whether a file that is named is an image, reading it says.
+    # A file that is given is taken, whatever its suffix.
     assert found(folder / "notes.txt.old", folder / ".hidden.png") == {
         "notes.txt": "notes.txt.old", ".hidden": ".hidden.png",
     }  # fmt: skip
@@ -59,14 +59,14 @@ def test_lists(folder):
         "photos/day.1/c.d", "photos/b", "day.1/deep/e", "b",
     ]  # fmt: skip
     assert len(set(result.lists_sha256)) == 2
-    # Outside of the list's folder: relative to the deepest folder that holds all.
+    # Files outside the folder of the list: ids are relative to the deepest folder that holds all.
     inner = folder / "day.1" / "deep" / "list.txt"
     inner.write_text(f"e.webp\n{folder}/b.jpg\n")
     assert list(found(inner)) == ["day.1/deep/e", "b"]
 
 
 def test_several_paths(folder):
-    """A file is there once under each id that it has."""
+    """A file is listed once under each of its ids."""
     assert list(found(folder / "b.jpg", f"{folder}/*.jpg", folder / "b.jpg")) == ["b"]
     files = find_photographs([folder, folder / "day.1"]).files
     assert [name for name, _ in files][4:] == ["c.d", "deep/e"]
@@ -95,7 +95,7 @@ def test_mistakes(folder):
         with pytest.raises(SpecjaxError, match=reason) as error:
             find_photographs(paths)
         assert "\n" not in str(error.value)
-    for content, reason in ((b"\n# nothing\n", "lists no images"), (b"\xff\xd8", "is no text")):
+    for content, reason in ((b"\n# nothing\n", "lists no images"), (b"\xff\xd8", "is not a text")):
         listing.write_bytes(content)
         with pytest.raises(SpecjaxError, match=reason):
             find_photographs([listing])

@@ -1,4 +1,4 @@
-"""How a program ends, and what it says then."""
+"""How a program ends, and what it prints."""
 
 import contextlib
 import io
@@ -67,7 +67,7 @@ def test_an_interruption(monkeypatch):
         raise KeyboardInterrupt
 
     status, _, err = run(main, monkeypatch=monkeypatch)
-    assert status == 130 and err.startswith("interrupted; the same command continues")
+    assert status == 130 and err.startswith("interrupted; run the same command again")
 
 
 def test_a_reader_that_has_seen_enough(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The `specjax` command as its users run it; `_output_test` has what it keeps and forgets."""
+"""The `specjax` command as users run it; `_output_test` tests what its output folder keeps."""
 
 import json
 import pathlib
@@ -27,7 +27,7 @@ def flags(world):
 
 @pytest.fixture(scope="module")
 def photos(world, tmp_path_factory):
-    """Four photographs at three depths, and what is to be passed over."""
+    """Four photographs at three depths, and files to skip."""
     folder = tmp_path_factory.mktemp("mine") / "photos"
     sources = sorted(world.photos.iterdir())
     for source, name in zip([*sources, sources[0]], NAMES, strict=True):
@@ -87,10 +87,10 @@ def test_coco_json(done):
     for image, name in zip(dataset["images"], NAMES, strict=True):
         labels = read(done.folder / f"labels/{name}.png")
         assert labels.shape == (image["height"], image["width"])
-        own = [one for one in dataset["annotations"] if one["image_id"] == image["id"]]
-        for number, one in enumerate(own, start=1):
-            np.testing.assert_array_equal(coco_mask.decode(one["segmentation"]), labels == number)
-        assert len(own) == labels.max()
+        entries = [entry for entry in dataset["annotations"] if entry["image_id"] == image["id"]]
+        for number, entry in enumerate(entries, start=1):
+            np.testing.assert_array_equal(coco_mask.decode(entry["segmentation"]), labels == number)
+        assert len(entries) == labels.max()
 
 
 def test_nothing_is_done_twice(done, photos, flags, tmp_path):
@@ -113,7 +113,7 @@ def test_changed_settings_are_done_again(done, photos, flags, tmp_path, flag):
     assert contents(folder) == contents(done.folder)
 
 
-# Stops for good once two photographs are done.
+# Stops, and waits for ever, once two photographs are done.
 PAUSED = """
 import sys
 from specjax import cli
@@ -140,7 +140,7 @@ def test_a_killed_run_continues_and_keeps_others_out(done, photos, flags, tmp_pa
     assert finish(process, folder).status == -signal.SIGKILL
     lines = folder / "photographs.jsonl"
     assert lines.read_bytes().count(b"\n") == 2 and not (folder / "coco.json").exists()
-    # As if the kill had hit in the middle of a line, after its pictures.
+    # As if the process had been killed in the middle of a line, after it wrote the pictures.
     lines.write_bytes(lines.read_bytes() + b'{"id": "day.1/c.d", "sett')
     (folder / "labels/day.1").mkdir()
     shutil.copy(folder / "labels/a.png", folder / "labels/day.1/c.d.png")
@@ -170,7 +170,7 @@ def test_in_a_process_of_its_own(done, photos, flags, tmp_path):
 
 
 def test_ways_to_name_photographs(done, photos, flags, tmp_path):
-    """Globs, lists, and a file that is named twice under two ids."""
+    """Globs, lists, and a file that is given twice, with two ids."""
     listing = tmp_path / "list.txt"
     listing.write_text(f"# mine\n{photos}/b.jpg\n{photos}/day.1/deep/e.jpg\n")
     folder = tmp_path / "out"
@@ -229,7 +229,7 @@ def test_mistakes(photos, flags, tmp_path, arguments, words):
 
 
 def test_the_number_of_instances_is_needed(photos, tmp_path):
-    assert_refused(run_command(tmp_path / "out", photos), "give --num_instances=3")
+    assert_refused(run_command(tmp_path / "out", photos), "such as --num_instances=3")
 
 
 def test_help_mentions_every_flag(tmp_path):
@@ -241,12 +241,12 @@ def test_help_mentions_every_flag(tmp_path):
 
 
 def test_results_are_never_photographs(done, photos, flags, tmp_path, monkeypatch):
-    """Nor those of an earlier run that a glob matches."""
+    """Not even those of an earlier run that a glob matches."""
     monkeypatch.chdir(shutil.copytree(photos, tmp_path / "photos"))
-    assert_refused(run_command("specjax-out", ".", *flags), "inside ., whose images are read")
+    assert_refused(run_command("specjax-out", ".", *flags), "inside ., where photographs are read")
     shutil.copytree(done.folder, "specjax-out")
     finished = run_command("specjax-out", "**/*", *flags)
-    assert_refused(finished, "specjax-out", "is where results go")
+    assert_refused(finished, "specjax-out", "is inside the folder of results")
     assert contents(pathlib.Path("specjax-out")) == contents(done.folder)
 
 

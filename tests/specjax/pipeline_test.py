@@ -1,4 +1,4 @@
-"""The composed stages against the same steps in numpy, and with whatever a run may meet."""
+"""The composed stages against the same steps in numpy, and in degenerate cases."""
 
 import dataclasses
 import functools
@@ -56,7 +56,7 @@ def normalised(x):
 
 def lowest(entropies, keep):
     order = np.argsort(entropies, kind="stable")
-    # The choice is not among equals, so rounding cannot make it.
+    # No two channels are nearly equal, so that rounding cannot change the choice.
     assert entropies[order[keep]] - entropies[order[keep - 1]] > 1e-5
     return order[:keep]
 
@@ -104,7 +104,7 @@ def test_padding_changes_no_foreground():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_reduction_for_instances(name):
-    """Selection on raw features, then normalisation, in both protocols alike."""
+    """Selection on raw features, then normalisation, in both protocols."""
     features, truth = scene()
     unit = normalised(features[:, lowest(oracles.entropy(features), 12)])
     best = np.argsort(-unit.std(0))[:6]
@@ -150,13 +150,13 @@ def test_all_solvers_give_the_same_labels(metric):
     for other in results[1:]:
         np.testing.assert_array_equal(other.labels, results[0].labels)
         np.testing.assert_allclose(other.eigenvalues, results[0].eigenvalues, atol=1e-5)
-    # Three objects of three kinds are told apart, but for their edges.
+    # Three objects of three kinds are separated, except at their edges.
     ious = oracles.matched_ious(np.asarray(results[0].labels)[:TOKENS], truth)
     assert ious.mean() > 0.5
 
 
 def test_masks_and_counts_that_a_run_may_meet():
-    """All or nothing, fewer tokens than instances, one instance; never a crash or a NaN."""
+    """A full or empty foreground, fewer tokens than instances, one instance: never a NaN."""
     features, truth = scene()
     few = np.zeros(TOKENS, bool)
     few[[30, 31]] = True
@@ -213,8 +213,8 @@ def test_fewer_instances_than_asked_for_warn_where_it_is_known():
     few[[30, 31]] = True
     key, static = jax.random.key(0), {"config": PAPERS, "max_instances": MOST}
     for mask, count, reason in (
-        (truth > 0, 5, "5 clusters were asked for, but their bound is 4"),
-        (few, 3, "3 clusters were asked for, but there are 2 tokens"),
+        (truth > 0, 5, "5 clusters were asked for, but the upper bound is 4"),
+        (few, 3, "3 clusters were asked for, but there are only 2 tokens"),
     ):
         mask = jnp.asarray(mask)
         reduced = pipeline.reduce_features(jnp.asarray(features), mask, grid(), config=PAPERS)
@@ -222,7 +222,7 @@ def test_fewer_instances_than_asked_for_warn_where_it_is_known():
         with pytest.warns(UserWarning, match=reason):
             found = pipeline.label_instances(pairs, mask, grid(), count, key, **static)
         assert found.labels.max() <= min(MOST, mask.sum())
-        # Under jit the mask is not known; the number is, where it is Python's.
+        # Under jit the mask is not known, but a Python number of instances is.
         if count > MOST:
             jitted = jax.jit(lambda *a: pipeline.label_instances(*a, grid(), 5, key, **static))
             with pytest.warns(UserWarning, match=reason):
@@ -237,7 +237,7 @@ def test_more_channels_than_there_are():
         lambda: pipeline.reduce_features(features, jnp.ones(PADDED, bool), grid(), config=config),
     )
     for stage in stages:
-        with pytest.raises(SpecjaxError, match=r"M=21 does not lie in 1..C.* C=20") as error:
+        with pytest.raises(SpecjaxError, match=r"M=21 is out of range.* C=20") as error:
             stage()
         assert error.value.parameter == "M" and "\n" not in str(error.value)
 

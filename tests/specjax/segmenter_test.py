@@ -1,8 +1,7 @@
-"""The front door: photographs in whichever form, alone and together, and what goes wrong."""
+"""A `Segmenter` on photographs: as files, pictures and arrays, one at a time and many."""
 
 import dataclasses
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -33,7 +32,7 @@ def checkpoint(world):
 
 
 def opened(checkpoint, **settings):
-    # By "eigh", which compiles sooner.
+    # "eigh" compiles faster.
     given = {"N": 16, "image_size": SIZE, "solver": "eigh", **settings}
     return specjax.Segmenter(checkpoint, **given)
 
@@ -56,7 +55,7 @@ def alone(segment, paths):
 
 @pytest.fixture
 def mixed(paths, tmp_path):
-    """Files, and a broken one among them."""
+    """Files, one of them broken."""
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(paths[0].read_bytes()[:300])
     return [paths[0], broken, *paths[1:], paths[0]]
@@ -66,7 +65,7 @@ def same(found, expected):
     for field in dataclasses.fields(expected):
         if field.name not in ("tiling", "eigensegments"):
             np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
-    # Up to rounding, of which other compiled programs have another.
+    # Other compiled programs round differently.
     np.testing.assert_allclose(found.eigensegments, expected.eigensegments, atol=1e-3)
     assert found.tiling == expected.tiling
 
@@ -153,15 +152,15 @@ def test_it_is_the_pure_functions(checkpoint, paths, seed):
 
 
 def check_stream(found, given, alone):
-    """Each photograph has come once with what it gives alone, the broken one with its error."""
-    expected = {path: one for path, one in zip((given[0], *given[2:4]), alone, strict=True)}
+    """Each photograph comes once with the result it has alone, the broken one with its error."""
+    expected = dict(zip((given[0], *given[2:4]), alone, strict=True))
     assert sorted(map(str, (path for path, _ in found))) == sorted(map(str, given))
-    for path, one in found:
+    for path, result in found:
         if path == given[1]:
-            assert isinstance(one, SpecjaxError) and "broken.jpg" in str(one)
-            assert "\n" not in str(one)
+            assert isinstance(result, SpecjaxError) and "broken.jpg" in str(result)
+            assert "\n" not in str(result)
         else:
-            same(one, expected[path])
+            same(result, expected[path])
 
 
 def test_stream(segment, mixed, alone):
@@ -173,7 +172,7 @@ def test_stream(segment, mixed, alone):
 
 
 def test_images_worked_on_at_once(checkpoint, mixed, alone, monkeypatch):
-    """As accelerators do it: batches of two, the broken file beside them."""
+    """Batches of two, as on accelerators, with the broken file among the photographs."""
     monkeypatch.setattr(
         segmenter, "open_lanes", lambda size: dataclasses.replace(open_lanes(size), vectorize=True)
     )
@@ -218,99 +217,3 @@ def test_several_devices(world, alone):
         timeout=120,
     ).stdout  # fmt: skip
     assert json.loads(out) == [3, *(found.token_labels.tolist() for found in alone)]
-
-
-# ---------------------------------------------------------------- mistakes
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("metric", "l7"), ("M", "C/0"), ("M", 49), ("N", 0), ("N", True), ("bins", 0),
-        ("protocol", "papers"), ("solver", "lobpcg"), ("image_size", 0), ("image_size", True),
-        ("pos_interpolation", "bicubic"), ("dtype", "float16"), ("batch_size", 0), ("seed", -1),
-        ("seed", 2**32),
-    ],
-)  # fmt: skip
-def test_wrong_settings(checkpoint, name, value):
-    with pytest.raises(SpecjaxError) as error:
-        opened(checkpoint, **{name: value})
-    assert error.value.parameter == name
-    assert "\n" not in str(error.value) and "--" not in str(error.value)
-
-
-@pytest.mark.parametrize("count", [0, 255, True])
-def test_wrong_numbers_of_instances(segment, paths, count):
-    for call in (segment, segment.stream):
-        with pytest.raises(SpecjaxError, match="num_instances is") as error:
-            call(paths, num_instances=count)
-        assert error.value.parameter == "num_instances"
-
-
-def test_more_channels_than_are_left(checkpoint):
-    with pytest.warns(UserWarning, match=r"N=60 is more than M=12; N=12 is used"):
-        segment = opened(checkpoint, M=12, N=60)
-    assert (segment.config.M, segment.config.N) == (12, 12)
-
-
-def test_more_instances_than_tokens(checkpoint, paths):
-    own = opened(checkpoint, image_size=None)
-    with pytest.warns(UserWarning, match=r"000000.jpg': 8 instances were asked for.* has [1-7] "):
-        found = own(paths[0], num_instances=8)
-    assert 0 < found.token_labels.max() <= found.foreground.sum()
-    assert len(found.masks) == len(found.scores) == found.token_labels.max()
-
-
-def test_what_is_no_photograph(segment, tmp_path):
-    for wrong, reason in (
-        (np.zeros((40, 40), np.uint8), r"uint8 \[40, 40\]"),
-        (np.zeros((40, 40, 4), np.uint8), r"uint8 \[40, 40, 4\]"),
-        (np.zeros((40, 40, 3), np.float32), "float32"),
-        (np.zeros((0, 40, 3), np.uint8), "no pixels"),
-        (Image.new("RGB", (40, 0)), "no pixels"),
-        (Image.new("F", (40, 40)), "floating-point"),
-        (tmp_path / "nowhere.jpg", r"nowhere\.jpg': no such file"),
-    ):
-        with pytest.raises(SpecjaxError, match=reason):
-            segment(wrong, num_instances=3)
-
-
-def test_photographs_too_small_and_too_large(checkpoint):
-    own = opened(checkpoint, image_size=None)
-    for shape, reason in (((8, 90, 3), "smaller than one patch"), ((2300, 2300, 3), "20449 tok")):
-        with pytest.raises(SpecjaxError, match=reason) as error:
-            own(np.zeros(shape, np.uint8), num_instances=3)
-        assert error.value.parameter == "image_size"
-
-
-def test_features_that_are_not_finite(checkpoint, paths):
-    model = jax.tree.map(lambda leaf: leaf * jnp.nan, checkpoint.model)
-    segment = opened(dataclasses.replace(checkpoint, model=model))
-    ((_, error),) = segment.stream(paths[:1], num_instances=3)
-    assert isinstance(error, SpecjaxError) and "not finite" in str(error)
-    assert paths[0].name in str(error)
-
-
-def test_a_segmenter_does_not_change(segment):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        segment.M = 3
-    assert segment.backbone is segment.checkpoint
-
-
-def test_the_built_in_backbone_is_announced(caplog):
-    """In one line, once."""
-    lines = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())
-    logger = logging.getLogger("specjax")
-    logger.addHandler(handler)
-    try:
-        built_in = specjax.Segmenter()
-        named = specjax.Segmenter("specjax-mini")
-    finally:
-        logger.removeHandler(handler)
-    (line,) = lines
-    assert "specjax-mini" in line and "facebook/dino-vits16" in line
-    assert built_in.backbone.digest == named.backbone.digest
-    with pytest.raises(SpecjaxError, match="no such file or folder"):
-        specjax.Segmenter("nowhere")

@@ -72,7 +72,7 @@ def test_text_lists(photographs, tmp_path):
     with pytest.raises(SpecjaxError, match="lists no images"):
         ids(elsewhere)
     elsewhere.write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(SpecjaxError, match=r"list\.txt' is no text file"):
+    with pytest.raises(SpecjaxError, match=r"list\.txt' is not a text file"):
         ids(elsewhere)
 
 
