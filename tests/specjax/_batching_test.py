@@ -1,4 +1,4 @@
-"""Functions of one image, lifted to batches and devices: nothing that one image can see changes."""
+"""Batches on one device and on several: the result of an image is the same as without them."""
 
 import dataclasses
 import json
@@ -158,7 +158,7 @@ def test_programs_are_forgotten_where_they_are_many(monkeypatch):
     assert function._cache_size() == 1
     programs.make_room_for("b")
     assert function._cache_size() == 0
-    # Where forgetting gives few maps back, it is not tried at once again.
+    # Where dropping programs frees few maps, it is not tried again at once.
     function(1.0)
     programs.make_room_for("c")
     assert function._cache_size() == 1
@@ -168,7 +168,7 @@ def test_large_images_are_fewer():
     lanes = batching.open_lanes(16)
     assert [lanes.room_for(tokens) for tokens in (256, 4096, 8192, 20480)] == [16, 16, 8, 3]
     assert batching.open_lanes(1).room_for(2**18) == 1
-    # Where all are in work at once, so are their graphs.
+    # Where all images are computed at once, so are their graphs.
     at_once = dataclasses.replace(lanes, vectorize=True)
     assert [at_once.room_for(tokens) for tokens in (256, 3712, 8192, 20480)] == [16, 12, 2, 1]
     for each in (lanes, at_once):

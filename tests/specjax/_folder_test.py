@@ -1,4 +1,4 @@
-"""An output folder: files that are whole or absent, locks, and the journal of what is done."""
+"""An output folder: files written whole, locks, and the journal of what is done."""
 
 import errno
 import fcntl

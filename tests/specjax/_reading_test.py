@@ -1,4 +1,4 @@
-"""Reading ahead, and which items meet in a batch."""
+"""Reading ahead, and the items of a batch."""
 
 import itertools
 import threading
@@ -18,11 +18,11 @@ def halved(number):
 def test_items_come_in_order_and_errors_are_values():
     found = list(read_ahead(iter(range(1, 33)), halved))
     assert [number for number, _ in found] == list(range(1, 33))
-    for number, one in found:
+    for number, result in found:
         if number % 5 == 0:
-            assert isinstance(one, SpecjaxError) and str(one) == f"{number} is bad"
+            assert isinstance(result, SpecjaxError) and str(result) == f"{number} is bad"
         else:
-            assert one == number / 2
+            assert result == number / 2
     assert list(read_ahead([], halved)) == []
 
 
@@ -69,7 +69,7 @@ def gathered(items, *, room, nbytes=1, most=100):
     lists = gather(
         numbered, key=lambda item: item[0], room=lambda _: room, nbytes=lambda _: nbytes, most=most
     )
-    return [[number for _, number in one] for one in lists]
+    return [[number for _, number in items] for items in lists]
 
 
 def test_items_of_a_key_meet():
@@ -80,7 +80,7 @@ def test_items_of_a_key_meet():
 
 
 def test_few_items_wait():
-    """Where too many do, the longest list goes before it is full; none is left behind."""
+    """Where too many items wait, the longest list is given before it is full; none is lost."""
     assert gathered("abbcdef", room=3, most=4) == [[1, 2], [0], [3], [4], [5], [6]]
     found = gathered("abcd" * 5, room=9, nbytes=2**27)
     assert max(map(len, found)) < 5

@@ -1,4 +1,4 @@
-"""The choice among sizes inside a program; `pipeline_test` has what is made of it."""
+"""The choice of a size inside a program; `pipeline_graphs_test` tests its use."""
 
 import jax
 import jax.numpy as jnp

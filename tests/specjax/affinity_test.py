@@ -20,7 +20,7 @@ affinity_matrix = jax.jit(affinity.affinity_matrix, static_argnames=("metric",))
 
 @pytest.fixture(scope="module")
 def features():
-    """Unit tokens, four of them background, one constant, two alike, two opposite."""
+    """Tokens of length 1; four are background, one is constant, two are equal, two opposite."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(TOKENS, CHANNELS))
     x[9] = 0.5
@@ -69,9 +69,9 @@ def test_more_channels_than_one_pass():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_zero_rows(features, metric):
-    """The table of what a background token weighs."""
+    """The table of the weights of a background token."""
     weights = np.asarray(affinity_matrix(jnp.asarray(features), metric=metric, valid=ALL))
-    one, other, token = 0, 3, 5
+    background, other, token = 0, 3, 5
     u = features[token].astype(np.float64)
     covariance = np.linalg.pinv(np.cov(features.astype(np.float64).T))
     to_zero = {
@@ -86,9 +86,9 @@ def test_zero_rows(features, metric):
         "dot": 0.0,
     }[metric]
     between = {"boc": 0, "braycurtis": 0, "cosine": 0.5, "correlation": 0, "dot": 0}
-    assert weights[one, other] == between.get(metric, 1)
-    assert weights[one, one] == (0 if metric == "dot" else 1)
-    np.testing.assert_allclose(weights[token, one], to_zero, rtol=0, atol=1e-4)
+    assert weights[background, other] == between.get(metric, 1)
+    assert weights[background, background] == (0 if metric == "dot" else 1)
+    np.testing.assert_allclose(weights[token, background], to_zero, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -103,7 +103,7 @@ def test_nothing_but_zero_rows_and_one_token(features, metric):
 
 
 def test_singular_covariance(features):
-    """Alike channels, an empty channel, fewer tokens than channels: the pseudo-inverse."""
+    """Equal channels, an empty channel, fewer tokens than channels: the pseudo-inverse."""
     x = np.concatenate([features, features[:, :2], 0 * features[:, :1]], axis=1)
     agree(affinity_matrix(jnp.asarray(x), metric="mahalanobis"), x, "mahalanobis")
     few = features[4:9]
@@ -138,7 +138,7 @@ def test_batches_of_padded_images(features, metric):
 
 @pytest.mark.parametrize("metric", ["boc", "correlation", "mahalanobis"])
 def test_prepared_parts_are_the_whole(features, metric):
-    """Preparing once and comparing some of the tokens gives those tokens' weights."""
+    """Preparing all tokens and comparing some of them gives the weights of those."""
     x = jnp.asarray(features)
     whole = np.asarray(affinity_matrix(x, metric=metric, valid=ALL))
     prepared = affinity.prepare_features(x, metric=metric, valid=jnp.ones(TOKENS, bool))
@@ -149,7 +149,7 @@ def test_prepared_parts_are_the_whole(features, metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_gradients(features, metric):
-    """Finite with zero rows, alike tokens and padding; right where everything is smooth."""
+    """Finite with zero rows, equal tokens and padding; correct where the metric is smooth."""
     x = features[:14, :4]
     valid = jnp.arange(14) < 13
     still = [0, 3, 9, 10, 11, 13]

@@ -23,7 +23,7 @@ def features():
     x[:, 3] = np.exp(3 * x[:, 3])
     x[:, 4] = -1.7
     x[:, 5] = 0.0
-    # Values exactly on bin edges, and just beside them.
+    # Values exactly on the edges of bins, and next to them.
     x[:, 6] = rng.integers(0, 31, TOKENS) / np.float32(30)
     x[:, 7] = rng.integers(-7, 8, TOKENS) * np.float32(0.1)
     x[:, 8] = rng.random(TOKENS) < 0.5
@@ -34,7 +34,7 @@ def features():
 
 
 def padded(features, value=np.nan):
-    """The features with padding behind them, and which tokens exist."""
+    """The features with padding, and which tokens exist."""
     rows = np.full((PADDED - len(features), features.shape[1]), value, features.dtype)
     return jnp.asarray(np.concatenate([features, rows])), jnp.arange(PADDED) < len(features)
 
@@ -159,7 +159,7 @@ def test_padding_changes_nothing(features, value):
 
 
 def test_under_jit_and_vmap(features):
-    """A batch in which every image has another number of tokens."""
+    """A batch of images with different numbers of tokens."""
     images = [features, features[:31] * 2 + 1, features[:1]]
     batch, valid = (jnp.stack(part) for part in zip(*map(padded, images), strict=True))
     together = jax.jit(jax.vmap(all_operations))(batch, valid)

@@ -48,7 +48,7 @@ def test_inertia_is_scikit_learns(mask, kind, clusters):
 
 @pytest.mark.parametrize("kind", ["groups", "uniform", "skewed", "repeated"])
 def test_inertia_where_there_are_many_local_minima(mask, kind):
-    """There single runs differ by more than 1 %, scikit-learn's too: means over seeds count."""
+    """Single runs, also of scikit-learn, differ by more than 1 % here: compare means over seeds."""
     points, seeds = points_of(kind), range(12)
     results = [run(points, mask, MOST, seed) for seed in seeds]
     reference = [oracles.kmeans_inertia(points[mask], MOST, seed) for seed in seeds]
@@ -144,8 +144,8 @@ def test_equal_points_and_odd_counts(mask):
         assert result.inertia == 0
         np.testing.assert_array_equal(result.labels, np.where(mask, 0, -1))
     points = points_of("uniform")
-    one = run(points, mask, 1)
-    np.testing.assert_array_equal(one.labels, np.where(mask, 0, -1))
+    found = run(points, mask, 1)
+    np.testing.assert_array_equal(found.labels, np.where(mask, 0, -1))
     for asked, used in ((0, 1), (-3, 1), (99, MOST)):
         result = run(points, mask, asked)
         np.testing.assert_array_equal(result.labels, run(points, mask, used).labels)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture
 def label_maps():
-    """Three images: instances 1 and 3 (in two pieces), none, one."""
+    """Three images: with instances 1 and 3 (in two pieces), without any, with one."""
     labels = np.zeros((20, 30), np.int32)
     labels[2:9, 3:8], labels[10:20, 20:30], labels[0, 0] = 1, 3, 3
     return {"a/b.jpg": labels, "empty.png": 0 * labels[:4], "c.png": np.eye(5, dtype=np.uint8)}
@@ -56,7 +56,7 @@ def test_pycocotools_reads_both_files(label_maps, tmp_path):
                 np.testing.assert_array_equal(mask, labels == number)
                 assert annotation["area"] == mask.sum() and annotation["iscrowd"] == 0
                 assert list(annotation["bbox"]) == coco.instances_of(mask)[0]["bbox"]
-    assert {one["score"] for one in coco.results(images)} == {1.0}
+    assert {entry["score"] for entry in coco.results(images)} == {1.0}
 
 
 def test_no_images():

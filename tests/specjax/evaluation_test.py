@@ -23,11 +23,11 @@ def cases():
         counted = rng.random(TOKENS) < (1.0 if index % 3 == 0 else 0.8)
         truth = rng.integers(0, true + 1, TOKENS)
         labels = rng.integers(0, predicted + 1, TOKENS)
-        # Half of the predictions follow the truth, under other numbers.
+        # Half of the predictions follow the truth, with other numbers.
         if index % 2:
             order = rng.permutation(MOST) + 1
             labels = np.where(rng.random(TOKENS) < 0.7, np.r_[0, order][truth], labels)
-        # Numbers stay 1, 2, ... among what counts, as where a data set's are read.
+        # Counted instances are numbered 1, 2, ..., as when a dataset is read.
         seen = np.unique(truth[counted & (truth > 0)])
         truth = np.where(np.isin(truth, seen), np.searchsorted(seen, truth) + 1, 0)
         result.append((labels, truth, counted))
@@ -73,7 +73,7 @@ def test_instance_scores(cases):
     for i, (mine, true, use) in enumerate(cases):
         expected = oracles.matched_ious(mine[use], true[use])
         actual = np.asarray(found.ious[i])
-        # The optimum's sum is unique, the assignment need not be.
+        # The largest sum is unique, but the matching may not be.
         np.testing.assert_allclose(actual.sum(), expected.sum(), rtol=1e-5)
         np.testing.assert_array_equal(actual[len(expected) :], 0.0)
         mean = expected.mean() if len(expected) else 0.0
@@ -101,7 +101,7 @@ def test_void_is_neither_prediction_nor_truth():
 
 
 def test_greedy_matching_would_be_worse():
-    """The optimum gives up the best pair for a better sum."""
+    """The best matching need not contain the best pair."""
     truth = [1] * 10 + [2] * 6
     labels = [1] * 6 + [2] * 4 + [1] * 5 + [0]
     scores = score(labels, truth, [True] * 16)
@@ -117,7 +117,7 @@ def similarities_of(tokens, seed, scale=1.0):
 
 
 def test_variances_by_hand():
-    """Two instances of three tokens, one token that takes no part."""
+    """Two instances of three tokens, and a token of none."""
     instances = [1, 1, 1, 2, 2, 2, 0]
     weights = np.full((7, 7), 50.0)
     np.fill_diagonal(weights, 99.0)

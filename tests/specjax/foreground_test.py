@@ -84,7 +84,7 @@ SIZE, PADDED = 72, 80
 
 
 def scene(seed=0, object_rows=slice(2, 6), object_columns=slice(3, 8)):
-    """Two kinds of tokens with noise, and which are the object's."""
+    """Two kinds of tokens with noise, and which of them are the object."""
     rng = np.random.default_rng(seed)
     truth = np.zeros(GRID, bool)
     truth[object_rows, object_columns] = True
@@ -142,7 +142,7 @@ def test_bipartition(bipartition):
 
 
 def test_sizes_without_a_bipartition(bipartition):
-    """Nothing but equal or zero tokens: some result, the same every time, never a NaN."""
+    """Only equal or zero tokens: the same result every time, and no NaN."""
     cases = [np.zeros((SIZE, 10), np.float32), np.full((SIZE, 10), 0.3, np.float32), scene()[0]]
     for grid in (GRID, (1, 1), (1, 2), (1, 72), (72, 1)):
         first, second = (bipartition(cases, grid) for _ in range(2))

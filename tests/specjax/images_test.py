@@ -22,7 +22,7 @@ def save(path, image, **options):
 
 
 def png_header(width, height):
-    """A PNG that claims a size and holds next to nothing."""
+    """A PNG whose header claims a size, with almost no data."""
 
     def chunk(kind, data):
         checksum = zlib.crc32(kind + data)
@@ -178,7 +178,7 @@ def test_exif_orientation(tmp_path, photograph, orientation, suffix):
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("loaded", [False, True])
 def test_pillow_images(tmp_path, photograph, suffix, loaded):
-    """They give what their files give, whether Pillow has read the pixels yet or not."""
+    """They give the same as their files, whether or not Pillow has read the pixels yet."""
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(tmp_path / f"o.{suffix}", Image.fromarray(photograph), exif=exif)

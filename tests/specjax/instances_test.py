@@ -1,4 +1,4 @@
-"""The collapsed graph against scipy's dense solution of the full one, background and all."""
+"""The instance graph against a dense solution, by scipy, of the graph of all tokens."""
 
 import functools
 
@@ -15,7 +15,7 @@ from tests.support import oracles
 GRID = (5, 7)
 TOKENS, CHANNELS = 35, 8
 METRICS = sorted(oracles.METRICS)
-# Eigenvalues of graphs whose weights are themselves good to 1e-4.
+# For eigenvalues of graphs whose weights have errors of 1e-4.
 TOLERANCE = dict.fromkeys(METRICS, 1e-5) | {"mahalanobis": 1e-4}
 
 graph_of = jax.jit(instances.instance_graph, static_argnames=("metric", "capacity"))
@@ -66,7 +66,7 @@ def expected_pairs(weights, mask):
     Where nothing joins foreground and background, those of the foreground's own graph.
     """
     if not weights.any():
-        # One node without an edge, as the dot product of zero rows makes of the background.
+        # A node without an edge, like the background by the dot product of zero rows.
         return np.array([0.0, 2, 2, 2, 2]), np.zeros((1, TOKENS))
     if mask.any() and not weights[mask][:, ~mask].any():
         values, some = oracles.eigenpairs(weights[np.ix_(mask, mask)], 5)
@@ -111,7 +111,7 @@ def test_eigensegments_are_the_full_graphs(metric, kind, solver):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_spectrum_is_the_full_one_less_the_backgrounds_own(metric):
-    """What is dropped is 1 - (w_self - w_other) / d_bg, once per background token but one."""
+    """The dropped eigenvalue is 1 - (w_self - w_other) / d_bg, n_bg - 1 times."""
     mask = mask_of("usual")
     features = features_of(mask)
     grid = jnp.asarray(GRID)
@@ -137,7 +137,7 @@ def test_capacity_and_padding_change_nothing():
         jnp.asarray(GRID),
         solver="eigh",
     )
-    # Padding that says foreground, and is not a number.
+    # Padding that is foreground in the mask and NaN in the features.
     padded = jnp.asarray(np.pad(features, ((0, 13), (0, 0)), constant_values=np.nan))
     claimed = jnp.asarray(np.pad(mask, (0, 13), constant_values=True))
     for capacity in (int(mask.sum()), 1000):
@@ -175,13 +175,13 @@ def test_foreground_features():
     call = jax.jit(functools.partial(instances.foreground_features, keep=3))
     x = x.astype(np.float32)
     found = call(jnp.asarray(x), jnp.asarray(mask))
-    # The deviation is over all tokens, not the foreground's alone.
+    # The deviation is over all tokens, not only those of the foreground.
     best = np.argsort(-x.std(0))[:3]
     np.testing.assert_array_equal(found, np.where(mask[:, None], x[:, best], 0.0))
 
 
 def three_blobs():
-    """Four maps that tell three parts of a mask apart, with a speck that the median removes."""
+    """Four maps that separate three parts of a mask, with a speck that the median removes."""
     truth = np.zeros((12, 12), int)
     truth[1:11, 1:4], truth[1:11, 5:8], truth[1:11, 9:11] = 1, 2, 3
     maps = np.random.default_rng(2).normal(size=(4, 4))[:, truth]
@@ -209,7 +209,7 @@ def test_clusters():
         np.testing.assert_array_equal(labels > 0, mask)
         first = [np.flatnonzero(labels == k)[0] for k in range(1, labels.max() + 1)]
         assert len(first) <= min(count, mask.sum()) and first == sorted(first)
-    # The median looks over the edges of a part, so only its inside is certain.
+    # At the edges of a part the median mixes values, so only its inside is certain.
     inside = np.zeros((12, 12), bool)
     inside[3:9, 5:8] = True
     found = np.asarray(together[0])

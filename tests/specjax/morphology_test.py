@@ -13,7 +13,7 @@ large_regions = jax.jit(morphology.drop_small_regions, static_argnames=("fractio
 
 
 def flat(maps, fill):
-    """2-D maps as one batch of padded rows, `fill` behind each."""
+    """2-D maps as a batch of flat rows, each padded with `fill`."""
     rows = [np.pad(m.ravel(), (0, TOKENS - m.size), constant_values=fill) for m in maps]
     return jnp.asarray(np.stack(rows))
 
@@ -33,7 +33,7 @@ def values(masks):
 
 @pytest.fixture(scope="module")
 def actual(masks, values):
-    """Every operation, compiled, on all masks at once. The padding says True, and NaN."""
+    """Every operation, compiled, on all masks at once. Padding is True, or NaN."""
 
     def everything(mask, values, grid):
         eight = morphology.connected_components(mask, grid, connectivity=8)
@@ -108,7 +108,7 @@ def test_small_regions(actual, masks):
     )
     expected = [oracles.drop_small_regions(m, "contour") for m in filled]
     compare(actual["large contour"], expected, False)
-    # The rules differ, so both are put to the test.
+    # The two rules give different results, so both are tested.
     by_tokens = [oracles.drop_small_regions(m, "tokens") for m in filled]
     assert any((c != t).any() for c, t in zip(expected, by_tokens, strict=True))
 

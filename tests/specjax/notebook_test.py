@@ -21,13 +21,13 @@ def _quick():
         yield
 
 
-# Bands of five kinds and sizes, so that no two eigenvalues are close, on a ground.
+# Bands of five kinds and sizes, so that no two eigenvalues are close.
 KIND = np.zeros(GRID, int)
 KIND[3:9] = np.repeat(np.arange(6), (0, 1, 2, 3, 3, 5))
 
 
 def features(seed=0):
-    """Of an image: what a kind has in common, and noise."""
+    """Features of an image: those of each kind, with noise."""
     rng = np.random.default_rng(seed)
     centres = (
         3 * np.eye(6, CHANNELS) + rng.normal(size=(6, CHANNELS)) + 2.0 * (np.arange(6) > 0)[:, None]
@@ -37,7 +37,7 @@ def features(seed=0):
 
 
 def test_segment_mapped_over_images():
-    """Labels of several images by one call are those of each by itself."""
+    """Several images in one call get the same labels as each image alone."""
 
     def segment(features, key):
         return specjax.segment(features, jnp.asarray(GRID), num_instances=3, key=key, config=CONFIG)
@@ -51,7 +51,7 @@ def test_segment_mapped_over_images():
 
 
 def mixed_maps(features, mask, mix):
-    """A number that every eigensegment goes into, and the eigenvalues."""
+    """A number that depends on every eigensegment, and the eigenvalues."""
     grid = jnp.asarray(GRID)
     reduced = specjax.reduce_features(features, mask, grid, config=CONFIG)
     pairs = specjax.instance_eigenpairs(reduced, mask, grid, config=CONFIG)

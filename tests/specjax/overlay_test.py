@@ -1,4 +1,4 @@
-"""What is drawn of segmentations: colours, outlines, numbers, sheets."""
+"""Pictures of segmentations: colours, outlines, numbers, sheets."""
 
 import numpy as np
 import pytest
@@ -84,8 +84,8 @@ def test_colours_differ_from_what_lies_below_and_from_each_other(labels, below):
     image = np.full((*SIZE, 3), below, np.uint8)
     colours = np.array(outline_colours(overlays.overlay(image, labels), labels), float)
     assert np.linalg.norm(colours - below, axis=1).min() > 120
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        assert np.linalg.norm(colours[one] - colours[other]) > 120
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert np.linalg.norm(colours[first] - colours[second]) > 120
 
 
 def test_an_instance_of_the_colour_it_would_have_gets_another(labels):
@@ -177,7 +177,7 @@ def test_contact_sheet():
     panels = [Panel(blank(40, 30, red)), Panel(blank(60, 10, blue), "one", "#00ff00"),
               Panel(blank(20, 20, red))]  # fmt: skip
     pixels = np.asarray(overlays.contact_sheet(panels, columns=2))
-    # Room for captions is in the first row alone.
+    # Only the first row has room for captions.
     assert pixels.shape == (6 + 15 + 30 + 6 + 20 + 6, 6 + 2 * (60 + 6), 3)
     for row, column, colour in ((21, 16, red), (21, 72, blue), (57, 26, red)):
         assert tuple(pixels[row, column]) == colour

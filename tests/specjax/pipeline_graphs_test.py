@@ -1,4 +1,4 @@
-"""The instance graph inside the program: of several sizes, and of several metrics."""
+"""The instance graph inside the program: in several sizes, and under several metrics."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ GROUPS = 5
 
 
 def crowded(tokens, foreground, seed):
-    """Tokens in groups, the first `foreground` of them foreground: four telling eigenvectors."""
+    """Tokens in groups; the first `foreground` tokens are foreground. Four eigenvectors differ."""
     rng = np.random.default_rng(seed)
     kinds = 3 * np.eye(GROUPS, 8) + 0.2 * rng.normal(size=(GROUPS, 8))
     # Bands of different sizes, so that no two eigenvalues are close.
@@ -45,7 +45,7 @@ def same_instances(found, expected):
 
 
 def test_the_graph_is_as_large_as_the_foreground_needs():
-    """Whatever capacity is chosen, alone or in a batch, the result is the whole graph's."""
+    """With any capacity, alone or in a batch, the result is that of the graph of all tokens."""
     shape, key = grid((24, 32)), jax.random.key(0)
     images = [crowded(768, count, seed) for seed, count in enumerate((150, 288, 289, 700))]
     config = Config(M=8, N=8, metric="braycurtis")
@@ -92,7 +92,7 @@ def test_metrics_together_are_as_each_alone(metrics):
             )
         )
         if metric in ("boc", "chebyshev", "mahalanobis"):
-            # These hold what differs in one channel for alike: here, their vectors are noise.
+            # To these metrics, tokens that differ in one channel are equal: vectors are noise.
             np.testing.assert_allclose(together.eigenvalues[i], alone.eigenvalues, atol=2e-6)
         else:
             same_instances(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone)

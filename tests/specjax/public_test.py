@@ -1,4 +1,4 @@
-"""The public list: what is on it, and that its functions keep what the package promises.
+"""The public list: which names are on it, and that its functions work as documented.
 
 Each array function takes one image, with its shapes in the signature, and gives the same result
 plainly, under `jax.jit` and under `jax.vmap`.

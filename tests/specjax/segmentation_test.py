@@ -1,4 +1,4 @@
-"""What was found, as masks, boxes, pictures and COCO annotations."""
+"""Results as masks, boxes, pictures and COCO annotations."""
 
 import json
 
@@ -29,7 +29,7 @@ def found_in(labels, instances):
 
 @pytest.fixture
 def found():
-    """Two instances that are seen, and one between them of which no pixel is left."""
+    """Two visible instances, and one without pixels, whose number is between theirs."""
     labels = np.zeros(SIZE, np.int32)
     labels[10:40, 5:30] = 1
     labels[20:30, 10:60] = 3
@@ -58,7 +58,7 @@ def test_coco_annotations_are_the_masks(found):
 
 
 def test_pictures(found):
-    """The photograph where nothing is, other pixels at the instances; all stages on one sheet."""
+    """Only pixels of instances differ from the photograph; all stages are on one sheet."""
     overlay = found.overlay()
     assert overlay.size == (100, 70) and overlay.mode == "RGB"
     changed = (np.asarray(overlay) != found.image).any(axis=2)

@@ -52,7 +52,7 @@ GRAPHS = {
 
 
 def masked(weights, nodes):
-    """The graph with only its first nodes in existence."""
+    """The graph, of which only the first nodes exist."""
     exists = np.arange(len(weights)) < nodes
     return jnp.asarray(weights * np.outer(exists, exists), jnp.float32), jnp.asarray(exists)
 
@@ -115,7 +115,7 @@ def test_padding_changes_nothing(nodes, solver):
 
 
 def test_the_start_of_the_iteration_does_not_depend_on_padding():
-    """A node's row is the same however many nodes follow, and under another generator."""
+    """The row of a node does not depend on the number of nodes or the default generator."""
     start = functools.partial(eigensolvers._start, block=6)
     long = start(jnp.arange(1000) < 300)
     assert not np.asarray(long)[300:].any()
@@ -157,7 +157,7 @@ def test_one_pair_and_unknown_solver():
 
 
 def without_fallback(monkeypatch):
-    """From here on, what did not converge is NaN."""
+    """Makes `eigh` give NaN, so that a fallback to it shows."""
 
     def nothing(problem, pairs):
         nodes = problem.matrix.shape[0]
@@ -175,7 +175,7 @@ def test_krylov_converges_by_itself(monkeypatch):
 
 
 def test_krylov_restarts(monkeypatch):
-    """A large graph of close eigenvalues: one cycle is not enough, and several are."""
+    """A large graph with close eigenvalues: one cycle is not enough, but several are."""
     without_fallback(monkeypatch)
     nodes = 300
     weights = np.eye(nodes, k=1) + np.eye(nodes, k=-1) + 0.5 * random_graph(nodes)
@@ -201,7 +201,7 @@ def test_fallback_where_krylov_does_not_converge(monkeypatch):
 
     for found, name in zip(pairs(), (*names, "path"), strict=True):
         check(found, GRAPHS[name])
-    # The same interrupted iteration, believed, is wrong: the check above is of the fallback.
+    # Without the check, the interrupted iteration is wrong: the result above is the fallback's.
     monkeypatch.setattr(eigensolvers, "_ACCEPT", np.inf)
     expected = oracles.eigenpairs(GRAPHS["path"], PAIRS)[0]
     for believed in (pairs()[0], pairs()[2]):
@@ -247,7 +247,7 @@ def test_permutation_of_nodes():
 
 
 def test_gradients_through_eigh():
-    """Finite with padding; right in float64."""
+    """Finite with padding; correct in float64."""
     mix = jnp.asarray(np.random.default_rng(5).normal(size=(PAIRS, NODES)), jnp.float32)
     direction = random_graph(seed=6)
     direction[33:] = direction[:, 33:] = 0

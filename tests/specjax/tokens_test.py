@@ -34,7 +34,7 @@ def test_neighbours_replicate_the_border(grid):
         top, left = reach + rows, reach + columns
         expected = padded[top : top + height, left : left + width].ravel()
         np.testing.assert_array_equal(actual[: height * width], expected)
-    # Padding, too, points at tokens that exist.
+    # Padding also points at tokens that exist.
     assert (found >= 0).all() and (found < height * width).all()
 
 
@@ -124,7 +124,7 @@ def test_padding_is_zero_rows(photograph):
 
 
 def test_images_of_too_many_tokens_are_refused():
-    """Before they are cut; the side that is proposed is accepted."""
+    """An error before the image is cut; the short side that it proposes is accepted."""
     image = np.zeros((1500, 2000, 3), np.uint8)
     with pytest.raises(SpecjaxError) as error:
         cut_patches(image, patch_size=4, name="x.jpg")
