@@ -8,6 +8,7 @@ at the size of the stored position embeddings, the others interpolated as Huggin
 torch and transformers are needed for this script alone.
 """
 
+import functools
 import importlib.resources
 import itertools
 from collections.abc import Sequence
@@ -34,8 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     source = flags.FLAGS.checkpoint
     checkpoint = load_checkpoint(source)
     side, worst = checkpoint.config.image_size, 0.0
-    options = {"patch_size": checkpoint.config.patch_size, "padded": False}
-    options |= {"mean": checkpoint.mean, "std": checkpoint.std}
+    cut = functools.partial(
+        cut_patches,
+        patch_size=checkpoint.config.patch_size,
+        mean=checkpoint.mean,
+        std=checkpoint.std,
+        padded=False,
+    )
     built_in = importlib.resources.files("specjax") / "assets" / source
     path = built_in if built_in.is_dir() else source
     reference = transformers.ViTModel.from_pretrained(
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     for number, record in enumerate(itertools.islice(samples.records(), _SCENES)):
         image = record.read_image()
-        patches = cut_patches(image[:side, :side] if number == 0 else image, **options)
+        patches = cut(image[:side, :side] if number == 0 else image)
         expected = _reference_keys(torch, reference, _pixels(patches))
         grid = patches.tiling.grid
         found = extract_features(checkpoint.model, patches.values, grid, interpolation="hf")

@@ -10,6 +10,8 @@ was interrupted. Workers must see the photographs and `out` under the same paths
 """
 
 import argparse
+import functools
+import logging
 import pathlib
 import sys
 
@@ -33,14 +35,12 @@ class Worker:
         """Write the label maps of a batch of paths and ids; returns what failed, in a line each."""
         ids, failed = dict(zip(map(str, batch["path"]), batch["id"], strict=True)), []
         for path, found in self._segmenter.stream(list(ids), self._num_instances):
+            name = ids[str(path)]
             if isinstance(found, SpecjaxError):
-                failed.append(f"skipped {ids[path]}: {found}")
+                failed.append(f"skipped {name}: {found}")
                 continue
-            picture = indexed_png(found.labels)
-            write_atomically(
-                self._output / f"{ids[path]}.png",
-                lambda stream, picture=picture: picture.save(stream, format="PNG"),
-            )
+            save = functools.partial(indexed_png(found.labels).save, format="PNG")
+            write_atomically(self._output / f"{name}.png", save)
         return {"failed": failed}
 
 
@@ -57,9 +57,13 @@ def segment(paths, output: pathlib.Path, num_instances: int, workers: int | None
     if not missing:
         return
     resources = ray.cluster_resources()
-    kinds = {"GPU": {"num_gpus": 1}, "TPU": {"resources": {"TPU": 1}}}
-    # Without accelerators XLA uses all cores of a machine, and needs no other worker there.
-    kind = next((kind for kind in kinds if resources.get(kind)), None)
+    accelerators: dict[str, dict[str, Any]] = {
+        "GPU": {"num_gpus": 1},
+        "TPU": {"resources": {"TPU": 1}},
+    }
+    kind = next(filter(resources.get, accelerators), None)
+    # Without accelerators XLA uses all cores of a machine: one worker on each is enough.
+    needs = accelerators[kind] if kind else {"num_cpus": 1}
     workers = workers or int(resources[kind] if kind else len(ray.nodes()))
     size = min(_PHOTOGRAPHS, -(-len(missing) // workers))
     rows = ray.data.from_items(missing, override_num_blocks=-(-len(missing) // size)).map_batches(
@@ -67,14 +71,14 @@ def segment(paths, output: pathlib.Path, num_instances: int, workers: int | None
         fn_constructor_args=(output.resolve(), num_instances, settings),
         compute=ray.data.ActorPoolStrategy(size=workers),
         batch_size=size,
-        **kinds.get(kind, {"num_cpus": 1}),
+        **needs,
     )
     yield from (row["failed"] for row in rows.iter_rows())
 
 
 def main() -> int:
     """Read the arguments, start Ray, segment; the exit status is 1 where a photograph failed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photographs", nargs="+", help="folders, images, globs or text lists")
     parser.add_argument("output", type=pathlib.Path, help="where label maps go")
     parser.add_argument("--num_instances", type=int, required=True)
@@ -84,7 +88,7 @@ def main() -> int:
     arguments = vars(parser.parse_args())
     import ray
 
-    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
     failed = list(segment(arguments.pop("photographs"), **arguments))
     print(*failed, sep="\n", file=sys.stderr)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     refuse_arguments(arguments, "images go to --data_dir")
     check_texts(values, ["output_dir", "init", "data_dir"])
     folder = pathlib.Path(values.output_dir)
-    loop.train(training_of(values), folder, **{name: values[name].value for name in WATCHING})
+    loop.train(training_of(values), folder, **{name: getattr(values, name) for name in WATCHING})
     print(folder)
     return 0
 

@@ -84,14 +84,16 @@ class Channels(Experiment):
             for number, example in enumerate(examples)
         ]
 
-    def _best_channel(self, example: Example, values: jax.Array, found: Outcome) -> Outcome:
+    def _best_channel(self, example: Example, features: jax.Array, found: Outcome) -> Outcome:
         truth = example.truth
+        assert truth is not None  # `check` has seen to it
+        scores: dict[str, float | None]
         if truth.count < 2:
             scores = {"best_channel": None, "best_channel_miou": None, "method_miou": None}
             return _outcome(example, scores)
         with self.setup.watch("oracle"):
-            mious = channel_oracle.channel_mious(
-                values,
+            of_channels = channel_oracle.channel_mious(
+                features,
                 jnp.asarray(found.foreground),
                 jnp.asarray(truth.instances),
                 jnp.asarray(truth.counted),
@@ -101,7 +103,7 @@ class Channels(Experiment):
                 capacity=capacity_for(found.line["num_foreground"], example.tokens),
                 restarts=self._config.restarts,
             )
-            mious = np.asarray(mious)
+            mious = np.asarray(of_channels)
         scores = {
             "best_channel": int(mious.argmax()),
             "best_channel_miou": float(mious.max()),
@@ -120,14 +122,16 @@ class Channels(Experiment):
         found = []
         for number, example in enumerate(examples):
             line: dict[str, Any] = {"deviation": None, "difference": None}
-            if example.truth.count >= 2:
+            truth = example.truth
+            assert truth is not None  # `check` has seen to it
+            if truth.count >= 2:
                 with self.setup.watch("deviation"):
                     curves = channel_deviation.deviation_by_rank(
                         features.of(number),
                         jnp.asarray(example.inputs.tiling.grid, jnp.int32),
-                        jnp.asarray(example.truth.instances),
+                        jnp.asarray(truth.instances),
                         config=self._config,
-                        max_instances=padded_instances(example.truth.count),
+                        max_instances=padded_instances(truth.count),
                     )
                     # As many digits as float32 holds: lines stay short.
                     for name, curve in curves._asdict().items():
@@ -188,7 +192,7 @@ class _SheetWriters(Writers):
         return super().lack(image_id, place, setting)
 
     def write(
-        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
+        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], jax.Array]
     ) -> None:
         """Write the image's sheet where it has one, and what `--save` asks for."""
         super().write(example, setting, outcome, features)

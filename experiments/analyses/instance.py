@@ -9,8 +9,10 @@ from experiments.analyses import plans
 from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.analyses.scoring import aggregate
 from experiments.datasets.records import Dataset
+from experiments.loop.backbone import Features
 from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
+from experiments.loop.reading import Examples, Pending
 from experiments.plots import strata as strata_plot
 from experiments.results import published, strata
 from experiments.runs.folder import RunFolder
@@ -35,13 +37,17 @@ class InstanceExperiment(Experiment):
             "num_instances": options.num_instances or "oracle",
         }
         self.as_published = published.is_papers_setting(config, options.num_instances)
-        self.analyse = InstanceAnalysis(
+        self._analysis = InstanceAnalysis(
             plans_by_setting,
             num_instances=options.num_instances,
             seed=options.seed,
             watch=setup.watch,
             label=self.label,
         )
+
+    def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
+        """Segment the instances of a batch under some of the settings."""
+        return self._analysis(examples, features, settings)
 
     def label(self, setting: str) -> dict[str, Any]:
         """What a setting's lines carry besides scores."""

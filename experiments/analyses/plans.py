@@ -139,7 +139,8 @@ class InstanceAnalysis:
         """As many as were asked for, or as are annotated; one where nothing is annotated."""
         if self.num_instances is not None:
             return self.num_instances
-        return min(max(example.truth.count, 1), MAX_INSTANCES)
+        count = 0 if example.truth is None else example.truth.count
+        return min(max(count, 1), MAX_INSTANCES)
 
     def _groups(self, settings: Sequence[str], most: int) -> Iterator[tuple[Plan, Sequence[str]]]:
         """Settings that differ in the metric alone, at most `most` together, and their plan.

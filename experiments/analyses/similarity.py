@@ -59,6 +59,7 @@ class Similarity(Experiment):
         self, example: Example, values: jax.Array, metrics: Sequence[str]
     ) -> dict[str, Outcome]:
         truth, grid = example.truth, example.inputs.tiling.grid
+        assert truth is not None  # `check` has seen to it
         foreground = truth.instances > 0
         empty = {"grid": list(grid), "num_instances": truth.count, "tokens": 0}
         lines = {metric: {**empty, "intra": None, "inter": None} for metric in metrics}

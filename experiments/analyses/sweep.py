@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +40,7 @@ class Sweep(InstanceExperiment):
 
     def label(self, setting: str) -> dict[str, Any]:
         """The metric and the pair."""
-        M, N = map(int, re.fullmatch(r"M=(\d+),N=(\d+)", setting).groups())
+        M, N = (int(part.partition("=")[2]) for part in setting.split(","))
         return {"metric": self.setup.options.metrics[0], "M": M, "N": N}
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:

@@ -43,7 +43,10 @@ def metrics_beside_one(size: Size, features_from: Checkpoint, repeats: int) -> d
     """Seconds after the backbone of one image under one metric and under all nine."""
     model = Transformer(features_from, "", "dino")
     extracted, run = _extract(model, [draw(size, 1)], open_lanes(1)), _analysis()
-    calls = {"one": lambda: run(*extracted, ["boc"])(), "nine": lambda: run(*extracted, METRICS)()}
+    calls = {
+        "one": lambda: run(*extracted, ["boc"])(),
+        "nine": lambda: run(*extracted, tuple(METRICS))(),
+    }
     seconds = clock.medians(calls, repeats=repeats)
     return {**seconds, "ratio": seconds["nine"] / seconds["one"]}
 

@@ -19,7 +19,7 @@ def medians(calls: Mapping[_Name, Callable[[], Any]], *, repeats: int) -> dict[_
 
     Round by round each is called once: what slows the machine for a while slows all of them.
     """
-    seconds = {name: [] for name in calls}
+    seconds: dict[_Name, list[float]] = {name: [] for name in calls}
     for round_number in range(repeats + 1):
         for name, call in calls.items():
             start = time.perf_counter()
@@ -38,7 +38,7 @@ class Compilations:
     def __post_init__(self):
         jax.monitoring.register_event_duration_secs_listener(self._heard)
 
-    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+    def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             self.count += 1
 

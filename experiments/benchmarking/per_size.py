@@ -49,14 +49,18 @@ def main(folder: str, num_instances: str) -> None:
     keep_freed_memory()
     start = time.perf_counter()
     model = random_checkpoint(VIT_S16, seed=0).model
-    options, count = {"num_instances": int(num_instances), "config": Config()}, 0
+    config, count, grids = Config(), 0, set()
     for record in open_dataset("folder", data_dir=folder).records():
         cut = cut_patches(record.read_image(), patch_size=16, padded=False, name=record.id)
-        labels = label(model, cut.values, jax.random.key(0), grid=cut.tiling.grid, **options)
+        grid, key = cut.tiling.grid, jax.random.key(0)
+        labels = label(
+            model, cut.values, key, grid=grid, num_instances=int(num_instances), config=config
+        )
         jax.block_until_ready(labels)
         count += 1
+        grids.add(grid)
     seconds = time.perf_counter() - start
-    print(f"{count} images, {label._cache_size()} sizes, {seconds:.2f} s")
+    print(f"{count} images, {len(grids)} sizes, {seconds:.2f} s")
 
 
 def compare(photographs: str) -> dict[str, Any]:

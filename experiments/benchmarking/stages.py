@@ -130,7 +130,7 @@ def case_of(
     capacity = capacity_for(members, len(patches))  # what the pipeline chooses in its program
     graph, nodes = instance_graph(reduced, mask, grid, metric=config.metric, capacity=capacity)
     solve = jax.jit(smallest_eigenpairs, static_argnames=("count", "solver"))
-    solvers = {
+    solvers: dict[str, Callable[[], Any]] = {
         name: functools.partial(solve, graph, count=baseline.PAIRS, solver=name, valid=nodes)
         for name in (["eigh"] if len(graph) <= _EIGH_NODES else []) + ["krylov"]
     }

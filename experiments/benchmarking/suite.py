@@ -66,6 +66,7 @@ def _row(case: Case, *, compare: bool, repeats: int) -> dict[str, Any]:
     seconds = clock.medians({**clock.machine_calls(), **ours, **compared}, repeats=repeats)
     rates = clock.machine_of(seconds)
     baseline = {name.removeprefix("baseline "): seconds[name] for name in compared}
+    after_backbone = sum(seconds[name] for name in AFTER)
     row = {
         "tokens": case.tokens,
         "foreground_tokens": case.foreground_tokens,
@@ -74,10 +75,11 @@ def _row(case: Case, *, compare: bool, repeats: int) -> dict[str, Any]:
         "seconds": {name: seconds[name] for name in ours},
         "baseline_seconds": baseline,
         "floor_seconds": {name: rates.floor(stage.work) for name, stage in case.stages.items()},
-        "after_backbone": sum(seconds[name] for name in AFTER),
+        "after_backbone": after_backbone,
         "solver_seconds": clock.medians(solvers, repeats=repeats),
     }
     if baseline:
-        row["baseline_after_backbone"] = sum(baseline[name] for name in AFTER)
-        row["speedup_after_backbone"] = row["baseline_after_backbone"] / row["after_backbone"]
+        baseline_after_backbone = sum(baseline[name] for name in AFTER)
+        row["baseline_after_backbone"] = baseline_after_backbone
+        row["speedup_after_backbone"] = baseline_after_backbone / after_backbone
     return row

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.datasets import records
 from experiments.datasets.annotation_file import open_annotated
@@ -15,7 +15,7 @@ from experiments.datasets.voc import open_voc
 from specjax import SpecjaxError
 
 # The formats: how each is opened, and the options of `open_dataset` that it takes.
-_FORMATS = {
+_FORMATS: Mapping[str, tuple[Callable[..., records.Dataset], Sequence[str]]] = {
     "samples": (open_samples, ()),
     "voc": (open_voc, ("data_dir", "split")),
     "coco": (functools.partial(open_annotated, COCO), ("data_dir", "annotations", "split")),
@@ -53,12 +53,14 @@ def open_dataset(
             raise SpecjaxError(
                 f"--{option} means nothing to dataset {name!r}: leave it out or change --dataset"
             )
-    paths = [data_dir] if isinstance(data_dir, Path) else data_dir or []
-    paths = [_path(path) for path in paths]
-    options["data_dir"] = paths if name == "folder" or not taken else _single(name, paths)
-    if annotations is not None:
-        options["annotations"] = _path(annotations)
-    dataset = opener(**{option: options[option] for option in taken})
+    given = [data_dir] if isinstance(data_dir, Path) else data_dir or []
+    paths = [_path(path) for path in given]
+    arguments = {
+        "data_dir": paths if name == "folder" or not taken else _single(name, paths),
+        "annotations": None if annotations is None else _path(annotations),
+        "split": split,
+    }
+    dataset = opener(**{option: arguments[option] for option in taken})
     ids = records.check_ids(dataset.records())
     dataset = dataclasses.replace(dataset, count=len(ids))
     if frames is not None:

@@ -186,10 +186,11 @@ def _find(
         if (data_dir / name).is_file():
             return data_dir / name, split
     found = [(each, data_dir.glob(each.format(split="*"))) for each in family.patterns]
-    available = {_split_of(path, pattern) for pattern, paths in found for path in paths}
+    splits = (_split_of(path, pattern) for pattern, paths in found for path in paths)
+    available = sorted({split for split in splits if split})
     raise SpecjaxError(
         f"no annotations of split {split!r} in {str(data_dir)!r} (looked for {', '.join(names)}; "
-        f"splits there: {', '.join(sorted(available)) or 'none'}): give --split or --annotations"
+        f"splits there: {', '.join(available) or 'none'}): give --split or --annotations"
     )
 
 

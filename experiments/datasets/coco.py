@@ -21,7 +21,7 @@ def _parse_images(file: AnnotationFile) -> tuple[list[ListedImage], tuple[str, .
     for row in rows:
         number, name = row["id"], row["file_name"]
         check_relative_path(name, f"{str(file.path)!r}: image {number}: the file name")
-        stem, annotated = pathlib.PurePosixPath(name).stem, annotations.pop(number, ())
+        stem, annotated = pathlib.PurePosixPath(name).stem, annotations.pop(number, [])
         listed.append(ListedImage(stem, name, row["height"], row["width"], annotated))
     if not annotations:
         return listed, ()
@@ -45,7 +45,7 @@ def _parse_videos(file: AnnotationFile) -> tuple[list[ListedImage], tuple[str, .
                 raise file.error(f"{where} has {masks} segmentations, its video {frames} frames")
     listed = []
     for number, video in videos.items():
-        rows, size = annotations.get(number, ()), (video["height"], video["width"])
+        rows, size = annotations.get(number, []), (video["height"], video["width"])
         for frame, name in enumerate(video["file_names"]):
             if not isinstance(name, str):
                 raise file.error(f": video {number} has a file name that is no text")

@@ -49,7 +49,8 @@ def run_lengths(segmentation: object, height: int, width: int, where: str) -> li
 
 def expand_counts(text: str, where: str) -> list[int]:
     """The run lengths in COCO's compressed string: 5-bit digits, differences from the fourth on."""
-    counts, value, digits = [], 0, 0
+    counts: list[int] = []
+    value = digits = 0
     for letter in text:
         digit = ord(letter) - 48
         if not 0 <= digit < 64 or digits == _MAX_DIGITS:

@@ -140,6 +140,7 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
         )
 
     def passes(record: Record) -> bool:
+        assert record.read_instances is not None  # as the dataset is annotated
         try:
             return passes_paper_rule(record.read_instances())
         except SpecjaxError:

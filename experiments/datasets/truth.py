@@ -1,6 +1,6 @@
 """The annotation as the token grid sees it."""
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
@@ -8,7 +8,8 @@ from experiments.datasets.records import VOID, compact_ids
 from specjax import SpecjaxError
 
 
-class Truth(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Truth:
     """Annotated instances on the token grid, flat and padded."""
 
     instances: np.ndarray  # int32, 0 background, 1 to `count` instances; 0 for void and padding

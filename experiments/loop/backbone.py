@@ -109,9 +109,14 @@ class Transformer:
 
     def prepare(self, image_id: str, image: np.ndarray) -> Patches:
         """The patches of the image, cropped to whole ones."""
-        colours = {"mean": self._checkpoint.mean, "std": self._checkpoint.std}
-        patch_size = self._checkpoint.config.patch_size
-        return cut_patches(image, patch_size=patch_size, name=image_id, **colours)
+        checkpoint = self._checkpoint
+        return cut_patches(
+            image,
+            patch_size=checkpoint.config.patch_size,
+            mean=checkpoint.mean,
+            std=checkpoint.std,
+            name=image_id,
+        )
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
         """Keys of the batch's images."""

@@ -142,11 +142,11 @@ def read(
     if features_dir is not None and not features_dir.is_dir():
         raise SpecjaxError(f"--features_dir={values.features_dir}: no such folder")
     given = {field.name for field in dataclasses.fields(Options)}
-    plain = {name: values[name].value for name in given if name in values}
+    plain = {name: getattr(values, name) for name in given if name in values}
     metrics = values.metric if "metric" in values else ["boc"]
     return Options(
-        **{
-            **plain,
+        **plain
+        | {
             "features_dir": features_dir,
             "protocol": PROTOCOLS[values.protocol],
             "Ms": Ms,

@@ -22,12 +22,13 @@ def run_experiment(
     Of "M" and "N", the flags in `several` may have several values. `instead` says what to do where
     `--figure` has just these values, for which no run is needed.
     """
+    alternatives = instead or {}
 
     def main(arguments: Sequence[str]) -> int:
         options = experiment_flags.read(flags.FLAGS, several=several, figures=kind.figures)
         refuse_arguments(arguments, "datasets go to --data_dir")
-        if options.figures in (instead or {}):
-            return instead[options.figures](options)
+        if options.figures in alternatives:
+            return alternatives[options.figures](options)
         return run(options, kind)
 
     execute(main)

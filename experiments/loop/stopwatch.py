@@ -11,7 +11,7 @@ from typing import Any
 class Stopwatch:
     """Seconds by stage of this process, whichever thread they pass in."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = collections.defaultdict(float)
         self._start = time.perf_counter()
         self._lock = threading.Lock()

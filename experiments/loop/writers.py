@@ -4,6 +4,7 @@ import io
 import pathlib
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -31,7 +32,7 @@ class Writers:
         return not all(self.folder.path(kind, setting, image_id).exists() for kind in kinds)
 
     def write(
-        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
+        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], jax.Array]
     ) -> None:
         """Write all that was asked for of one image and setting; `features` gives [tokens, C]."""
 

@@ -83,10 +83,16 @@ def draw(rows: Sequence[tuple[int, float, float]], *, N: int) -> Figure:
     """Curves of the rows of `average_by_rank`; a line marks the last channel that DCR keeps."""
     figure, axes = new_plot()
     ranks, *curves = zip(*rows, strict=True) if rows else [()] * 3
-    marks = {"markersize": 4, "markevery": max(len(rows) // 16, 1)}
     for index, (label, curve) in enumerate(zip(_LABELS, curves, strict=True)):
-        style = {"color": COLOURS[index], "marker": MARKERS[index], **marks}
-        axes.plot(ranks, curve, label=label, **style)
+        axes.plot(
+            ranks,
+            curve,
+            label=label,
+            color=COLOURS[index],
+            marker=MARKERS[index],
+            markersize=4,
+            markevery=max(len(rows) // 16, 1),
+        )
     if rows:
         axes.axvline(N, color="black", linestyle="--", linewidth=1)
         axes.text(N, 0, f" N = {N}", va="bottom")

@@ -94,8 +94,9 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
         there = [(place, row[key]) for place, row in enumerate(rows) if row[key] is not None]
         places = [place + side * _WIDTH for place, _ in there]
         heights = [100 * value for _, value in there]
-        style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
-        bars = axes.bar(places, heights, _WIDTH, label=label, **style)
+        bars = axes.bar(
+            places, heights, _WIDTH, label=label, color=colour, hatch=hatch, edgecolor="white"
+        )
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
     names = [f"{row['instances']}\n({_images(row['images'])})" for row in rows]
     axes.set_xticks(range(len(rows)), names)

@@ -25,8 +25,8 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
     for result in sorted(results, key=lambda result: -result["M"]):
         if result["f_score"] is not None:
             share = published.share_of(result["M"], channels) or result["M"] / channels
-            scores = (result["f_score"], result["f_score_raw"])
-            found.append((_OURS, float(share), result["M"], *map(percent, scores)))
+            ours = (result["f_score"], result["f_score_raw"])
+            found.append((_OURS, float(share), result["M"], *map(percent, ours)))
     for dataset, name in _PUBLISHED.items():
         for share, scores in sorted(published.F_SCORES[dataset].items(), reverse=True):
             M = int(share * _PAPERS_CHANNELS)
@@ -40,10 +40,16 @@ def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
         own = [row for row in table if row[0] == source]
         colour, line = COLOURS[index], "-" if source == _OURS else "--"
-        style = {"color": colour, "marker": MARKERS[index], "linestyle": line}
         for column, fill, kind in ((3, colour, "with"), (4, "white", "without")):
-            shares, scores = zip(*((row[1], row[column]) for row in own), strict=True)
-            axes.plot(shares, scores, markerfacecolor=fill, label=f"{source}, {kind}", **style)
+            axes.plot(
+                [row[1] for row in own],
+                [row[column] for row in own],
+                label=f"{source}, {kind}",
+                color=colour,
+                marker=MARKERS[index],
+                markerfacecolor=fill,
+                linestyle=line,
+            )
     axes.set_xscale("log")
     shares = sorted({row[1] for row in table})
     axes.set_xticks(shares, [tick(share, channels) for share in shares], rotation=60)

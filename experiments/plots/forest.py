@@ -29,12 +29,12 @@ def draw(rows: Sequence[Row], *, score: str, level: float) -> Figure:
     label = f"here, with {100 * level:.0f} % interval"
     axes.plot([100 * row.mean for row in rows], places, "o", color=COLOURS[0], label=label)
     for place, row in zip(places, rows, strict=True):
-        if row.low is not None:
+        if row.low is not None and row.high is not None:
             ends = [100 * row.low, 100 * row.high]
             axes.plot(ends, [place, place], color=COLOURS[0], linewidth=2)
     if known := [(100 * row.published, place) for place, row in enumerate(rows) if row.published]:
-        style = {"color": COLOURS[1], "markerfacecolor": "white", "label": "published"}
-        axes.plot(*zip(*known, strict=True), "D", **style)
+        means, heights = zip(*known, strict=True)
+        axes.plot(means, heights, "D", color=COLOURS[1], markerfacecolor="white", label="published")
     names = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for name, *_ in rows]
     # A dollar would start a formula.
     axes.set_yticks(places, [name.replace("$", r"\$") for name in names])

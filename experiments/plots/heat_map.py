@@ -43,12 +43,11 @@ def draw(table: Sequence[tuple[Any, ...]]) -> Figure:
         text = "\N{MULTIPLICATION SIGN}" if missing else f"{value:.2f}"
         colour = "black" if missing or value > middle else "white"
         weight = "bold" if (row, column) == best else "normal"
-        style = {"color": colour, "fontweight": weight, "ha": "center", "va": "center"}
-        axes.text(column, row, text, **style)
+        axes.text(column, row, text, color=colour, fontweight=weight, ha="center", va="center")
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]) * 0.46
     axes.plot(best[1] + corners[:, 0], best[0] + corners[:, 1], color=COLOURS[1], linewidth=2)
-    axes.set_xticks(range(len(Ns)), Ns)
-    axes.set_yticks(range(len(Ms)), Ms)
+    axes.set_xticks(range(len(Ns)), map(str, Ns))
+    axes.set_yticks(range(len(Ms)), map(str, Ms))
     remark = "; \N{MULTIPLICATION SIGN}: no result" if np.isnan(values).any() else ""
     axes.set_xlabel(f"N (channels kept by deviation){remark}")
     axes.set_ylabel("M (channels kept by entropy)")

@@ -86,7 +86,8 @@ def ratio_over_images(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     defined = [line for line in lines if line["intra"] is not None]
     intra, inter = (mean(line[key] for line in defined) for key in ("intra", "inter"))
-    ratio = {"mr": intra / inter if inter else None, "intra": intra, "inter": inter}
+    mr = intra / inter if intra is not None and inter else None
+    ratio = {"mr": mr, "intra": intra, "inter": inter}
     return {**ratio, "images": len(defined), "images_left_out": len(lines) - len(defined)}
 
 

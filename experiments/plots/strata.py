@@ -36,14 +36,20 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
         images = [row[4] for row in own]
         ends = " to ".join(map(str, sorted({min(images), max(images)})))
         counted = f"images: {ends}" if any(images) else "no image"
-        label = f"{NAMES[measure]} {name} ({counted})"
-        style = {"color": COLOURS[index], "hatch": _HATCHES[index], "edgecolor": "white"}
-        axes.bar(places, [row[5] or 0.0 for row in own], width, label=label, **style)
+        axes.bar(
+            places,
+            [row[5] or 0.0 for row in own],
+            width,
+            label=f"{NAMES[measure]} {name} ({counted})",
+            color=COLOURS[index],
+            hatch=_HATCHES[index],
+            edgecolor="white",
+        )
         known = [(place, row[6]) for place, row in zip(places, own, strict=True) if row[6]]
         for number, (place, value) in enumerate(known):
             label = "published, YouTube-VIS 2019" if index == number == 0 else None
-            ends = [place - width / 2, place + width / 2]
-            axes.plot(ends, [value, value], color="black", linewidth=2, label=label)
+            line = [place - width / 2, place + width / 2]
+            axes.plot(line, [value, value], color="black", linewidth=2, label=label)
     axes.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
     axes.grid(False, axis="x")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)

@@ -10,12 +10,12 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from specjax._folder import write_atomically
+from specjax._folder import write_bytes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -34,7 +34,7 @@ _DOTS_PER_INCH = 200
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     """An empty figure of this size in inches, its layout kept free of overlaps."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.style.context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
     return figure
@@ -42,7 +42,7 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
 
 def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
     """`figure.add_subplot` in this style, which axes take on when they are made."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.style.context(_STYLE):
         return figure.add_subplot(*position, **options)
 
 
@@ -73,11 +73,11 @@ def save_figure(
 ) -> list[pathlib.Path]:
     """Write `<stem>.png`, `<stem>.svg` and `<stem>.csv` (header and rows); returns the paths."""
     png, svg = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.style.context(_STYLE):
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None})
     contents = {"png": png.getvalue(), "svg": svg.getvalue(), "csv": as_csv(header, rows).encode()}
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        write_atomically(path, lambda stream, content=content: stream.write(content))
-    return paths
+    return [
+        write_bytes(stem.with_name(f"{stem.name}.{ending}"), content)
+        for ending, content in contents.items()
+    ]

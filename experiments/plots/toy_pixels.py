@@ -66,8 +66,14 @@ def draw(features: Float[np.ndarray, "3 channels"], results: Sequence[Similariti
     axes = new_axes(figure, rows[0, :])
     channels = np.arange(1, features.shape[1] + 1)
     for index, (name, values) in enumerate(zip(PIXELS, features, strict=True)):
-        style = {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": _LINES[index]}
-        axes.plot(channels, values, label=f"pixel {name}", **style)
+        axes.plot(
+            channels,
+            values,
+            label=f"pixel {name}",
+            color=COLOURS[index],
+            marker=MARKERS[index],
+            linestyle=_LINES[index],
+        )
     for channel in IRREGULAR:
         axes.axvspan(channel + 0.7, channel + 1.3, color="black", alpha=0.08, linewidth=0)
     axes.set_ylim(0, 1)

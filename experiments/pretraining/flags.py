@@ -9,7 +9,7 @@ from experiments.pretraining.dino_objective import DinoObjective
 from experiments.pretraining.loop import Training
 from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
 from experiments.pretraining.scene_objective import SceneObjective
-from experiments.pretraining.training import Colours
+from experiments.pretraining.training import Colours, Objective
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
 from specjax._flags import Flag, at_least
 
@@ -91,7 +91,7 @@ def training_of(values: flags.FlagValues) -> Training:
     if dino != (values.data_dir is not None):
         raise SpecjaxError("--data_dir and --objective=dino go together: one was given alone")
     names = [*_TRAINING, *(_DINO if dino else ()), *(_SHAPE if values.init is None else ())]
-    settings = {name: values[name].value for name in names}
+    settings = {name: getattr(values, name) for name in names}
     if values.init is None:
         model, colours = _new_model(values), (IMAGENET_MEAN, IMAGENET_STD)
     else:
@@ -100,6 +100,8 @@ def training_of(values: flags.FlagValues) -> Training:
         settings["init"] = checkpoint.digest
     if values.learning_rate is None:
         settings["learning_rate"] = 5e-4 * values.batch_size / 256 if dino else 1e-3
+    objective: Objective
+    stream: CropBatches | SceneBatches
     if dino:
         objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
         stream = _crops(values, model.config.patch_size, colours)
@@ -126,8 +128,8 @@ def _new_model(values: flags.FlagValues) -> ViT:
 
 def _crops(values: flags.FlagValues, patch_size: int, colours: Colours) -> CropBatches:
     for name in ("large_side", "small_side"):
-        if (side := values[name].value) % patch_size:
+        if (side := getattr(values, name)) % patch_size:
             raise SpecjaxError(f"--{name}={side} must be a multiple of the patch, {patch_size}")
     records = tuple(open_dataset("folder", data_dir=values.data_dir).records())
-    sizes = {name: values[name].value for name in _CROPS}
+    sizes = {name: getattr(values, name) for name in _CROPS}
     return CropBatches(records, values.seed, patch_size, colours, workers=values.workers, **sizes)

@@ -54,7 +54,8 @@ class SceneBatches:
                 turns = [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]
                 order = np.concatenate(turns)
                 for step in range(offset, steps):
-                    yield prepare(*scenes[order[step]], self._rng(block, 2, step))
+                    pixels, maps = scenes[order[step]]
+                    yield prepare(pixels, maps, self._rng(block, 2, step))
                 offset = 0
 
     def _rng(self, *words: int) -> np.random.Generator:

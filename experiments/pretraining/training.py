@@ -4,7 +4,7 @@ import collections
 import itertools
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 def made_ahead(
     pool: Executor, submit: Callable[[int], list[Future]], start: int, *, ahead: int
-) -> Iterator[list[Any]]:
+) -> Generator[list[Any], None, None]:
     """The results of `submit(start)`, `submit(start + 1)` and so on, `ahead` of them begun early.
 
     The pool is shut down when the generator is closed.

@@ -68,9 +68,9 @@ def _by_stratum(results: Sequence[Mapping[str, Any]], measure: str) -> Table:
             entry = {**entry, **published.compared(entry["miou"], entry["published"])}
             row += [as_text(heading, entry[heading]) for heading in headings]
     groups = [("", 1), *((name, len(headings)) for name in names)]
-    headings = ["metric", *list(headings.values()) * len(names)]
+    row_of_headings = ["metric", *list(headings.values()) * len(names)]
     remarks = list(map(_sentence, strata.remarks_by(results, measure)))
-    return Table(f"mIoU by {strata.NAMES[measure]}", headings, rows, remarks, groups)
+    return Table(f"mIoU by {strata.NAMES[measure]}", row_of_headings, rows, remarks, groups)
 
 
 def _remark_on_published(run: Run) -> str:
@@ -98,11 +98,13 @@ def _sentence(remark: str) -> str:
 def scores_of(run: Run, score: str) -> tuple[dict[str, Mapping[str, float]], list[str]]:
     """A score by setting and image, and the settings whose lines do not belong to the summary."""
     # The lines of a folder may cover more images than its last run did.
-    matching, differing = {}, []
+    matching: dict[str, Mapping[str, float]] = {}
+    differing = []
     for setting, expected in run.means(score).items():
         values = run.values(setting, score)
-        whole = values and len(values) == run.results[setting].get("images")
-        if whole and math.isclose(mean(values.values()), expected, rel_tol=0, abs_tol=_SAME):
+        whole = len(values) == run.results[setting].get("images")
+        found = mean(values.values()) if whole else None
+        if found is not None and math.isclose(found, expected, rel_tol=0, abs_tol=_SAME):
             matching[setting] = values
         else:
             differing.append(setting)
@@ -120,16 +122,16 @@ def interval_table(
         groups.setdefault(frozenset(values.items()), []).append(setting)
     units, rows, intervals, fewest = run.units(), [], {}, math.inf
     for settings in groups.values():
-        values = sample(scores[settings[0]], units)
-        found = interval(values, seed=seed, resamples=resamples)
+        by_unit = sample(scores[settings[0]], units)
+        found = interval(by_unit, seed=seed, resamples=resamples)
         intervals.update(dict.fromkeys(settings, found))
-        fewest = min(fewest, len(values.sums))
+        fewest = min(fewest, len(by_unit.sums))
         name = settings[0]
         if 1 < len(settings) == len(scores):
             name = "all settings"
         elif len(settings) > 1:
             name += f" and {len(settings) - 1} more with the same scores"
-        counts = _counts(run, int(values.counts.sum()), len(values.sums))
+        counts = _counts(run, int(by_unit.counts.sum()), len(by_unit.sums))
         rows.append([name, f"{100 * found.mean:.2f}", _range(found), *counts])
     headings = ["setting", "mean %", "95 % interval", *_counts(run, "images", "videos")]
     remarks = list(_remarks_on_intervals(run, fewest, differing))

@@ -32,7 +32,7 @@ _BY_METRIC = {
     "boc": (0.3441, (0.3494, 0.3738, 0.3233), (0.3510, 0.3371)),
 }
 MIOU = {metric: whole for metric, (whole, _, _) in _BY_METRIC.items()}
-BY_STRATUM = {
+BY_STRATUM: Mapping[str, Mapping[str, Sequence[float]]] = {
     "mbor": {metric: parts for metric, (_, parts, _) in _BY_METRIC.items()},
     "size_ratio": {metric: parts for metric, (_, _, parts) in _BY_METRIC.items()},
 }
@@ -59,7 +59,7 @@ _F_SCORES = {
     "1/11": ((0.5433, 0.5092), None),
 }
 F_SCORES = {
-    dataset: {Fraction(share): row[place] for share, row in _F_SCORES.items() if row[place]}
+    dataset: {Fraction(share): scores for share, row in _F_SCORES.items() if (scores := row[place])}
     for place, dataset in enumerate(("ytvis", "voc"))
 }
 
@@ -89,7 +89,9 @@ def share_of(M: int, channels: int) -> Fraction | None:
 
 def f_score(dataset: str, M: int, channels: int) -> tuple[float | None, float | None]:
     """Table I's two F-scores at M of `channels`; None where it has none."""
-    return F_SCORES[dataset].get(share_of(M, channels), (None, None))
+    share = share_of(M, channels)
+    scores = None if share is None else F_SCORES[dataset].get(share)
+    return scores or (None, None)
 
 
 def closest(dataset: str) -> str:
@@ -99,8 +101,8 @@ def closest(dataset: str) -> str:
 
 def compared(ours: float | None, published: float | None) -> dict[str, float | None]:
     """`published`, and `difference`, ours less the published number, where there are both."""
-    known = ours is not None and published is not None
-    return {"published": published, "difference": ours - published if known else None}
+    difference = None if ours is None or published is None else ours - published
+    return {"published": published, "difference": difference}
 
 
 def remark(

@@ -126,9 +126,10 @@ def compare(
             samples[setting] = sample(differences, units)
     found = [sign_flip(each, seed=seed, resamples=resamples) for each in samples.values()]
     compared = {}
-    for (setting, each), *ps in zip(samples.items(), found, holm(found), strict=True):
+    for (setting, each), p, adjusted in zip(samples.items(), found, holm(found), strict=True):
         difference = interval(each, seed=seed, resamples=resamples)
-        compared[setting] = Comparison(difference, *ps, int(each.counts.sum()), len(each.sums))
+        images, number_of_units = int(each.counts.sum()), len(each.sums)
+        compared[setting] = Comparison(difference, p, adjusted, images, number_of_units)
     return compared
 
 

@@ -5,8 +5,8 @@ Instance maps are int32 `[H, W]` at image resolution: 0 is background, 1 and abo
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -22,7 +22,8 @@ class Stratum(NamedTuple):
     low: float
     high: float | None
 
-    def __contains__(self, value: object) -> bool:
+    def holds(self, value: float) -> bool:
+        """Whether the range includes a value."""
         return self.low <= value and (self.high is None or value < self.high)
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ def measures(instances: np.ndarray | None) -> dict[str, float | None]:
     return {"mbor": mbor(instances), "size_ratio": size_ratio(instances)}
 
 
-def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
+def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict[str, Any]:
     """MIoU by stratum of each measure, over the images that have an mIoU.
 
     `by_mbor` and `by_size_ratio` hold `low`, `high`, `images`, `miou` (None without an image) and
@@ -75,13 +76,16 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
     older version wrote.
     """
     scored = [line for line in lines if line.get("miou") is not None]
-    result, left_out = {}, {}
+    result: dict[str, list[dict[str, float | None]]] = {}
+    left_out: dict[str, dict[str, int]] = {}
     for measure, strata in STRATA.items():
         known = [line for line in scored if line.get(measure) is not None]
-        papers = published.BY_STRATUM[measure][metric] if papers_setting else [None] * len(strata)
+        papers: Sequence[float | None] = [None] * len(strata)
+        if papers_setting:
+            papers = published.BY_STRATUM[measure][metric]
         result[f"by_{measure}"] = []
         for stratum, value in zip(strata, papers, strict=True):
-            mious = [line["miou"] for line in known if line[measure] in stratum]
+            mious = [line["miou"] for line in known if stratum.holds(line[measure])]
             entry = {"images": len(mious), "miou": mean(mious), "published": value}
             result[f"by_{measure}"].append({**stratum._asdict(), **entry})
         below = sum(line[measure] < strata[0].low for line in known)
@@ -93,7 +97,7 @@ def report(results: Sequence[dict]) -> list[str]:
     """A table by each measure, with the metrics of a stratum below each other, and its remarks."""
     texts = []
     for measure, strata in STRATA.items():
-        rows = []
+        rows: list[dict[str, Any]] = []
         for (index, stratum), result in itertools.product(enumerate(strata), results):
             entry = result[f"by_{measure}"][index]
             row = {"stratum": str(stratum), "metric": result["metric"], **entry}
@@ -104,7 +108,7 @@ def report(results: Sequence[dict]) -> list[str]:
     return texts
 
 
-def remarks_by(results: Sequence[dict], measure: str) -> Iterable[str]:
+def remarks_by(results: Sequence[Mapping[str, Any]], measure: str) -> Iterable[str]:
     """What the strata of a measure include, and the images that are in none."""
     counts = [result["strata_left_out"][measure] for result in results]
     yield "a stratum includes its lower bound and excludes its upper one"

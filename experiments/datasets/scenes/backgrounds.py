@@ -76,8 +76,8 @@ def field(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     """Grass, sand or earth below a sky with clouds, and often hills or trees between."""
     colours = textures.palette(rng)
     y, x = rows_and_columns(height, width)
-    sky = [[0.45, 0.62, 0.85], [0.75, 0.84, 0.92], [0.93, 0.82, 0.7], [0.6, 0.63, 0.68]]
-    sky = np.array(sky, np.float32)[rng.permutation(4)]
+    tones = [[0.45, 0.62, 0.85], [0.75, 0.84, 0.92], [0.93, 0.82, 0.7], [0.6, 0.63, 0.68]]
+    sky = np.array(tones, np.float32)[rng.permutation(4)]
     cloud = np.clip(textures.fractal(x * 0.7, y * 1.6) * 0.5 + rng.uniform(-0.4, 0.3), 0, 1)
     canvas = mix(sky[0], sky[1], np.clip(y / horizon, 0, 1))
     canvas = canvas + (0.95 - canvas) * cloud * 0.7

@@ -135,7 +135,7 @@ def _normals(thing: Placed, relief: np.ndarray) -> tuple[np.ndarray, ...]:
     """Normals of an object's surface (right, down, to the viewer) and 1 over their length."""
     right, down = _slope(relief)
     if thing.surface.normal is None:
-        x, y, z = np.clip(-right, -4, 4), np.clip(-down, -4, 4), float32(1)
+        x, y, z = np.clip(-right, -4, 4), np.clip(-down, -4, 4), np.array(1, float32)
     else:
         length = 1 / np.sqrt(right * right + down * down + 1)
         across, below, z = thing.surface.normal
@@ -145,9 +145,9 @@ def _normals(thing: Placed, relief: np.ndarray) -> tuple[np.ndarray, ...]:
     return x, y, z, 1 / np.sqrt(x * x + y * y + z * z)
 
 
-def _facing(normals: tuple[np.ndarray, ...], direction: Sequence[float]) -> np.ndarray:
+def _facing(normals: tuple[np.ndarray, ...], direction: np.ndarray) -> np.ndarray:
     """Cosine of the angle to a direction of length 1, or 0 where it lies behind."""
-    (x, y, z, scale), (right, down, near) = normals, float32(direction)
+    (x, y, z, scale), (right, down, near) = normals, direction.astype(float32)
     return np.maximum((x * right + y * down + z * near) * scale, 0)
 
 
@@ -161,7 +161,7 @@ def _paint_object(
 ) -> None:
     scale = float32(thing.pose.scale)
     x, y = (grain * scale for grain in thing.surface.grain or (thing.u, thing.v))
-    relief = thing.surface.height * scale
+    relief: np.ndarray = thing.surface.height * scale
     if material.bumps:
         bumps = textures.noise(x, y, material.bump_size)
         relief = relief + bumps * (material.bumps * material.bump_size / 16)
@@ -175,7 +175,7 @@ def _paint_object(
         shade = shade * np.clip(0.72 + 0.28 * rise, 0.72, 1)
     # A pattern on a round body crowds together towards the outline.
     bulge = 1 + float32(0.35) * (1 - near * length)
-    shift_x, shift_y = float32(rng.uniform(0, 200, 2))
+    shift_x, shift_y = rng.uniform(0, 200, 2).astype(float32)
     weight = material.pattern(x * bulge + shift_x, y * bulge + shift_y)
     colour = mix(material.colours[0], material.colours[1], weight)
     if thing.surface.slot is not None:

@@ -117,7 +117,8 @@ def _try(rng: Generator, backdrop: Backdrop, size: Size, count: int, shrink: flo
     shares = rng.uniform(0.55, 1.3, count) if count < 4 else rng.uniform(0.75, 1.2, count)
     # Objects hide parts of each other, so their whole areas may add up to more than they show.
     areas = np.clip(shares / shares.sum() * total * shrink, 0.03, 0.24) * height * width
-    poses, boxes = [], []
+    poses: list[Pose] = []
+    boxes: list[Box] = []
     for shape, area in zip(shapes, areas, strict=True):
         angle = rng.uniform(0, 2 * np.pi) if flat else rng.normal(0, 0.035)
         scale = float((area / shape.area()) ** 0.5)

@@ -67,14 +67,14 @@ def polar(radii: np.ndarray, dome: float, power: float) -> Shape:
     """A shape given by its radii at `ANGLES`."""
     closed = np.append(radii, radii[0]).astype(np.float32)
     x, y = radii * np.cos(ANGLES), radii * np.sin(ANGLES)
-    depth, power = np.float32(dome * radii.min()), np.float32(power)
+    depth, exponent = np.float32(dome * radii.min()), np.float32(power)
 
     def surface(u, v):
         turn = np.arctan2(v, u) * (_TABLE / (2 * np.pi))
         turn = np.where(turn < 0, turn + _TABLE, turn)
         index = np.minimum(turn.astype(np.int32), _TABLE - 1)
         ratio = np.sqrt(u * u + v * v) / _between(closed, index, turn - index)
-        return Surface(ratio - 1, depth * np.sqrt(np.maximum(1 - ratio**power, 0)))
+        return Surface(ratio - 1, depth * np.sqrt(np.maximum(1 - ratio**exponent, 0)))
 
     return Shape(surface, (float(x.min()), float(y.min()), float(x.max()), float(y.max())))
 
@@ -86,7 +86,7 @@ def profile(
     table = np.append(widths, widths[-1]).astype(np.float32)
     last, widest, opening = len(widths) - 1, float(widths.max()), float(widths[-1])
     rise = max(bow * (opening / widest) ** 2 * 1.6, 1e-3)
-    depth = np.float32(depth)  # meets float64 below
+    relief = np.float32(depth)  # meets float64 below
 
     def surface(u, v):
         # A lathe's circles, seen from a little above, bow downwards in the middle.
@@ -94,7 +94,7 @@ def profile(
         place = np.clip((w + 1) * (last / 2), 0, last)
         index = place.astype(np.int32)
         half = _between(table, index, place - index)
-        height = depth * np.sqrt(np.maximum(half * half - u * u, 0))
+        height = relief * np.sqrt(np.maximum(half * half - u * u, 0))
         slot = np.zeros(u.shape, np.uint8) if bands or mouth is not None else None
         for low, high, which in bands:
             slot[(w > low) & (w < high)] = which

@@ -110,7 +110,9 @@ def _checks(rng: Generator, size: float) -> Pattern:
     """A chess board, or a tartan of two crossing sets of stripes."""
     step = float32(2 * np.pi / max(rng.uniform(0.25, 0.6) * size, 8.0))
     if rng.random() < 0.5:
-        return lambda x, y: sum(_soft_step(np.sin(side * step), 0.4) for side in (x, y)) * 0.5
+        return lambda x, y: (
+            (_soft_step(np.sin(x * step), 0.4) + _soft_step(np.sin(y * step), 0.4)) * 0.5
+        )
     return lambda x, y: _soft_step(np.sin(x * step) * np.sin(y * step), 0.25)
 
 
@@ -188,7 +190,7 @@ _PATTERNS = (*_CLEAN, _fur, _fur, _speckle, _plain, _plain, _marble, _wood, _zig
 def random_pattern(rng: Generator, size: float) -> Pattern:
     """A pattern, turned and shifted, for an object (or floor tile) of about `size` pixels."""
     maker, angle = _PATTERNS[rng.integers(len(_PATTERNS))], rng.uniform(0, 2 * np.pi)
-    shift_x, shift_y = float32(rng.uniform(0, _TILE, 2))
+    shift_x, shift_y = rng.uniform(0, _TILE, 2).astype(float32)
     c, s = float32(np.cos(angle)), float32(np.sin(angle))
     pattern = maker(rng, size)
     return lambda x, y: pattern(x * c + y * s + shift_x, y * c - x * s + shift_y)

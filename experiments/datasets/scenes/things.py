@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from experiments.datasets.scenes import shapes
-from experiments.datasets.scenes.shapes import BODY, DARK, SECOND, THIRD, Shape, Surface
+from experiments.datasets.scenes.shapes import BODY, DARK, SECOND, THIRD, Bands, Shape, Surface
 
 _STEPS = np.linspace(-1, 1, 256)
 
@@ -83,7 +83,7 @@ def vase(rng: Generator) -> Shape:
     """A vase: a smooth profile through a few random widths."""
     knots = rng.uniform([0.4, 0.5, 0.25, 0.16, 0.25], [0.75, 0.8, 0.6, 0.4, 0.5])
     widths = np.interp(_STEPS, [-1, -0.6, -0.15, 0.35, 0.75, 1.0], [0.3, *knots])
-    bands = ()
+    bands: Bands = ()
     if rng.random() < 0.5:
         middle = rng.uniform(-0.5, 0.3)
         bands = ((middle, middle + rng.uniform(0.1, 0.3), SECOND),)
@@ -96,7 +96,7 @@ def bottle(rng: Generator) -> Shape:
     shoulder = rng.uniform(0.05, 0.35)
     at = [-1, -0.97, shoulder, shoulder + rng.uniform(0.2, 0.35), 0.8, 0.81, 1.0]
     widths = np.interp(_STEPS, at, [body * 0.9, body, body, neck, neck, neck * 1.25, neck * 1.2])
-    bands = ((0.8, 1.5, SECOND),)
+    bands: Bands = ((0.8, 1.5, SECOND),)
     if rng.random() < 0.7:
         bands += ((rng.uniform(-0.8, -0.6), shoulder - rng.uniform(0.05, 0.2), THIRD),)
     return shapes.profile(_smooth_ends(widths, 13), 1.0, rng.uniform(0.04, 0.09), bands, SECOND)
