@@ -3,10 +3,10 @@ r"""Instance masks for photographs on a Ray cluster: Ray Data around `specjax.Se
     pip install "ray[data]>=2.60"
     python -m examples.ray_segment photos/ out/ --num_instances=3
 
-An actor on each GPU or TPU chip of the cluster (on each machine, where there is neither) holds a
-`Segmenter` and is given a few photographs at a time. Label maps go to `out`, one indexed PNG for
-each photograph; one that is there is not made again, so that the same command continues where it
-was interrupted. Workers must see the photographs and `out` under the same paths.
+Each GPU or TPU chip of the cluster (or each machine, if there are none) runs a worker, which holds
+a `Segmenter` and receives a few photographs at a time. The label maps go to `out/`, one indexed PNG
+for each photograph. Photographs that already have one are skipped, so the same command continues an
+interrupted run. All workers must see the photographs and `out/` under the same paths.
 """
 
 import argparse
@@ -20,19 +20,19 @@ from specjax._folder import write_atomically
 from specjax._photographs import find_photographs
 from specjax.overlay import indexed_png
 
-# Photographs that a worker is given at a time: enough to keep it busy, few enough to do again.
+# Photographs in a worker's batch: enough to keep it busy, few enough to repeat after a failure.
 _PHOTOGRAPHS = 16
 
 
 class Worker:
-    """Made once for each device, and called with a few photographs at a time."""
+    """Created once for each device, then called with one batch of photographs after another."""
 
     def __init__(self, output: pathlib.Path, num_instances: int, settings: dict):
         self._output, self._num_instances = output, num_instances
         self._segmenter = Segmenter(settings.pop("checkpoint"), **settings)
 
     def __call__(self, batch: dict) -> dict:
-        """Write the label maps of a batch of paths and ids; returns what failed, in a line each."""
+        """Write the label maps of a batch of paths and ids; returns a line for each failure."""
         ids, failed = dict(zip(map(str, batch["path"]), batch["id"], strict=True)), []
         for path, found in self._segmenter.stream(list(ids), self._num_instances):
             name = ids[str(path)]
@@ -45,7 +45,7 @@ class Worker:
 
 
 def segment(paths, output: pathlib.Path, num_instances: int, workers: int | None, **settings):
-    """Segment what has no label map yet, on a running Ray; yields a line for each failure."""
+    """Segment the photographs without a label map, with Ray running; yields a line per failure."""
     import ray
 
     files = find_photographs(paths).files
@@ -77,14 +77,20 @@ def segment(paths, output: pathlib.Path, num_instances: int, workers: int | None
 
 
 def main() -> int:
-    """Read the arguments, start Ray, segment; the exit status is 1 where a photograph failed."""
+    """Read the arguments, start Ray, segment; the exit status is 1 if a photograph failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photographs", nargs="+", help="folders, images, globs or text lists")
-    parser.add_argument("output", type=pathlib.Path, help="where label maps go")
-    parser.add_argument("--num_instances", type=int, required=True)
-    parser.add_argument("--workers", type=int, help="default: one for each device")
-    parser.add_argument("--checkpoint", default="specjax-mini")
-    parser.add_argument("--image_size", type=int)
+    parser.add_argument("output", type=pathlib.Path, help="folder for the label maps")
+    parser.add_argument(
+        "--num_instances", type=int, required=True, help="instances to find in each photograph"
+    )
+    parser.add_argument("--workers", type=int, help="number of workers; default: one per device")
+    parser.add_argument(
+        "--checkpoint", default="specjax-mini", help="backbone; default: the built-in specjax-mini"
+    )
+    parser.add_argument(
+        "--image_size", type=int, help="short side in pixels; default: photographs keep their size"
+    )
     arguments = vars(parser.parse_args())
     import ray
 

@@ -88,7 +88,7 @@ def test_a_killed_part_is_done_by_the_same_command_again(many, foreground, tmp_p
         first = run("fgbg", folder, *flags, "--part=1/2")
         assert first.status == 0 and first.stderr == ""
         assert first.stdout.splitlines()[:2] == [
-            "part 1/2 is done: 14 images", "part 2/2 is at work",
+            "part 1/2 is done: 14 images", "part 2/2 is running",
         ]  # fmt: skip
     assert victim.returncode == -signal.SIGKILL
     before = lines.read_bytes()

@@ -134,8 +134,8 @@ def test_masks_at_several_numbers_of_channels(world, tmp_path):
 def test_sweep(world, wide, tmp_path):
     finished = run("sweep", tmp_path, *wide, "--M=C/3,C/11", "--N=60,10")
     assert finished.status == 0
-    assert finished.stderr == "warning: N=60 left out at M=34: more than there are\n"
-    assert finished.summary["warnings"] == ["N=60 left out at M=34: more than there are"]
+    assert finished.stderr == "warning: N=60 left out at M=34: N is at most M\n"
+    assert finished.summary["warnings"] == ["N=60 left out at M=34: N is at most M"]
     first = finished.summary["results"]
     results = {(r["M"], r["N"]): r for r in first}
     assert list(results) == [(128, 60), (128, 10), (34, 10)]

@@ -110,8 +110,8 @@ def test_pairs_of_a_sweep():
     plans, warnings = sweep.make_plans(configs, [3, 2, 9])
     assert list(plans) == ["M=12,N=3", "M=12,N=2", "M=12,N=9", "M=3,N=3", "M=3,N=2", "M=2,N=2"]
     assert warnings == [
-        "N=9 left out at M=3: more than there are",
-        "N=3, 9 left out at M=2: more than there are",
+        "N=9 left out at M=3: N is at most M",
+        "N=3, 9 left out at M=2: N is at most M",
     ]
     for setting, plan in plans.items():
         assert setting == f"M={plan.instances.M},N={plan.instances.N}"

@@ -188,8 +188,8 @@ def test_the_last_part_merges(tmp_path, capsys):
         assert first.finish(mine, ends[0]) == 1
         assert capsys.readouterr().out.splitlines() == [
             "part 1/2 is done: 2 images",
-            "part 2/2 is at work",
-            f"the last to finish writes {tmp_path / 'summary.json'} and prints the table",
+            "part 2/2 is running",
+            f"the last part to finish writes {tmp_path / 'summary.json'} and prints the table",
         ]
         assert not (tmp_path / "summary.json").exists() and ends[0].calls == []
         assert second.finish(other, ends[1]) == 1
