@@ -1,7 +1,7 @@
-"""How every plot looks and is written: PNG and SVG for people, CSV for the numbers in it.
+"""The look of all plots, and their files: PNG and SVG, and a CSV with the numbers.
 
-The colours are Okabe and Ito's, which the colour-blind can tell apart; lines also differ by
-marker, so that a grey print is legible. Neither a window system nor pyplot is involved.
+The colours are those of Okabe and Ito, which the colour-blind can distinguish. Lines also differ in
+their markers, so that a grey print is legible. Neither a window system nor pyplot is used.
 """
 
 import csv
@@ -26,14 +26,14 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.fonttype": "none",
-    # The same numbers give the same file.
+    # So that the same numbers give the same file.
     "svg.hashsalt": "specjax",
 }
 _DOTS_PER_INCH = 200
 
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
-    """An empty figure of this size in inches, its layout kept free of overlaps."""
+    """An empty figure of this size in inches, whose layout avoids overlaps."""
     with matplotlib.style.context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -41,7 +41,7 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
 
 
 def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
-    """`figure.add_subplot` in this style, which axes take on when they are made."""
+    """`figure.add_subplot` in this style, which must be set when axes are created."""
     with matplotlib.style.context(_STYLE):
         return figure.add_subplot(*position, **options)
 
@@ -49,7 +49,7 @@ def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
 def new_plot(
     width: float = 6.0, height: float = 4.0, *, x: str = "", y: str = ""
 ) -> tuple[Figure, Axes]:
-    """A figure of one plot, and the labels of its axes."""
+    """A figure with one plot; `x` and `y` are the labels of its axes."""
     figure = new_figure(width, height)
     axes = new_axes(figure)
     axes.set(xlabel=x, ylabel=y)
@@ -57,7 +57,7 @@ def new_plot(
 
 
 def percent(share: float | None) -> float | None:
-    """A fraction as the CSV files give it."""
+    """A fraction in percent, as in the CSV files."""
     return None if share is None else round(100 * share, 4)
 
 

@@ -153,7 +153,7 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def _refuse_others(self) -> None:
-        """Raises OutputError if a whole run is in progress, or parts are and this is a whole run."""
+        """Raises OutputError if a whole run is active, or if this is one and a part is active."""
         if _held(self.folder / _LOCK):
             raise self._in_use("writing to")
         for other in (self.folder / names.PARTS).glob(f"*/{_LOCK}") if self._part.whole else ():
