@@ -1,4 +1,4 @@
-"""Things of the drawn scenes that do not live: pots, boxes, stones, and flat figures."""
+"""Inanimate objects of the drawn scenes: pots, boxes, stones, and flat figures."""
 
 import numpy as np
 from numpy.random import Generator
@@ -18,7 +18,7 @@ def _smooth_ring(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _smooth_ends(values: np.ndarray, width: int) -> np.ndarray:
-    """Moving average, the ends repeated."""
+    """Moving average, with the ends repeated."""
     padded = np.pad(values, width // 2, mode="edge")
     return np.convolve(padded, np.ones(width) / width, mode="valid")
 
@@ -142,7 +142,7 @@ def mug(rng: Generator) -> Shape:
         outside = np.sqrt(np.maximum(half * half - u * u, 0)) + 0.3
         tube = 0.35 * np.sqrt(np.maximum(thick**2 - np.square(ring + thick), 0))
         height = np.where(body < 0, outside, tube)
-        # The inside is hollow: its relief falls where the outside's rises.
+        # The inside is hollow: its relief falls where that of the outside rises.
         hollow = top < rim * rim
         height = np.where(top < 1, np.where(hollow, 1 - height * 0.6, 0.3), height)
         slot = np.where(hollow, SECOND, BODY).astype(np.uint8)
@@ -170,7 +170,7 @@ def box(rng: Generator) -> Shape:
         face = np.where(w > near + h, 2, (u > 0).astype(np.int32))
         slot = np.where(face == 2, SECOND, BODY).astype(np.uint8) if lid else None
         normal = np.moveaxis(faces.take(face, axis=0), -1, 0)
-        # Along the edges of each face, so that a pattern lies on the faces.
+        # Coordinates along the edges of each face, so that a pattern follows the faces.
         top = w - h
         across = np.where(face == 2, (top - ka * u) * edge_b, u * 1.2)
         along = np.where(face == 2, (top + kb * u) * edge_a, w - near)

@@ -39,7 +39,7 @@ def test_the_page_shows_them(tmp_path):
     assert page.tables["mIoU, mean over images"][1] == ["dot", "20.00", "10.00 to 30.00", "2"]
     assert page.tables["mIoU, difference from boc in percentage points"][1][:2] == ["dot", "-20.00"]
     assert "With 2 images the test cannot give a p below 0.5." in page.text
-    assert "Every image is treated as drawn independently" in page.text
+    assert "All images are treated as drawn independently" in page.text
     for name in ("png", "svg", "csv"):
         assert (tmp_path / "report_plots" / f"run1_intervals.{name}").stat().st_size
 
