@@ -1,4 +1,4 @@
-"""What the binaries show beside the published numbers, and what they draw."""
+"""The published numbers beside those of a run, and the plots of both."""
 
 import csv
 
@@ -142,7 +142,7 @@ def test_sweep(world, wide, tmp_path):
     assert {key[1] for key in finished.lines} == {"M=128,N=60", "M=128,N=10", "M=34,N=10"}
     assert [r["published"] for r in results.values()] == [0.3441, None, None]
     assert len({r["miou"] for r in results.values()}) == 3
-    # Each is what the main job gives for its flags.
+    # Each pair gives what `experiments.instance` gives with its flags.
     for M, N in results:
         alone = run("instance", tmp_path / f"{M}-{N}", *wide, f"--M={M}", f"--N={N}")
         for key in ("miou", "miou_instances", "f_score", "f_score_raw", "images", "difference"):

@@ -1,4 +1,4 @@
-"""Plans of settings: what they share is computed once, and each image stands alone."""
+"""Plans of settings: what they share is computed once; images do not affect each other."""
 
 import collections
 import dataclasses
@@ -39,7 +39,7 @@ class CountingWatch(Stopwatch):
 
 
 def scene():
-    """An image alone: two instances of noisy features on a 6 x 8 grid, of 24 x 32 pixels."""
+    """One image: two instances with noisy features on a grid of 6 x 8, of 24 x 32 pixels."""
     rng = np.random.default_rng(0)
     instances = np.zeros((24, 32), np.int32)
     instances[4:20, 4:16] = 1
@@ -91,7 +91,7 @@ def test_metrics_are_computed_together_as_far_as_they_fit():
     assert found == [["boc", "l1"], ["l2", "dot"], ["cosine"], ["N=2"]]
     (together, settings), (alone, last) = groups(list(plans), 9)
     assert (settings, last) == (list(metrics), ["N=2"])
-    # What they share names no metric of theirs.
+    # The plan of a group always names "dot", whatever the metrics of its settings.
     assert together == Plan(given, dataclasses.replace(given, metric="dot"))
     assert alone == Plan(given, dataclasses.replace(other, metric="dot"))
 

@@ -1,4 +1,4 @@
-"""Which images a page shows, and what it says of those without a picture."""
+"""Which images a page shows, and its remark on images without a picture."""
 
 import re
 

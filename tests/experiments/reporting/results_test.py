@@ -1,4 +1,4 @@
-"""The tables of scores, of runs whose results are known."""
+"""The tables of scores of runs with known results."""
 
 from experiments.reporting.results import tables_of
 from experiments.reporting.runs import read_run

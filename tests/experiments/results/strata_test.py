@@ -1,4 +1,4 @@
-"""Overlap and size ratio of instances, and mIoU by them."""
+"""Overlap and size ratio of instances, and the mIoU of their strata."""
 
 import itertools
 
