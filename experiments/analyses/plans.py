@@ -142,8 +142,8 @@ class InstanceAnalysis:
         count = 0 if example.truth is None else example.truth.count
         return min(max(count, 1), MAX_INSTANCES)
 
-    def _groups(self, settings: Sequence[str], most: int) -> Iterator[tuple[Plan, Sequence[str]]]:
-        """Groups of at most `most` settings that differ only in the metric, with their plan.
+    def _groups(self, settings: Sequence[str], size: int) -> Iterator[tuple[Plan, Sequence[str]]]:
+        """Groups of at most `size` settings that differ only in the metric, with their plan.
 
         Their channels are the same, and one pass over the pairs of tokens serves all metrics.
         """
@@ -153,8 +153,8 @@ class InstanceAnalysis:
             instances = dataclasses.replace(plan.instances, metric="dot")
             groups.setdefault(Plan(plan.foreground, instances), []).append(setting)
         for plan, group in groups.items():
-            for first in range(0, len(group), most):
-                yield plan, group[first : first + most]
+            for first in range(0, len(group), size):
+                yield plan, group[first : first + size]
 
     def _fetch(self, examples, features, settings, foregrounds, found) -> Outcomes:
         """The outcomes of each image, with the results brought to the host."""

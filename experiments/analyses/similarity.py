@@ -64,10 +64,10 @@ class Similarity(Experiment):
         empty = {"grid": list(grid), "num_instances": truth.count, "tokens": 0}
         lines = {metric: {**empty, "intra": None, "inter": None} for metric in metrics}
         if truth.count >= 2:
-            most = padded_instances(truth.count)
+            max_instances = padded_instances(truth.count)
             generator = similarity_variance.generator_of(self.setup.options.seed, example.id)
             places, owners = similarity_variance.sample_tokens(
-                truth.instances, generator, max_instances=most
+                truth.instances, generator, max_instances=max_instances
             )
             on_device = jnp.asarray(grid, jnp.int32)
             with self.setup.watch("variance"):
@@ -81,7 +81,7 @@ class Similarity(Experiment):
                         jnp.asarray(places),
                         jnp.asarray(owners),
                         metric=metric,
-                        max_instances=most,
+                        max_instances=max_instances,
                     )
                     found = jax.device_get(found)
                     line["tokens"] = int(np.count_nonzero(owners))

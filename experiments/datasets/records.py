@@ -160,10 +160,10 @@ def take(dataset: Dataset, limit: int) -> Dataset:
     )
 
 
-def _keep(dataset: Dataset, wanted: Callable[[Record], bool], **identity: str) -> Dataset:
+def _keep(dataset: Dataset, keep: Callable[[Record], bool], **identity: str) -> Dataset:
     return dataclasses.replace(
         dataset,
-        records=lambda: filter(wanted, dataset.records()),
+        records=lambda: filter(keep, dataset.records()),
         identity=dataset.identity | identity,
     )
 

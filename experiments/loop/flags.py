@@ -59,8 +59,8 @@ DATASET = {
     "limit": Flag(
         "integer",
         None,
-        "Use only the first images, this many. A later run with a larger limit continues where this"
-        " one ended. Default: all images.",
+        "Use only this many images, the first ones. A later run with a larger limit continues from"
+        " there. Default: all images.",
         at_least(1, 10**9),
     ),
 }
@@ -114,8 +114,10 @@ def define(
     `metric` says whether there is a flag `--metric`. `figures` describes each value of `--figure`,
     if the experiment draws figures.
     """
-    wanted = {name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"}
-    shared.declare({**DATASET, **wanted}, **defaults)
+    method_flags = {
+        name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"
+    }
+    shared.declare({**DATASET, **method_flags}, **defaults)
     if figures is not None:
         help = "; ".join(f"{name}, {what}" for name, what in figures.items())
         help = f"Which figures to draw, one or several of: {help}. Default: all of them."

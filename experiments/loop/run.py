@@ -73,18 +73,18 @@ def _conclude(
     stream: Stream,
     config: Mapping[str, Any],
     warnings: Sequence[str],
-    whole: Report,
+    merged: Report,
     entries: Sequence[dict[str, Any]],
 ) -> None:
     """Write the files that cover all images, the summary last, and print the results."""
     experiment, folder, kind = stream.experiment, stream.folder, stream.setup.backbone.kind
-    pictures = stream.writers.finish(whole.visited, list(experiment.settings))
+    pictures = stream.writers.finish(merged.visited, list(experiment.settings))
     settings = list(dict.fromkeys([*folder.lines.settings(), *experiment.settings]))
     lines = {
-        setting: [line for image in whole.visited if (line := folder.lines.get(image, setting))]
+        setting: [line for image in merged.visited if (line := folder.lines.get(image, setting))]
         for setting in settings
     }
-    results = [experiment.result(setting, own) for setting, own in lines.items()]
+    results = [experiment.result(setting, of_setting) for setting, of_setting in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
     _print_warnings(remarks)
@@ -93,15 +93,15 @@ def _conclude(
         "config": {**config, "settings": settings, "backbone": kind},
         "backbone": kind,
         "warnings": [*warnings, *remarks],
-        "failures": whole.failures,
+        "failures": merged.failures,
         "versions": versions(),
-        "seconds": whole.seconds,
+        "seconds": merged.seconds,
     }
     folder.write_summary({**summary, "parts": entries} if entries else summary)
     print(*experiment.report(results), sep="\n\n")
     print("", folder.summary_path, *pictures, *plots, sep="\n")
-    if whole.failures:
-        failed = f"{len(whole.failures)} of {len(whole.visited)} images failed"
+    if merged.failures:
+        failed = f"{len(merged.failures)} of {len(merged.visited)} images failed"
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
 
 
@@ -136,9 +136,9 @@ def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
                 f"results would go to {folder}, inside {path}, from which images are read; choose"
                 " an --output_dir outside"
             )
-    others = (options.features_dir, options.annotations, options.frames, options.checkpoint)
+    optional = (options.features_dir, options.annotations, options.frames, options.checkpoint)
     # A checkpoint may be a name ("auto", a hub id) instead of a path.
-    inputs += [pathlib.Path(path) for path in others if path and pathlib.Path(path).exists()]
+    inputs += [pathlib.Path(path) for path in optional if path and pathlib.Path(path).exists()]
     for path in inputs if options.overwrite else ():
         if path.resolve().is_relative_to(folder):
             raise SpecjaxError(

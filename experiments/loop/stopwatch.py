@@ -26,7 +26,7 @@ class Stopwatch:
             with self._lock:
                 self.seconds[stage] += time.perf_counter() - start
 
-    def each(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
+    def waiting_for(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
         """The items; the time spent waiting for each counts under `stage`."""
         iterator = iter(items)
         while True:

@@ -53,7 +53,7 @@ class Stream:
             written: concurrent.futures.Future | None = None
             tasks = self._tasks(records, progress)
             batches = reading.batches(tasks, read, self.lanes, progress.failed)
-            for batch in self.setup.watch.each("decode", batches):
+            for batch in self.setup.watch.waiting_for("decode", batches):
                 examples, features = self._features(batch, progress)
                 if features is None:
                     continue
@@ -92,11 +92,13 @@ class Stream:
                 jax.block_until_ready(features.values)
             if all(finite):
                 return examples, features
-            for example, fine in zip(examples, finite, strict=True):
-                if not fine:
+            for example, is_finite in zip(examples, finite, strict=True):
+                if not is_finite:
                     problem = f"{example.id}: the backbone returned features that are not finite"
                     progress.failed(example.place, example.id, SpecjaxError(problem))
-            examples = [example for example, fine in zip(examples, finite, strict=True) if fine]
+            examples = [
+                example for example, is_finite in zip(examples, finite, strict=True) if is_finite
+            ]
         return examples, None
 
     def _write(

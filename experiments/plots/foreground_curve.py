@@ -39,12 +39,12 @@ def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
     """A colour for each source: our run solid, the paper dashed; hollow without post-processing."""
     figure, axes = new_plot(7.5, 5.0, x="channels kept, M (of C; logarithmic)", y="F-score (%)")
     for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
-        own = [row for row in table if row[0] == source]
+        points = [row for row in table if row[0] == source]
         colour, line = COLOURS[index], "-" if source == _OURS else "--"
         for column, fill, kind in ((3, colour, "with"), (4, "white", "without")):
             axes.plot(
-                [row[1] for row in own],
-                [row[column] for row in own],
+                [row[1] for row in points],
+                [row[column] for row in points],
                 label=f"{source}, {kind}",
                 color=colour,
                 marker=MARKERS[index],

@@ -48,12 +48,12 @@ def sample_tokens(
     owners = np.zeros_like(places)
     count = 0
     for number in range(1, max_instances + 1):
-        own = np.flatnonzero(instances == number)
-        if own.size > TOKENS_PER_INSTANCE:
-            own = np.sort(generator.choice(own, TOKENS_PER_INSTANCE, replace=False))
-        places[count : count + own.size] = own
-        owners[count : count + own.size] = number
-        count += own.size
+        tokens = np.flatnonzero(instances == number)
+        if tokens.size > TOKENS_PER_INSTANCE:
+            tokens = np.sort(generator.choice(tokens, TOKENS_PER_INSTANCE, replace=False))
+        places[count : count + tokens.size] = tokens
+        owners[count : count + tokens.size] = number
+        count += tokens.size
     return places, owners
 
 

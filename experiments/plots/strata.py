@@ -31,21 +31,21 @@ def draw(table: Sequence[tuple[Any, ...]], measure: str) -> Figure:
     figure, axes = new_plot(max(6.0, 1.1 * len(metrics)), x="metric", y="mIoU (%)")
     width = _GROUP / len(names)
     for index, name in enumerate(names):
-        own = [row for row in table if row[1] == name]
-        places = [metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in own]
-        images = [row[4] for row in own]
+        bars = [row for row in table if row[1] == name]
+        places = [metrics.index(row[0]) - _GROUP / 2 + (index + 0.5) * width for row in bars]
+        images = [row[4] for row in bars]
         ends = " to ".join(map(str, sorted({min(images), max(images)})))
         counted = f"images: {ends}" if any(images) else "no image"
         axes.bar(
             places,
-            [row[5] or 0.0 for row in own],
+            [row[5] or 0.0 for row in bars],
             width,
             label=f"{NAMES[measure]} {name} ({counted})",
             color=COLOURS[index],
             hatch=_HATCHES[index],
             edgecolor="white",
         )
-        known = [(place, row[6]) for place, row in zip(places, own, strict=True) if row[6]]
+        known = [(place, row[6]) for place, row in zip(places, bars, strict=True) if row[6]]
         for number, (place, value) in enumerate(known):
             label = "published, YouTube-VIS 2019" if index == number == 0 else None
             line = [place - width / 2, place + width / 2]

@@ -70,8 +70,8 @@ class DinoObjective(Objective):
 
     def remember(self, parameters: PyTree, memory: Memory, progress: Float[Array, ""]) -> Memory:
         """Move the teacher towards the student; its momentum rises from 0.996 to 1, as a cosine."""
-        rest = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
-        averages = jax.tree.map(lambda a, b: a + rest * (b - a), memory.teacher, parameters)
+        step = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
+        averages = jax.tree.map(lambda a, b: a + step * (b - a), memory.teacher, parameters)
         return Memory(averages, memory.centre)
 
     def backbone(self, parameters: PyTree, memory: Memory) -> ViT:

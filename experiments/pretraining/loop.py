@@ -134,10 +134,10 @@ def spectral_scores(
     scores = []
     for scene in _drawn(scenes):
         patches = cut_patches(scene.image, patch_size=side, mean=mean, std=std)
-        wanted = truth.on_grid(scene.instances, patches.tiling.grid, len(patches.values))
+        annotation = truth.on_grid(scene.instances, patches.tiling.grid, len(patches.values))
         grid = jnp.array(patches.tiling.grid)
-        labels = _labels(model, patches.values, grid, wanted.count, config=config)
-        instances, counted = jnp.asarray(wanted.instances), jnp.asarray(wanted.counted)
+        labels = _labels(model, patches.values, grid, annotation.count, config=config)
+        instances, counted = jnp.asarray(annotation.instances), jnp.asarray(annotation.counted)
         # Every token of the foreground belongs to an instance.
         foreground = f_score(labels > 0, instances > 0, counted=counted)
         found = instance_scores(labels, instances, counted=counted, max_instances=_MOST)

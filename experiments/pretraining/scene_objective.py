@@ -61,8 +61,8 @@ def regression_loss(
     foreground: Bool[Array, "images tokens"],
 ) -> Float[Array, ""]:
     """The weighted mean squared error of the keys; about 1 if all keys are zero."""
-    wanted = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
-    error = jnp.mean(jnp.square(keys - wanted), axis=-1)
+    target = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
+    error = jnp.mean(jnp.square(keys - target), axis=-1)
     weight = jnp.where(foreground, 1.0, _BACKGROUND_WEIGHT)
     return jnp.sum(error * weight) / jnp.sum(weight)
 
@@ -75,13 +75,13 @@ def structure_loss(
     similarity = jnp.einsum("bic,bjc->bij", unit, unit)
     row, column = instances[:, :, None], instances[:, None, :]
     objects, background = (row > 0) & (column > 0), (row == 0) & (column == 0)
-    wanted = jnp.where(
+    target = jnp.where(
         objects,
         jnp.where(row == column, _SAME, _OTHER),
         jnp.where(background, _BACKGROUND, _MIXED),
     )
     weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0)
-    return jnp.sum(weight * jnp.square(similarity - wanted)) / jnp.sum(weight)
+    return jnp.sum(weight * jnp.square(similarity - target)) / jnp.sum(weight)
 
 
 def scene_loss(

@@ -104,8 +104,8 @@ def scores_of(run: Run, score: str) -> tuple[dict[str, Mapping[str, float]], lis
     differing = []
     for setting, expected in run.means(score).items():
         values = run.values(setting, score)
-        whole = len(values) == run.results[setting].get("images")
-        found = mean(values.values()) if whole else None
+        complete = len(values) == run.results[setting].get("images")
+        found = mean(values.values()) if complete else None
         if found is not None and math.isclose(found, expected, rel_tol=0, abs_tol=_SAME):
             matching[setting] = values
         else:

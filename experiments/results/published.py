@@ -99,9 +99,9 @@ def closest(dataset: str) -> str:
     return dataset if dataset in F_SCORES else "ytvis"
 
 
-def compared(ours: float | None, published: float | None) -> dict[str, float | None]:
-    """`published`, and `difference`, our number minus the published one, if both exist."""
-    difference = None if ours is None or published is None else ours - published
+def compared(measured: float | None, published: float | None) -> dict[str, float | None]:
+    """`published`, and `difference`, the measured number minus the published one, if both exist."""
+    difference = None if measured is None or published is None else measured - published
     return {"published": published, "difference": difference}
 
 
@@ -110,8 +110,8 @@ def remark(
 ) -> str:
     """The line under a table: what the published numbers and ours were measured on."""
     size = "" if image_size is None else f"short side {image_size} pixels"
-    ours = ", ".join(filter(None, (f"dataset {dataset}", f"backbone {backbone}", size, here)))
-    return f"published: {measured_on}; here: {ours}"
+    run = ", ".join(filter(None, (f"dataset {dataset}", f"backbone {backbone}", size, here)))
+    return f"published: {measured_on}; here: {run}"
 
 
 def backbone_name(kind: str, *, checkpoint: str, features_dir: object) -> str:

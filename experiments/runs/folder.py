@@ -156,8 +156,8 @@ class RunFolder:
         """Raises OutputError if a whole run is active, or if this is one and a part is active."""
         if _held(self.folder / _LOCK):
             raise self._in_use("writing to")
-        for other in (self.folder / names.PARTS).glob(f"*/{_LOCK}") if self._part.whole else ():
-            if _held(other):
+        for lock_file in (self.folder / names.PARTS).glob(f"*/{_LOCK}") if self._part.whole else ():
+            if _held(lock_file):
                 raise self._in_use("doing a part of")
 
     @contextlib.contextmanager

@@ -93,8 +93,8 @@ def lay_out(
         placed = _try(rng, backdrop, size, count, shrink)
         instances = instance_map(placed, size)
         visible = np.bincount(instances.ravel(), minlength=count + 1)[1:]
-        whole = np.array([np.count_nonzero(thing.mask) for thing in placed])
-        least = np.maximum(_MIN_VISIBLE_AREA * instances.size, _MIN_VISIBLE_SHARE * whole)
+        areas = np.array([np.count_nonzero(thing.mask) for thing in placed])
+        least = np.maximum(_MIN_VISIBLE_AREA * instances.size, _MIN_VISIBLE_SHARE * areas)
         if (visible >= least).all() and (accept is None or accept(instances)):
             return placed, instances
     raise ValueError(

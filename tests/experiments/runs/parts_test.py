@@ -184,18 +184,21 @@ def test_the_last_part_merges(tmp_path, capsys):
         second.lines.append([line("b")])
         second.segments.append([line("b", masks=[])])
         ends = Conclusion(first), Conclusion(second)
-        mine, other = report("a", "c", failures="ca", write=1.0), report("b", failures="b", write=2)
-        assert first.finish(mine, ends[0]) == 1
+        first_report, second_report = (
+            report("a", "c", failures="ca", write=1.0),
+            report("b", failures="b", write=2),
+        )
+        assert first.finish(first_report, ends[0]) == 1
         assert capsys.readouterr().out.splitlines() == [
             "part 1/2 is done: 2 images",
             "part 2/2 is running",
             f"the last part to finish writes {tmp_path / 'summary.json'} and prints the table",
         ]
         assert not (tmp_path / "summary.json").exists() and ends[0].calls == []
-        assert second.finish(other, ends[1]) == 1
+        assert second.finish(second_report, ends[1]) == 1
         assert ends[1].calls == [(["a", "b", "c"], ["a", "b", "c"], {"write": 3.0})]
         # As if the first had seen, only now, that all are finished.
-        assert first.finish(mine, ends[0]) == 1
+        assert first.finish(first_report, ends[0]) == 1
         assert ends[0].calls == []
         assert "another process has merged" in capsys.readouterr().out
     text = (tmp_path / "per_image.jsonl").read_text()
@@ -218,8 +221,8 @@ def test_of_parts_that_finish_together_one_merges(tmp_path, monkeypatch):
     ends = [Conclusion(store) for store in stores]
 
     def end(part):
-        mine = report(str(part.index), work={**WORK, "images": 4})
-        stores[part.index].finish(mine, ends[part.index])
+        own_report = report(str(part.index), work={**WORK, "images": 4})
+        stores[part.index].finish(own_report, ends[part.index])
 
     together(end, siblings)
     for store in stores:
