@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from experiments.datasets.records import VOID
 from specjax import SpecjaxError
 
-# Longest outline for pycocotools, which takes 5 points a pixel of 16 bytes each: 160 MB.
+# Longest outline passed to pycocotools, which takes 5 points of 16 bytes per pixel: 160 MB.
 _MAX_OUTLINE_PIXELS = 2_000_000
 _MAX_DIGITS = 7  # of 5 bits: enough for run lengths and differences of 32 bits
 

@@ -14,7 +14,7 @@ from specjax import SpecjaxError, resize_short_side
 from specjax._batching import Lanes
 from specjax._reading import gather, read_ahead
 
-# At most this many batches, of the largest size, wait until a batch of their length is full.
+# Limit on the examples that wait for a full batch of their length, in batches of the largest size.
 _WAITING_BATCHES = 4
 
 

@@ -25,7 +25,7 @@ from specjax._folder import OutputError
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """The way of the records through a run."""
+    """Takes the records of a run from reading to writing."""
 
     setup: Setup
     experiment: Experiment

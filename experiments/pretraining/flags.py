@@ -42,10 +42,10 @@ _TRAINING = {
 }
 # They identify a model that does not start from a checkpoint.
 _SHAPE = {
-    "layers": _number(6, "Number of blocks of the ViT, without --init.", 2),
-    "mlp_size": _number(768, "Width of the hidden layer of a block's MLP, without --init."),
+    "layers": _number(6, "Number of blocks of the ViT; not used with --init.", 2),
+    "mlp_size": _number(768, "Width of the hidden layer of a block's MLP; not used with --init."),
     "hidden_size": _number(
-        384, f"Number of channels, a multiple of {_HEADS} (its heads), without --init.", _HEADS
+        384, f"Number of channels, a multiple of the {_HEADS} heads; not used with --init.", _HEADS
     ),
 }
 _CROPS = {
@@ -64,8 +64,7 @@ _DINO = {
     "data_dir": Flag(
         "string",
         None,
-        "For dino, and needed there: a folder of images, an image, a glob or a text file that lists"
-        " paths.",
+        "Required for dino: a folder of images, an image, a glob or a text file that lists paths.",
     ),
     **_CROPS,
     "prototypes": _number(
