@@ -14,6 +14,7 @@ import functools
 import logging
 import pathlib
 import sys
+from typing import Any
 
 from specjax import Segmenter, SpecjaxError
 from specjax._folder import write_atomically
