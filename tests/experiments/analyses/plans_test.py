@@ -125,6 +125,6 @@ def test_asking_for_too_many_instances_is_not_silent():
     assert too_many_asked("boc", lines[:2], None) == []
     (warning,) = too_many_asked("boc", lines, None)
     assert warning.startswith("boc: images with fewer instances than asked for: 2 (")
-    assert "foreground tokens, and 254" in warning
+    assert "foreground token, and at most 254" in warning
     (warning,) = too_many_asked("l2", lines, 10)
     assert warning.startswith("l2: images with fewer instances than asked for: 4 (")
