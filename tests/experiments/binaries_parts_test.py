@@ -198,7 +198,7 @@ def test_fgbg_and_one_part_that_is_all(world, tmp_path):
     [
         (["--part=3/2"], ["--part=3/2", "1/2 and 2/2"]),
         (["--part="], ["--part=", "1/2 and 2/2"]),
-        (["--part=1/2", "--overwrite"], ["--overwrite in a part would delete"]),
+        (["--part=1/2", "--overwrite"], ["--overwrite with --part would delete"]),
     ],
 )
 def test_mistakes(many, tmp_path, flags, words):
