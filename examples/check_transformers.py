@@ -1,13 +1,15 @@
-r"""Compare a checkpoint's features here with those of `transformers.ViTModel`.
+r"""Compare specjax's features of a checkpoint with those of `transformers.ViTModel`.
 
     pip install torch transformers
     python -m examples.check_transformers --checkpoint=specjax-mini
 
-Both load the same files; the keys of the last block are compared on built-in scenes, one of them
-at the size of the stored position embeddings, the others interpolated as Hugging Face does it.
-torch and transformers are needed for this script alone.
+Both load the same files. The keys of the last block are compared on three built-in scenes: the
+first is cropped to the size of the stored position embeddings; for the others, these are resampled
+as Hugging Face does it. Prints a line for each scene with the largest difference; the exit status
+is 1 if one is above `--tolerance`. Nothing else in this repository needs torch or transformers.
 """
 
+import functools
 import importlib.resources
 import itertools
 from collections.abc import Sequence
@@ -23,8 +25,8 @@ _SCENES = 3
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare; the exit status is 1 where a difference is too large."""
-    refuse_arguments(arguments, "a checkpoint goes to --checkpoint")
+    """Compare the features; the exit status is 1 if a difference is too large."""
+    refuse_arguments(arguments, "give the checkpoint with --checkpoint")
     try:
         import torch
         import transformers
@@ -34,8 +36,13 @@ def main(arguments: Sequence[str]) -> int:
     source = flags.FLAGS.checkpoint
     checkpoint = load_checkpoint(source)
     side, worst = checkpoint.config.image_size, 0.0
-    options = {"patch_size": checkpoint.config.patch_size, "padded": False}
-    options |= {"mean": checkpoint.mean, "std": checkpoint.std}
+    cut = functools.partial(
+        cut_patches,
+        patch_size=checkpoint.config.patch_size,
+        mean=checkpoint.mean,
+        std=checkpoint.std,
+        padded=False,
+    )
     built_in = importlib.resources.files("specjax") / "assets" / source
     path = built_in if built_in.is_dir() else source
     reference = transformers.ViTModel.from_pretrained(
@@ -44,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     for number, record in enumerate(itertools.islice(samples.records(), _SCENES)):
         image = record.read_image()
-        patches = cut_patches(image[:side, :side] if number == 0 else image, **options)
+        patches = cut(image[:side, :side] if number == 0 else image)
         expected = _reference_keys(torch, reference, _pixels(patches))
         grid = patches.tiling.grid
         found = extract_features(checkpoint.model, patches.values, grid, interpolation="hf")
@@ -57,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _pixels(patches: Patches) -> np.ndarray:
-    """The normalised image that the patches make up, float32 [3, H, W]."""
+    """The normalised image that was cut into these patches, float32 [3, H, W]."""
     (rows, columns), side = patches.tiling.grid, patches.tiling.patch_size
     pixels = patches.values.reshape(rows, columns, side, side, 3)
     return pixels.transpose(4, 0, 2, 1, 3).reshape(3, rows * side, columns * side)
@@ -79,7 +86,11 @@ def _reference_keys(torch, model, pixels: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    source_help = "A folder in the Hugging Face layout, or the name of a built-in backbone."
+    source_help = (
+        "A folder in the Hugging Face layout, or a built-in backbone such as specjax-mini."
+    )
     flags.DEFINE_string("checkpoint", "specjax-mini", source_help)
-    flags.DEFINE_float("tolerance", 2e-4, "Largest difference that counts as the same.")
+    flags.DEFINE_float(
+        "tolerance", 2e-4, "Largest absolute difference of two features that passes."
+    )
     execute(main)

@@ -1,15 +1,17 @@
-r"""How fast each stage is here, how fast it could be, and how fast a reference implementation is.
+r"""How fast each stage is on this machine, beside its lower bound and a reference implementation.
 
     python -m experiments.benchmark
 
-times, warm and on one image at a time, every stage at four image sizes, beside the same stages in
-numpy, scipy and scikit-learn (as the paper's authors compute them) and beside a floor: what the
-machine's measured matrix product and copy allow. Then images per second by batch size, nine metrics
-beside one and, with
+times every stage at four image sizes, one image at a time, after compilation. Beside these times
+stand those of a reference implementation (numpy, scipy and scikit-learn, as the paper's authors
+compute the stages) and a floor: the least time that the operations and bytes of a stage take at the
+measured rates of a large matrix product and of a large copy. Then it measures images per second by
+batch size, and nine metrics beside one. With
 
     python -m experiments.benchmark --photographs=photos/
 
-a whole run beside a loop that compiles for each size. Writes `benchmark.json` and `benchmark.md`.
+it also times a whole run, beside a plain loop that compiles for each image size. Prints the tables
+and writes them as `benchmark.json` and `benchmark.md`.
 """
 
 import pathlib
@@ -27,38 +29,44 @@ from specjax._program import execute, refuse_arguments
 
 FLAGS = {
     "sizes": Flag(
-        "list", ["500x375", "854x480", "1280x720", "1920x1080"], "Images to time, width x height."
+        "list",
+        ["500x375", "854x480", "1280x720", "1920x1080"],
+        "Sizes of the images to time, width x height in pixels.",
     ),
-    "repeats": Flag("integer", 5, "Timed calls of each stage; the median counts.", at_least(1)),
+    "repeats": Flag(
+        "integer", 5, "Timed calls of each stage; their median is reported.", at_least(1)
+    ),
     "baseline_tokens": Flag(
         "integer",
         4000,
-        "Largest image, in tokens, to run the reference implementation on: it takes minutes, and"
-        " memory, beyond.",
+        "Run the reference implementation on images of up to this many tokens: larger ones take it"
+        " minutes and much memory.",
         at_least(0),
     ),
     "batches_of": Flag(
         "string",
         "854x480",
-        "Size of the images whose number per second is measured by batch size, and of the one that"
-        " nine metrics are computed of; empty for neither.",
+        "Image size for measuring images per second by batch size, and nine metrics beside one."
+        " Empty: skip both.",
     ),
-    "batch_sizes": Flag("string", "1,4,16", "Images on each device at a time."),
+    "batch_sizes": Flag("string", "1,4,16", "Batch sizes to measure, in images per device."),
     "dtype": METHOD["dtype"],
     "photographs": Flag(
         "string",
         None,
-        "Folder of photographs of many sizes, to time a whole run of experiments.instance over."
+        "Folder of photographs of many sizes on which to time a whole run of experiments.instance."
         " Default: no such run.",
     ),
-    "output_dir": Flag("string", "outputs/benchmark", "Where benchmark.json and benchmark.md go."),
+    "output_dir": Flag(
+        "string", "outputs/benchmark", "Folder for benchmark.json and benchmark.md."
+    ),
 }
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read the flags, time, write."""
+    """Read the flags, measure, print and write the tables."""
     values = flags.FLAGS
-    refuse_arguments(arguments, "photographs go to --photographs")
+    refuse_arguments(arguments, "give photographs with --photographs")
     check_texts(values, ["photographs", "output_dir"])
     result = suite.measure(
         [_size(text) for text in values.sizes],
@@ -78,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
 def _size(text: str) -> Size:
     match = re.fullmatch(r"\s*(\d{2,5})x(\d{2,5})\s*", text)
     if not match:
-        raise SpecjaxError(f"{text!r} is no size: give width x height, such as 1280x720")
+        raise SpecjaxError(f"{text!r} is not a size: give width x height, such as 1280x720")
     return Size(int(match[1]), int(match[2]))
 
 

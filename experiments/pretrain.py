@@ -1,18 +1,20 @@
-r"""Train a small backbone, on drawn scenes or on your own images.
+r"""Train a small backbone: on drawn scenes, or on your own images.
 
     python -m experiments.pretrain --output_dir=outputs/specjax-mini
 
-makes the built-in backbone from nothing but drawn scenes, whose exact masks the objective uses
+trains the built-in backbone on drawn scenes alone. The objective uses their exact masks
 (`experiments.pretraining.scene_objective`).
 
     python -m experiments.pretrain --objective=dino --data_dir=photos --init=dino-vits16 \
         --output_dir=outputs/mine --steps=1000
 
-adapts a backbone to a folder of images without labels, by self-distillation
+adapts a backbone to a folder of images, without labels, by self-distillation
 (`experiments.pretraining.dino_objective`).
 
-The folder then holds a ViT in the Hugging Face layout, for `--checkpoint=outputs/mine`. An
-interrupted run goes on from its last saved state when the same command is given again.
+Prints a line with the loss every `--log_every` steps and scores on drawn scenes every
+`--validate_every` steps. At the end the folder holds a ViT in the Hugging Face layout, to be used
+with `--checkpoint=outputs/mine`. The same command continues an interrupted training from its last
+saved state.
 """
 
 import pathlib
@@ -29,10 +31,10 @@ from specjax._program import execute, refuse_arguments
 def main(arguments: Sequence[str]) -> int:
     """Read the flags and train."""
     values = flags.FLAGS
-    refuse_arguments(arguments, "images go to --data_dir")
+    refuse_arguments(arguments, "give images with --data_dir")
     check_texts(values, ["output_dir", "init", "data_dir"])
     folder = pathlib.Path(values.output_dir)
-    loop.train(training_of(values), folder, **{name: values[name].value for name in WATCHING})
+    loop.train(training_of(values), folder, **{name: getattr(values, name) for name in WATCHING})
     print(folder)
     return 0
 

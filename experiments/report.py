@@ -1,12 +1,12 @@
-r"""Finished runs as one HTML page, to read and to send.
+r"""Finished runs as one HTML page, to read or to send.
 
     python -m experiments.report outputs/instance-samples-0123abcd outputs/mine
 
-takes folders of finished runs (or their `summary.json`) and writes `outputs/report.html`
+takes the folders of finished runs (or their `summary.json`) and writes `outputs/report.html`
 (`--output`): the scores beside the published ones, bootstrap intervals over images, a paired test
-of metric against metric, the plots with their numbers, the best, the median and the worst images,
-failures, configuration and versions. The page needs no other file and no network. Plots that are
-made for it are kept beside it, in `report_plots/`, as PNG, SVG and CSV.
+between metrics, the plots with their numbers, the best, the median and the worst images, failures,
+configuration and versions. The page needs no other file and no network. The plots of intervals are
+also saved beside it, in `report_plots/`, as PNG, SVG and CSV. Prints the paths of what it wrote.
 """
 
 import pathlib
@@ -25,12 +25,12 @@ from specjax._folder import write_atomically
 from specjax._program import execute
 
 FLAGS = {
-    "output": Flag("string", "outputs/report.html", "The page to write."),
-    "seed": Flag("integer", 0, "Seed of the resampling.", at_least(0, 2**32 - 1)),
+    "output": Flag("string", "outputs/report.html", "File to write; its name ends in .html."),
+    "seed": Flag("integer", 0, "Seed of the random resampling.", at_least(0, 2**32 - 1)),
     "resamples": Flag(
         "integer",
         statistics.RESAMPLES,
-        "How often images are resampled for an interval, and signs for a test.",
+        "Number of resamples: of images for an interval, of signs for a test.",
         at_least(100, 10**6),
     ),
 }
@@ -39,7 +39,7 @@ FLAGS = {
 def write(
     folders: Sequence[pathlib.Path], output: pathlib.Path, *, seed: int, resamples: int
 ) -> list[pathlib.Path]:
-    """Write the page of these runs and its plots; returns the paths."""
+    """Write a page about these runs and its plots; returns their paths."""
     runs = [read_run(folder) for folder in folders]
     album, sections, rows, written = Album(), [], [], [output]
     plots = output.with_name(f"{output.stem}_plots")

@@ -1,14 +1,16 @@
-r"""What affinities make of the tokens of one instance: Fig. 6, 7 and 13.
+r"""How evenly each metric sees the tokens of one instance: Fig. 6, 7 and 13.
 
     python -m experiments.similarity --figure=toy,variance
 
-runs on the built-in samples; on a dataset, with the flags of `experiments.instance`. It writes, to
-`figures/` in its folder,
+runs on the built-in samples; on a dataset, with the flags of `experiments.instance`. Prints mR for
+each metric and writes two figures to the run's `figures/`:
 
 - toy (Fig. 6, 7): three made-up pixels of one instance with irregular values in some channels, and
-  their similarities under the dot product, Bray-Curtis and BoC; no dataset is opened for it;
-- variance (Fig. 13): mR, the variance of similarities within instances over that between them, for
-  each of the nine metrics (`experiments.plots.similarity_variance` says exactly how).
+  their similarities under the dot product, Bray-Curtis and BoC. The numbers are ours, as the paper
+  gives none. `--figure=toy` alone opens no dataset;
+- variance (Fig. 13): mR, the variance of similarities within instances divided by that between
+  instances, for each of the nine metrics. The paper defines mR in one line;
+  `experiments.plots.similarity_variance` states our reading.
 """
 
 import pathlib
@@ -20,7 +22,7 @@ from experiments.plots import toy_pixels
 
 
 def toy(options: Options) -> int:
-    """The figure that needs no dataset; the folder may still become that of a run."""
+    """Draw the figure that needs no dataset; its folder may later become that of a run."""
     print(*toy_pixels.write(options.output_dir or pathlib.Path("outputs/similarity-toy")), sep="\n")
     return 0
 

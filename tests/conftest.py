@@ -3,6 +3,7 @@
 import mmap
 import os
 import pathlib
+import shutil
 import tempfile
 
 # Before numpy and jax are loaded, for the reason that experiments/__init__.py gives.
@@ -56,14 +57,14 @@ _MANY_MAPS = 20_000
 
 @pytest.fixture(autouse=True, scope="module")
 def _few_programs():
-    """Forget compiled programs where they are many: a process that runs out of maps crashes."""
+    """Forget compiled programs when there are many: a process that runs out of maps crashes."""
     yield
     if memory_maps() > _MANY_MAPS:
         jax.clear_caches()
 
 
 def _shared(name: str) -> pathlib.Path:
-    """A folder beside the checkout; a test that needs it is skipped where it is missing."""
+    """A folder beside the checkout; tests that need it are skipped if it is missing."""
     folder = SHARED / name
     if not folder.is_dir():
         if os.environ.get("SPECJAX_REQUIRE_SHARED"):
@@ -86,14 +87,26 @@ def shared_data():
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    """A tiny checkpoint and tiny datasets; a test that changes them copies them first."""
+    """A tiny checkpoint and tiny datasets; tests that change them work on copies."""
     return World(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="session")
 def voc_run(world, tmp_path_factory):
-    """A finished `instance` run over the tiny VOC folder; a test that changes it copies it."""
+    """A finished `instance` run over the tiny VOC folder; tests that change it use `voc_copy`."""
     folder = tmp_path_factory.mktemp("voc_run") / "run"
     finished = run("instance", folder, *world.flags("voc"), "--save=labels")
     assert finished.status == 0 and finished.stderr == ""
     return finished
+
+
+@pytest.fixture(scope="session")
+def voc_flags(world):
+    """Flags of the tiny VOC folder, with which `voc_run` was made."""
+    return world.flags("voc")
+
+
+@pytest.fixture
+def voc_copy(voc_run, tmp_path):
+    """A copy of the folder of `voc_run`, for a test that changes it."""
+    return shutil.copytree(voc_run.folder, tmp_path / "copy")

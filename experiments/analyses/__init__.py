@@ -1,1 +1,1 @@
-"""What the experiments compute of a batch of images, and what they say of it."""
+"""What the experiments compute from a batch of images, and how they report it."""

@@ -14,7 +14,7 @@ from specjax import Config
 
 
 class Ablation(InstanceExperiment):
-    """Six settings of the instance stage, those without NCR on two foregrounds."""
+    """Six settings of the instance stage; those without NCR on two foregrounds."""
 
     name = "ablation"
     needs_annotation = True
@@ -25,7 +25,7 @@ class Ablation(InstanceExperiment):
         super().__init__(setup, config, self._plans)
 
     def label(self, setting: str) -> dict[str, Any]:
-        """What is on, and the numbers of channels."""
+        """Which parts are on, and the numbers of channels."""
         ncr, dcr, boc = published.switches(setting)
         plan = self._plans[setting]
         return {
@@ -54,16 +54,16 @@ class Ablation(InstanceExperiment):
         first, second = published.both_ablations(results)
         return [
             f"Foreground with NCR, M = {self.config.M}, in all settings:\n" + self.table(first),
-            "Foreground without NCR where the setting is without it (the paper does not say which"
-            " of the two tables its numbers are of):\n" + self.table(second),
+            "Foreground without NCR in the settings without NCR (the paper does not say which of"
+            " the two tables has its settings):\n" + self.table(second),
             self.remark(),
         ]
 
 
 def make_plans(given: Config, channels: int) -> dict[str, Plan]:
-    """How each setting is computed: those of the first table, then what the second has instead."""
+    """The plan of each setting: those of the first table, then those only in the second."""
     foregrounds = {"": given, ALL_CHANNELS: dataclasses.replace(given, M=channels)}
-    found = {}
+    plans_by_setting = {}
     for suffix, foreground in foregrounds.items():
         for name in ABLATION:
             ncr, dcr, boc = published.switches(name)
@@ -72,5 +72,5 @@ def make_plans(given: Config, channels: int) -> dict[str, Plan]:
                 given, M=M, N=given.N if dcr else M, metric="boc" if boc else "dot"
             )
             if not (suffix and ncr):
-                found[name + suffix] = Plan(foreground, instances)
-    return found
+                plans_by_setting[name + suffix] = Plan(foreground, instances)
+    return plans_by_setting

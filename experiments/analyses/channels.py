@@ -1,4 +1,4 @@
-"""What single channels say of instances: Fig. 1, 2, 4 and 5."""
+"""What single channels reveal about instances: Fig. 1, 2, 4 and 5."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -28,13 +28,13 @@ _ANNOTATED = ("oracle", "deviation")
 
 
 class Channels(Experiment):
-    """The figures that are asked for, a setting each."""
+    """The figures of `--figure`; each is a setting."""
 
     name = "channels"
     figures: ClassVar = {
         "oracle": "mIoU of the best single channel, by number of instances (Fig. 2)",
-        "gallery": "a sheet of each image's channels by entropy (Fig. 1, 4), first 24 images",
-        "deviation": "standard deviation and difference between instances by rank (Fig. 5)",
+        "gallery": "a sheet of channels by entropy for each of the first 24 images (Fig. 1, 4)",
+        "deviation": "standard deviation and difference between instances by channel rank (Fig. 5)",
     }
 
     def __init__(self, setup: Setup):
@@ -54,7 +54,7 @@ class Channels(Experiment):
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
-        """Raises SpecjaxError where the dataset or the flags do not suit the figures."""
+        """Raises SpecjaxError if the dataset or the flags do not suit the figures."""
         only_features(options.save)
         for figure in options.figures:
             if figure in _ANNOTATED and not dataset.annotated:
@@ -64,16 +64,16 @@ class Channels(Experiment):
                 )
         if "oracle" in options.figures and options.num_instances is not None:
             raise SpecjaxError(
-                f"--num_instances={options.num_instances}: --figure=oracle splits each image into"
-                " as many instances as are annotated; leave the flag out"
+                f"--num_instances={options.num_instances}: --figure=oracle always uses the"
+                " annotated number of instances; leave the flag out"
             )
 
     def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
         """An outcome for each figure."""
         compute = {"oracle": self._oracle, "gallery": self._sheets, "deviation": self._deviation}
-        found = [compute[setting](examples, features) for setting in settings]
+        by_setting = [compute[setting](examples, features) for setting in settings]
         outcomes: Outcomes = [
-            dict(zip(settings, of_image, strict=True)) for of_image in zip(*found, strict=True)
+            dict(zip(settings, of_image, strict=True)) for of_image in zip(*by_setting, strict=True)
         ]
         return lambda: outcomes
 
@@ -84,14 +84,16 @@ class Channels(Experiment):
             for number, example in enumerate(examples)
         ]
 
-    def _best_channel(self, example: Example, values: jax.Array, found: Outcome) -> Outcome:
+    def _best_channel(self, example: Example, features: jax.Array, found: Outcome) -> Outcome:
         truth = example.truth
+        assert truth is not None  # `check` has seen to it
+        scores: dict[str, float | None]
         if truth.count < 2:
             scores = {"best_channel": None, "best_channel_miou": None, "method_miou": None}
             return _outcome(example, scores)
         with self.setup.watch("oracle"):
-            mious = channel_oracle.channel_mious(
-                values,
+            of_channels = channel_oracle.channel_mious(
+                features,
                 jnp.asarray(found.foreground),
                 jnp.asarray(truth.instances),
                 jnp.asarray(truth.counted),
@@ -101,7 +103,7 @@ class Channels(Experiment):
                 capacity=capacity_for(found.line["num_foreground"], example.tokens),
                 restarts=self._config.restarts,
             )
-            mious = np.asarray(mious)
+            mious = np.asarray(of_channels)
         scores = {
             "best_channel": int(mious.argmax()),
             "best_channel_miou": float(mious.max()),
@@ -114,29 +116,31 @@ class Channels(Experiment):
             return [_outcome(example, {}) for example in examples]
         foreground = find_foreground(features, self._config, self.setup.watch)
         masks = features.batch.fetch(foreground.mask)
-        return [_outcome(one, {}, mask) for one, mask in zip(examples, masks, strict=True)]
+        return [_outcome(example, {}, mask) for example, mask in zip(examples, masks, strict=True)]
 
     def _deviation(self, examples: Examples, features: Features) -> list[Outcome]:
         found = []
         for number, example in enumerate(examples):
             line: dict[str, Any] = {"deviation": None, "difference": None}
-            if example.truth.count >= 2:
+            truth = example.truth
+            assert truth is not None  # `check` has seen to it
+            if truth.count >= 2:
                 with self.setup.watch("deviation"):
                     curves = channel_deviation.deviation_by_rank(
                         features.of(number),
                         jnp.asarray(example.inputs.tiling.grid, jnp.int32),
-                        jnp.asarray(example.truth.instances),
+                        jnp.asarray(truth.instances),
                         config=self._config,
-                        max_instances=padded_instances(example.truth.count),
+                        max_instances=padded_instances(truth.count),
                     )
-                    # As many digits as float32 holds: lines stay short.
+                    # Seven digits are all that float32 holds, and keep the lines short.
                     for name, curve in curves._asdict().items():
                         line[name] = [float(f"{value:.7g}") for value in np.asarray(curve)]
             found.append(_outcome(example, line))
         return found
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
-        """Means of a figure's numbers."""
+        """The means of a figure's numbers."""
         result = {"figure": setting, "M": self._config.M, "N": self._config.N}
         if setting not in _ANNOTATED:
             return {**result, "images": len(lines)}
@@ -165,7 +169,7 @@ class Channels(Experiment):
         return written
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
-        """What writes the sheets."""
+        """The writer of the sheets."""
         return _SheetWriters(folder, save, self._config)
 
 
@@ -173,7 +177,7 @@ _SHEETS = "channels"
 
 
 class _SheetWriters(Writers):
-    """A sheet of the channels of each of the first images."""
+    """Writes a sheet of channels for each of the first images."""
 
     def __init__(self, folder: RunFolder, save: frozenset[str], config: Config):
         super().__init__(folder, save)
@@ -188,9 +192,9 @@ class _SheetWriters(Writers):
         return super().lack(image_id, place, setting)
 
     def write(
-        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
+        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], jax.Array]
     ) -> None:
-        """Write the image's sheet where it has one, and what `--save` asks for."""
+        """Write the image's sheet, if it gets one, and the files that `--save` asks for."""
         super().write(example, setting, outcome, features)
         if setting == "gallery" and example.place < GALLERY:
             sheet = channel_sheet.of_image(
@@ -205,11 +209,11 @@ class _SheetWriters(Writers):
 
 
 def only_features(save: frozenset[str]) -> None:
-    """Raises SpecjaxError where `--save` asks for what an experiment of figures does not make."""
+    """Raises SpecjaxError if `--save` asks for files that these experiments do not write."""
     for item in sorted(save - {"features"}):
         raise SpecjaxError(
-            f"--save={item}: figures come without it; of --save's kinds this experiment writes"
-            " features alone"
+            f"--save={item}: this experiment saves only features (--save=features); its figures"
+            " are always written"
         )
 
 

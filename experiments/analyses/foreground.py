@@ -1,4 +1,4 @@
-"""The foreground of each image at several numbers of channels: Table I."""
+"""The foreground of each image with several numbers of channels: Table I."""
 
 import functools
 import pathlib
@@ -19,21 +19,21 @@ from experiments.runs.folder import RunFolder
 
 
 class ForegroundExperiment(Experiment):
-    """The foreground stage at each M of the flag."""
+    """The foreground stage with each M of `--M`."""
 
     name = "fgbg"
     identity: Mapping[str, Any] = {}
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
-        # N means nothing to the foreground.
+        # The foreground stage does not use N.
         configs = [plans.config_of(setup, M=M, N=1) for M in setup.options.Ms]
         self._configs = {f"M={config.M}": config for config in configs}
         self._part = published.closest(setup.dataset.name)
         self.settings = tuple(self._configs)
 
     def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
-        """The foreground at each M, and its scores."""
+        """The foreground with each M, and its scores."""
         watch, scores, found = self.setup.watch, Scoring(examples, features), {}
         for setting in settings:
             foreground = find_foreground(features, self._configs[setting], watch)
@@ -43,9 +43,9 @@ class ForegroundExperiment(Experiment):
 
     def _fetch(self, examples, features, found) -> Outcomes:
         with self.setup.watch("score"):
-            fetched = {name: features.batch.fetch(both) for name, both in found.items()}
+            fetched = {name: features.batch.fetch(result) for name, result in found.items()}
             return [
-                {name: self._outcome(name, example, *both[n]) for name, both in fetched.items()}
+                {name: self._outcome(name, example, *result[n]) for name, result in fetched.items()}
                 for n, example in enumerate(examples)
             ]
 
@@ -59,7 +59,7 @@ class ForegroundExperiment(Experiment):
         return Outcome(line, foreground.mask.astype(np.int32), foreground.mask)
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
-        """F-scores at an M beside the published ones."""
+        """F-scores with one M beside the published ones."""
         M, scores = int(setting.removeprefix("M=")), aggregate(lines)
         paper, paper_raw = published.f_score(self._part, M, self.setup.backbone.channels)
         raw = published.compared(scores["f_score_raw"], paper_raw)
@@ -80,7 +80,7 @@ class ForegroundExperiment(Experiment):
         return [self.table(results) + "\n" + plans.remark(self.setup, measured_on, here)]
 
     def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
-        """Fig. 8 and 9, of several M."""
+        """Fig. 8 and 9, if there are several M."""
         if not self.setup.dataset.annotated:
             return ()
         return foreground_curve.write(folder.folder, results, self.setup.backbone.channels)

@@ -1,4 +1,4 @@
-"""Instances of each image under one metric or several: Tables II to IV."""
+"""The instances of each image under one or several metrics: Tables II to IV."""
 
 import dataclasses
 import pathlib
@@ -9,8 +9,10 @@ from experiments.analyses import plans
 from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.analyses.scoring import aggregate
 from experiments.datasets.records import Dataset
+from experiments.loop.backbone import Features
 from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
+from experiments.loop.reading import Examples, Pending
 from experiments.plots import strata as strata_plot
 from experiments.results import published, strata
 from experiments.runs.folder import RunFolder
@@ -18,7 +20,7 @@ from specjax import Config, SpecjaxError
 
 
 class InstanceExperiment(Experiment):
-    """What experiments on instances share: plans by setting, and the method under each.
+    """What experiments on instances share: a plan for each setting, and the method under each.
 
     A subclass sets `plans` and `settings`, and writes `label` and `result`.
     """
@@ -35,7 +37,7 @@ class InstanceExperiment(Experiment):
             "num_instances": options.num_instances or "oracle",
         }
         self.as_published = published.is_papers_setting(config, options.num_instances)
-        self.analyse = InstanceAnalysis(
+        self._analysis = InstanceAnalysis(
             plans_by_setting,
             num_instances=options.num_instances,
             seed=options.seed,
@@ -43,12 +45,16 @@ class InstanceExperiment(Experiment):
             label=self.label,
         )
 
+    def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
+        """Segment the instances of a batch under some of the settings."""
+        return self._analysis(examples, features, settings)
+
     def label(self, setting: str) -> dict[str, Any]:
-        """What a setting's lines carry besides scores."""
+        """What the lines of a setting hold besides scores."""
         raise NotImplementedError
 
     def scores(self, lines: Sequence[dict], paper_miou: float | None) -> dict[str, Any]:
-        """The scores of a setting's lines, beside the published mIoU where there is one."""
+        """The scores of a setting's lines, beside the published mIoU if there is one."""
         scores = {"miou": None, "miou_instances": None, **aggregate(lines)}
         return {
             "protocol": self.setup.options.protocol.name,
@@ -57,17 +63,17 @@ class InstanceExperiment(Experiment):
         }
 
     def remarks(self, setting: str, lines: Sequence[dict]) -> Sequence[str]:
-        """Images of fewer instances than asked for."""
+        """A warning about images with fewer instances than asked for."""
         return plans.too_many_asked(setting, lines, self.setup.options.num_instances)
 
     def remark(self) -> str:
-        """The line under a table that has published numbers."""
+        """The line under a table with published numbers."""
         here = published.instance_setting(self.config, self.setup.options.num_instances)
         return plans.remark(self.setup, published.INSTANCES_MEASURED_ON, here)
 
 
 class Instance(InstanceExperiment):
-    """The method under each metric of the flag."""
+    """The method under each metric of `--metric`."""
 
     name = "instance"
 
@@ -81,11 +87,11 @@ class Instance(InstanceExperiment):
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
-        """Raises SpecjaxError where the number of instances is neither given nor annotated."""
+        """Raises SpecjaxError if the number of instances is neither given nor annotated."""
         if options.num_instances is None and not dataset.annotated:
             raise SpecjaxError(
-                f"dataset {dataset.name!r} has no annotation to count instances in: give"
-                " --num_instances=3, or another number"
+                f"dataset {dataset.name!r} has no annotation, so the number of instances is not"
+                " known: give it, for example --num_instances=3"
             )
 
     def label(self, setting: str) -> dict[str, Any]:
@@ -93,7 +99,7 @@ class Instance(InstanceExperiment):
         return {"metric": setting, "M": self.config.M, "N": self.config.N}
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
-        """Scores of a metric, also by stratum."""
+        """The scores of a metric, over all images and by stratum."""
         return {
             **self.label(setting),
             **self.scores(lines, published.MIOU[setting] if self.as_published else None),
@@ -108,7 +114,7 @@ class Instance(InstanceExperiment):
         return [table, *strata.report(results)]
 
     def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
-        """Fig. 11 and 12, of several metrics."""
+        """Fig. 11 and 12, if there are several metrics."""
         if len(results) < 2 or not self.setup.dataset.annotated:
             return ()
         return strata_plot.write(folder.folder, results)

@@ -1,4 +1,4 @@
-"""Segmenting instances under several settings; what two settings share is computed once."""
+"""Instances under several settings; what two settings share is computed once."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ class Plan:
 
 
 def config_of(setup: Setup, *, M: str | None = None, N: int | None = None) -> Config:
-    """The configuration under the flags, or under one of several M; N is at most M."""
+    """The configuration that the flags describe, or the one with the given M and N; N <= M."""
     options = setup.options
     channels = channel_count(options.Ms[0] if M is None else M, setup.backbone.channels)
     return Config(
@@ -52,13 +52,13 @@ def config_of(setup: Setup, *, M: str | None = None, N: int | None = None) -> Co
 
 
 def smaller_N(setup: Setup, config: Config) -> list[str]:
-    """What to warn of where N had to be smaller than the flag says."""
+    """A warning if N had to be smaller than the flag says."""
     N = setup.options.Ns[0]
     return [f"N={N} is more than M={config.M}; N={config.N} is used"] if config.N < N else []
 
 
 def remark(setup: Setup, measured_on: str, here: str) -> str:
-    """What the published numbers under a table were measured on, and what ours were."""
+    """What the published numbers of a table were measured on, and what ours were."""
     options = setup.options
     return published.remark(
         measured_on,
@@ -72,7 +72,7 @@ def remark(setup: Setup, measured_on: str, here: str) -> str:
 
 
 def find_foreground(features: Features, config: Config, watch: Stopwatch) -> Foreground:
-    """The foreground stage, of a batch."""
+    """The foreground stage on a batch."""
     with watch("foreground"):
         run = features.batch.run
         found = run(segment_foreground, features.values, features.grids, config=config)
@@ -81,10 +81,10 @@ def find_foreground(features: Features, config: Config, watch: Stopwatch) -> For
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InstanceAnalysis:
-    """Segments instances in a batch under several plans, by setting.
+    """Segments the instances of a batch under several settings, each with its plan.
 
-    `num_instances` is None for the annotated number; `label` gives what a setting's lines carry
-    besides scores.
+    `num_instances` is None for the annotated number; `label` gives what the lines of a setting
+    hold besides scores.
     """
 
     plans: Mapping[str, Plan] = dataclasses.field(kw_only=False)
@@ -94,7 +94,7 @@ class InstanceAnalysis:
     label: Callable[[str], dict[str, Any]]
 
     def __call__(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
-        """Compute a batch; its outcomes are fetched by the call that this returns."""
+        """Compute a batch; calling the result fetches the outcomes from the devices."""
         batch = features.batch
         clusters = [self._clusters(example) for example in examples]
         numbers = [_number_of(example.id) for example in examples]
@@ -110,7 +110,7 @@ class InstanceAnalysis:
                 foregrounds[plan.foreground] = foreground, f_scores
             mask = foregrounds[plan.foreground][0].mask
             with self.watch("instances"):
-                # Two programs: how many clusters there may be concerns the second alone.
+                # Two programs, as only the second depends on the largest number of clusters.
                 pairs = batch.run(
                     _eigenpairs,
                     features.values,
@@ -131,20 +131,21 @@ class InstanceAnalysis:
                 )
                 jax.block_until_ready(instances)
             with self.watch("score"):
-                both = instances, scores.of_instances(instances.labels)
-            found.update({setting: (place, both) for place, setting in enumerate(group)})
+                scored = instances, scores.of_instances(instances.labels)
+            found.update({setting: (place, scored) for place, setting in enumerate(group)})
         return functools.partial(self._fetch, examples, features, settings, foregrounds, found)
 
     def _clusters(self, example: Example) -> int:
-        """As many as were asked for, or as are annotated; one where nothing is annotated."""
+        """The given number of instances or the annotated one; 1 if nothing is annotated."""
         if self.num_instances is not None:
             return self.num_instances
-        return min(max(example.truth.count, 1), MAX_INSTANCES)
+        count = 0 if example.truth is None else example.truth.count
+        return min(max(count, 1), MAX_INSTANCES)
 
-    def _groups(self, settings: Sequence[str], most: int) -> Iterator[tuple[Plan, Sequence[str]]]:
-        """Settings that differ in the metric alone, at most `most` together, and their plan.
+    def _groups(self, settings: Sequence[str], size: int) -> Iterator[tuple[Plan, Sequence[str]]]:
+        """Groups of at most `size` settings that differ only in the metric, with their plan.
 
-        Channels do not depend on the metric, and metrics share passes over the pairs.
+        Their channels are the same, and one pass over the pairs of tokens serves all metrics.
         """
         groups: dict[Plan, list[str]] = {}
         for setting in settings:
@@ -152,55 +153,57 @@ class InstanceAnalysis:
             instances = dataclasses.replace(plan.instances, metric="dot")
             groups.setdefault(Plan(plan.foreground, instances), []).append(setting)
         for plan, group in groups.items():
-            for first in range(0, len(group), most):
-                yield plan, group[first : first + most]
+            for first in range(0, len(group), size):
+                yield plan, group[first : first + size]
 
     def _fetch(self, examples, features, settings, foregrounds, found) -> Outcomes:
-        """What the results say of each image, brought to the host."""
+        """The outcomes of each image, with the results brought to the host."""
         with self.watch("score"):
             fetch = features.batch.fetch
-            foregrounds = {config: fetch(both) for config, both in foregrounds.items()}
+            foregrounds = {config: fetch(scored) for config, scored in foregrounds.items()}
             # Settings share results: each is fetched once.
-            fetched = {id(both): fetch(both) for _, both in found.values()}
+            fetched = {id(scored): fetch(scored) for _, scored in found.values()}
             outcomes: Outcomes = []
             for number, example in enumerate(examples):
                 measures = strata.measures(example.instances)
                 outcomes.append({})
                 for setting in settings:
                     foreground, f_scores = foregrounds[self.plans[setting].foreground][number]
-                    place, both = found[setting]
-                    one, ious = jax.tree.map(
-                        lambda leaf, place=place: leaf[place], fetched[id(both)][number]
+                    place, scored = found[setting]
+                    instances, ious = jax.tree.map(
+                        lambda leaf, place=place: leaf[place], fetched[id(scored)][number]
                     )
                     line = {
                         **self.label(setting),
                         **scoring.describe(example, foreground),
                         **measures,
                         **scoring.f_scores(example, f_scores),
-                        "num_clusters": int(one.labels.max()),
-                        "eigenvalues": scoring.eigenvalues(one.eigenvalues),
+                        "num_clusters": int(instances.labels.max()),
+                        "eigenvalues": scoring.eigenvalues(instances.eigenvalues),
                         **scoring.ious(example, ious),
                     }
-                    outcomes[-1][setting] = Outcome(line, one.labels, foreground.mask, one.maps)
+                    outcomes[-1][setting] = Outcome(
+                        line, instances.labels, foreground.mask, instances.maps
+                    )
             return outcomes
 
 
 def too_many_asked(setting: str, lines: Sequence[dict], num_instances: int | None) -> list[str]:
-    """What to warn of where more instances were asked for than an image can have."""
+    """A warning if more instances were asked for than an image can have."""
     asked = [line["num_instances"] if num_instances is None else num_instances for line in lines]
     count = sum(
         wanted > min(line["num_foreground"], MAX_INSTANCES)
         for wanted, line in zip(asked, lines, strict=True)
     )
     warning = (
-        f"{setting}: images with fewer instances than asked for: {count} (an image has at most as"
-        f" many as foreground tokens, and {MAX_INSTANCES})"
+        f"{setting}: images with fewer instances than asked for: {count} (an image has at most one"
+        f" for each foreground token, and at most {MAX_INSTANCES})"
     )
     return [warning] if count else []
 
 
 def _number_of(image_id: str) -> np.uint32:
-    """By this an image has a key of its own, whichever images came before."""
+    """A number from which an image gets its own random key, whatever images came before."""
     return np.uint32(zlib.crc32(image_id.encode()))
 
 
@@ -211,7 +214,7 @@ def _eigenpairs(features, mask, grid, *, config, metrics):
 
 
 def _labels(seed, pairs, mask, grid, clusters, number, *, config, max_instances):
-    """Labels from each of several metrics' eigenpairs."""
+    """The labels from the eigenpairs of each of several metrics."""
     key = jax.random.fold_in(jax.random.key(seed), number)
 
     def label(pairs):

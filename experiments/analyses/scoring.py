@@ -1,4 +1,4 @@
-"""Scores of a batch against its annotations, and what a line says of an image."""
+"""Scores of a batch against its annotation, and what a line says about an image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,22 +14,22 @@ from specjax._sizes import padded_instances
 
 
 class Scoring:
-    """Scores of a whole batch, against annotations that lie where the results do.
+    """Scores a whole batch on the devices, where its results are.
 
-    Images without annotation are compared with nothing, to no effect.
+    Images without annotation are compared with an empty one; their scores are not used.
     """
 
     def __init__(self, examples: Sequence[Example], features: Features, clusters: int = 1):
         self._batch = features.batch
         tokens = features.values.shape[1]
-        nothing = np.zeros(tokens, np.int32), np.zeros(tokens, bool)
+        empty = np.zeros(tokens, np.int32), np.zeros(tokens, bool)
         truths = [
-            nothing if example.truth is None else (example.truth.instances, example.truth.counted)
+            empty if example.truth is None else (example.truth.instances, example.truth.counted)
             for example in examples
         ]
         self._truth = [self._batch.stack(arrays) for arrays in zip(*truths, strict=True)]
         counts = [0 if example.truth is None else example.truth.count for example in examples]
-        self._most = padded_instances(max(clusters, *counts))
+        self._max_instances = padded_instances(max(clusters, *counts))
 
     def of_foreground(self, found: Foreground) -> jax.Array:
         """F-scores with and without post-processing."""
@@ -37,7 +37,9 @@ class Scoring:
 
     def of_instances(self, labels: jax.Array) -> jax.Array:
         """IoU of each annotated instance, under each of several metrics."""
-        return self._batch.run(_score_labels, labels, *self._truth, max_instances=self._most)
+        return self._batch.run(
+            _score_labels, labels, *self._truth, max_instances=self._max_instances
+        )
 
 
 def _score_foreground(mask, raw, instances, counted):
@@ -62,29 +64,29 @@ def describe(example: Example, foreground: Foreground) -> dict[str, Any]:
 
 
 def eigenvalues(values: np.ndarray) -> list[float]:
-    """Those that exist."""
+    """The eigenvalues of pairs that exist; the value of a missing pair is 2."""
     return [float(value) for value in values if value < 2.0]
 
 
 def f_scores(example: Example, scores: Sequence[np.ndarray]) -> dict[str, float | None]:
-    """With and without post-processing; None where there is nothing to find."""
+    """F-scores with and without post-processing; None if no instance is annotated."""
     if example.truth is None or example.truth.count == 0:
         return {"f_score": None, "f_score_raw": None}
     return {"f_score": float(scores[0]), "f_score_raw": float(scores[1])}
 
 
 def ious(example: Example, found: np.ndarray) -> dict[str, Any]:
-    """Of each annotated instance, and their mean; None where there is nothing to find."""
+    """The IoU of each annotated instance, and their mean; None if no instance is annotated."""
     if example.truth is None or example.truth.count == 0:
         return {"ious": [], "miou": None}
-    each = [float(iou) for iou in found[: example.truth.count]]
-    return {"ious": each, "miou": mean(each)}
+    values = [float(iou) for iou in found[: example.truth.count]]
+    return {"ious": values, "miou": mean(values)}
 
 
 def aggregate(lines: Sequence[dict]) -> dict[str, Any]:
-    """Dataset scores of one setting: means over images that have an instance on the grid.
+    """The scores of one setting on a dataset: means over images with an instance on the grid.
 
-    `images` and `instances` count what was scored, `images_without_instances` what was left out.
+    `images` and `instances` count what was scored, `images_without_instances` the other images.
     """
     scored = [line for line in lines if line["f_score"] is not None]
     result = {

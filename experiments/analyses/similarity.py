@@ -1,4 +1,4 @@
-"""What affinities make of the tokens of one instance: Fig. 6, 7 and 13."""
+"""How evenly each metric sees the tokens of one instance: Fig. 6, 7 and 13."""
 
 import pathlib
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ from specjax._sizes import padded_instances
 
 
 class Similarity(Experiment):
-    """The line of each metric that mR is computed from; the tokens drawn are the same for all."""
+    """The variances from which mR is computed, for each metric on the same random tokens."""
 
     name = "similarity"
     figures: ClassVar = {
-        "toy": "three made-up pixels and their similarities (Fig. 6, 7), without a dataset",
-        "variance": "mR, variance within instances over that between them, by metric (Fig. 13)",
+        "toy": "three made-up pixels and their similarities (Fig. 6, 7; opens no dataset)",
+        "variance": "mR, the variance within instances over that between them, by metric (Fig. 13)",
     }
 
     def __init__(self, setup: Setup):
@@ -39,7 +39,7 @@ class Similarity(Experiment):
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
-        """Raises SpecjaxError where the dataset or the flags do not suit the figure."""
+        """Raises SpecjaxError if the dataset or the flags do not suit the figure."""
         only_features(options.save)
         if not dataset.annotated:
             raise SpecjaxError(
@@ -48,7 +48,7 @@ class Similarity(Experiment):
             )
 
     def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
-        """Variances of drawn tokens under each metric."""
+        """The variances of similarities of random tokens under each metric."""
         outcomes = [
             self._of_image(example, features.of(number), settings)
             for number, example in enumerate(examples)
@@ -59,14 +59,15 @@ class Similarity(Experiment):
         self, example: Example, values: jax.Array, metrics: Sequence[str]
     ) -> dict[str, Outcome]:
         truth, grid = example.truth, example.inputs.tiling.grid
+        assert truth is not None  # `check` has seen to it
         foreground = truth.instances > 0
         empty = {"grid": list(grid), "num_instances": truth.count, "tokens": 0}
         lines = {metric: {**empty, "intra": None, "inter": None} for metric in metrics}
         if truth.count >= 2:
-            most = padded_instances(truth.count)
+            max_instances = padded_instances(truth.count)
             generator = similarity_variance.generator_of(self.setup.options.seed, example.id)
             places, owners = similarity_variance.sample_tokens(
-                truth.instances, generator, max_instances=most
+                truth.instances, generator, max_instances=max_instances
             )
             on_device = jnp.asarray(grid, jnp.int32)
             with self.setup.watch("variance"):
@@ -80,7 +81,7 @@ class Similarity(Experiment):
                         jnp.asarray(places),
                         jnp.asarray(owners),
                         metric=metric,
-                        max_instances=most,
+                        max_instances=max_instances,
                     )
                     found = jax.device_get(found)
                     line["tokens"] = int(np.count_nonzero(owners))
@@ -90,12 +91,12 @@ class Similarity(Experiment):
         return {metric: Outcome(line, labels, foreground) for metric, line in lines.items()}
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
-        """MR of a metric."""
+        """The mR of a metric."""
         ratio = similarity_variance.ratio_over_images(lines)
         return {"metric": setting, "M": self._config.M, "N": self._config.N, **ratio}
 
     def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
-        """The figures that are asked for."""
+        """The figures of `--figure`."""
         drawn = similarity_variance.write(folder.figures, results)
         toy = toy_pixels.write(folder.figures) if "toy" in self.setup.options.figures else []
         return [*toy, *drawn]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from specjax import Config, SpecjaxError
 
 
 class Sweep(InstanceExperiment):
-    """Every pair of the flags' M and N, where N is not above M."""
+    """Every pair of an M of `--M` and an N of `--N` with N <= M."""
 
     name = "sweep"
     needs_annotation = True
@@ -34,14 +33,16 @@ class Sweep(InstanceExperiment):
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
-        """Raises SpecjaxError where there is nothing to score, or several metrics are given."""
+        """Raises SpecjaxError if there is no annotation, or several metrics are given."""
         super().check(options, dataset)
         if len(options.metrics) > 1:
-            raise SpecjaxError(f"--metric={','.join(options.metrics)}: this experiment takes one")
+            raise SpecjaxError(
+                f"--metric={','.join(options.metrics)}: this experiment takes one metric"
+            )
 
     def label(self, setting: str) -> dict[str, Any]:
         """The metric and the pair."""
-        M, N = map(int, re.fullmatch(r"M=(\d+),N=(\d+)", setting).groups())
+        M, N = (int(part.partition("=")[2]) for part in setting.split(","))
         return {"metric": self.setup.options.metrics[0], "M": M, "N": N}
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
@@ -52,7 +53,7 @@ class Sweep(InstanceExperiment):
         return {**pair, **self.scores(lines, published.MIOU[self._metric] if same else None)}
 
     def report(self, results: Results) -> Sequence[str]:
-        """A table, most channels first."""
+        """A table, with the most channels first."""
         rows = sorted(results, key=lambda result: (-result["M"], -result["N"]))
         here = f"metric {self._metric}"
         remark = plans.remark(self.setup, published.INSTANCES_MEASURED_ON, here)
@@ -64,9 +65,10 @@ class Sweep(InstanceExperiment):
 
 
 def make_plans(configs: Sequence[Config], Ns: Sequence[int]) -> tuple[dict[str, Plan], list[str]]:
-    """How each pair is computed, and what to say of those that are left out.
+    """The plan of each pair, and warnings about pairs that are left out.
 
-    There is a configuration for each M, with N = 1: the foreground has no N and is found once.
+    `configs` has a configuration for each M, with N = 1: the foreground does not depend on N, so
+    that it is found once for each M.
     """
     found, warnings = {}, []
     for config in dict.fromkeys(configs):
@@ -76,7 +78,7 @@ def make_plans(configs: Sequence[Config], Ns: Sequence[int]) -> tuple[dict[str, 
                 found[f"M={M},N={N}"] = Plan(config, dataclasses.replace(config, N=N))
         skipped = ", ".join(str(N) for N in Ns if N > M)
         if skipped:
-            warnings.append(f"N={skipped} left out at M={M}: more than there are")
+            warnings.append(f"N={skipped} left out at M={M}: N is at most M")
     if not found:
         highest = max(config.M for config in configs)
         raise SpecjaxError(

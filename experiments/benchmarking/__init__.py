@@ -1,1 +1,1 @@
-"""What the benchmark times: the machine, the stages, and a reference implementation of them."""
+"""What the benchmark times: the machine, the stages, and their reference implementation."""

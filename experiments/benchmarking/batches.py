@@ -1,6 +1,6 @@
-"""Images per second by batch size, and several metrics beside one, as `experiments.instance` works.
+"""Images per second by batch size, and all metrics beside one, computed as in a run.
 
-From decoded images to labels on the host; reading and writing files is not in it.
+Timed is the way from decoded images to labels on the host, without reading and writing files.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from specjax._batching import Lanes, open_lanes
 def images_per_second(
     size: Size, batch_sizes: Sequence[int], backbone: Checkpoint, dtype: str, repeats: int
 ) -> list[dict[str, float]]:
-    """A row for each batch size: images on each device, images per second."""
+    """A row for each batch size: images per device, and images per second."""
     model = Transformer(backbone, "", "dino", dtype)
     scenes = [draw(size, seed) for seed in range(3)]
     tokens = len(model.prepare("", scenes[0]).values)
     calls, images = {}, {}
     for batch_size in batch_sizes:
         lanes = open_lanes(batch_size)
-        # No more than a device takes of images so large.
+        # A device takes fewer of very large images.
         slots, count = lanes.slots_for(tokens), lanes.room_for(tokens)
         images[slots] = list(itertools.islice(itertools.cycle(scenes), count))
         calls[slots] = functools.partial(_labelled, model, images[slots], lanes)
@@ -40,10 +40,13 @@ def images_per_second(
 
 
 def metrics_beside_one(size: Size, features_from: Checkpoint, repeats: int) -> dict[str, float]:
-    """Seconds after the backbone of one image under one metric and under all nine."""
+    """Seconds for one image after the backbone, under one metric and under all nine."""
     model = Transformer(features_from, "", "dino")
     extracted, run = _extract(model, [draw(size, 1)], open_lanes(1)), _analysis()
-    calls = {"one": lambda: run(*extracted, ["boc"])(), "nine": lambda: run(*extracted, METRICS)()}
+    calls = {
+        "one": lambda: run(*extracted, ["boc"])(),
+        "nine": lambda: run(*extracted, tuple(METRICS))(),
+    }
     seconds = clock.medians(calls, repeats=repeats)
     return {**seconds, "ratio": seconds["nine"] / seconds["one"]}
 

@@ -1,4 +1,4 @@
-"""Timing: medians of warm calls, in turn so that a machine's drift meets all alike; its rates."""
+"""Timing: medians of calls in turn, so that drift affects all equally; the machine's rates."""
 
 import dataclasses
 import statistics
@@ -15,11 +15,11 @@ _MATRIX, _COPY_FLOATS = 4096, 2**26
 
 
 def medians(calls: Mapping[_Name, Callable[[], Any]], *, repeats: int) -> dict[_Name, float]:
-    """Median seconds of each call, after one call that is not counted.
+    """The median seconds of each call, after one call that is not counted.
 
-    Round by round each is called once: what slows the machine for a while slows all of them.
+    Each is called once per round, so that a machine that slows for a while slows all of them.
     """
-    seconds = {name: [] for name in calls}
+    seconds: dict[_Name, list[float]] = {name: [] for name in calls}
     for round_number in range(repeats + 1):
         for name, call in calls.items():
             start = time.perf_counter()
@@ -31,40 +31,40 @@ def medians(calls: Mapping[_Name, Callable[[], Any]], *, repeats: int) -> dict[_
 
 @dataclasses.dataclass
 class Compilations:
-    """Counts the programs that XLA compiles, or takes from its cache, from its making on."""
+    """Counts the programs that XLA compiles or loads from its cache, from its creation on."""
 
     count: int = 0
 
     def __post_init__(self):
         jax.monitoring.register_event_duration_secs_listener(self._heard)
 
-    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+    def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             self.count += 1
 
 
 class Work(NamedTuple):
-    """What a stage cannot do without: operations, and bytes read and written."""
+    """The least work of a stage: operations, and bytes read and written."""
 
     flops: float = 0.0
     traffic: float = 0.0
 
 
 class Machine(NamedTuple):
-    """Rates per second: operations in a large float32 matrix product, bytes in a large copy."""
+    """Rates per second: operations of a large float32 matrix product, bytes of a large copy."""
 
     flops: float
     bytes: float
 
     def floor(self, work: Work) -> float:
-        """Seconds that it takes at least."""
+        """The least seconds that the work takes at these rates."""
         return max(work.flops / self.flops, work.traffic / self.bytes)
 
 
 def machine_calls() -> dict[str, Callable[[], jax.Array]]:
-    """What `machine_of` wants the seconds of: a matrix product and a copy, on the first device.
+    """The calls whose seconds `machine_of` takes: a matrix product and a copy, on the first device.
 
-    To be timed in turn with what is compared to them: the rates of a shared machine drift.
+    Time them in turn with what they are compared to, as the rates of a shared machine drift.
     """
     matrix = jnp.ones((_MATRIX, _MATRIX), jnp.float32)
     values = jnp.ones(_COPY_FLOATS, jnp.float32)
@@ -75,5 +75,5 @@ def machine_calls() -> dict[str, Callable[[], jax.Array]]:
 
 
 def machine_of(seconds: Mapping[str, float]) -> Machine:
-    """The rates that the seconds of `machine_calls` give."""
+    """The rates of the machine, from the seconds of `machine_calls`."""
     return Machine(2 * _MATRIX**3 / seconds[_PRODUCT], 8 * _COPY_FLOATS / seconds[_COPY])

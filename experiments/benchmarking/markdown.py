@@ -9,34 +9,35 @@ _COLUMNS = "stage; s; floor, s; times floor; reference implementation, s; times 
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """All tables of a result."""
+    """All tables of a benchmark's result."""
     parts = [f"{result['machine']['device']}, medians of {result['repeats']}."]
     parts += [_stages(row) for row in result["sizes"]]
     if found := result["metrics"]:
         parts.append(
             f"After the backbone at {found['size']}: one metric {found['one']:.4f} s, all nine"
-            f" {found['nine']:.4f} s, {found['ratio']:.2f} times that."
+            f" {found['nine']:.4f} s, {found['ratio']:.2f} times as long."
         )
     if found := result["throughput"]:
         speeds = [(row["batch_size"], row["images_per_second"]) for row in found["rows"]]
         rows = [(str(batch_size), f"{speed:.2f}") for batch_size, speed in speeds]
         parts.append(
-            f"Images of {found['size']}, from decoded to labelled, {found['dtype']}, by how many"
-            f" each device works on at a time:\n\n{_table(['batch size', 'images/s'], rows)}"
+            f"Images of {found['size']}, from decoded image to labels, {found['dtype']}, by the"
+            f" number of images per device:\n\n{_table(['batch size', 'images/s'], rows)}"
         )
     if run := result["whole_run"]:
         parts.append(
             f"{run['images']} photographs of {run['sizes']} sizes in tokens, whole commands:"
-            f" `experiments.instance` {run['first_seconds']:.1f} s the first time,"
-            f" {run['seconds']:.1f} s with warm caches, {100 * run['host_share']:.0f} % of it on"
-            f" the host alone; a loop that compiles for each size {run['loop_seconds']:.1f} s,"
-            f" {run['speedup']:.1f} times as long."
+            f" `experiments.instance` takes {run['first_seconds']:.1f} s the first time and"
+            f" {run['seconds']:.1f} s with its programs compiled, of which"
+            f" {100 * run['host_share']:.0f} % is spent outside the device; a plain loop that"
+            f" compiles for each size takes {run['loop_seconds']:.1f} s, {run['speedup']:.1f} times"
+            " as long."
         )
     return "\n\n".join(parts) + "\n"
 
 
 def _stages(row: Mapping[str, Any]) -> str:
-    """Seconds, floors and the reference implementation's seconds, stage by stage."""
+    """The seconds of each stage, its floor, and the seconds of the reference implementation."""
     floors, baseline = row["floor_seconds"], row["baseline_seconds"]
     lines = [
         _stage(name, seconds, floors[name], baseline.get(name))

@@ -1,11 +1,11 @@
-r"""A plain loop: one image at a time, compiled anew for each size; and our command beside it.
+r"""A plain loop, one image at a time and compiled for each size, beside `experiments.instance`.
 
     python -m experiments.benchmarking.per_size photos/ 3
 
-reads a folder and labels three instances an image as `experiments.instance` does, with a ViT-S/16
-of random weights and nothing saved: what a short script over the library's functions would be.
-Nothing is padded, so that each size is compiled; nothing is read ahead, and no program is kept on
-disk.
+reads a folder and finds three instances in each image as `experiments.instance` does, with a
+ViT-S/16 of random weights and without saving anything. This is the short script that one would
+write with the functions of the library. Nothing is padded, so each size is compiled; nothing is
+read ahead, and no program is kept on disk. Prints the numbers of images and sizes, and the seconds.
 """
 
 import functools
@@ -33,37 +33,41 @@ from specjax import (
 from specjax._memory import keep_freed_memory
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Work on a device, or waiting for it; what is left of a run is the host's alone.
+# The stages that work on the device or wait for it; the rest of a run is outside the device.
 _DEVICE_STAGES = ("backbone", "foreground", "instances")
 
 
 @functools.partial(jax.jit, static_argnames=("grid", "num_instances", "config"))
 def label(model, patches, key, *, grid: tuple[int, int], num_instances: int, config: Config):
-    """Labels of one image; `grid` is its exact size in tokens."""
+    """The labels of one image; `grid` is its exact size in tokens."""
     features = extract_features(model, patches, grid)
     return segment(features, grid, num_instances=num_instances, key=key, config=config)
 
 
 def main(folder: str, num_instances: str) -> None:
-    """Label every image; print how many, of how many sizes, and how fast."""
+    """Label every image; print the numbers of images and sizes, and the seconds."""
     keep_freed_memory()
     start = time.perf_counter()
     model = random_checkpoint(VIT_S16, seed=0).model
-    options, count = {"num_instances": int(num_instances), "config": Config()}, 0
+    config, count, grids = Config(), 0, set()
     for record in open_dataset("folder", data_dir=folder).records():
         cut = cut_patches(record.read_image(), patch_size=16, padded=False, name=record.id)
-        labels = label(model, cut.values, jax.random.key(0), grid=cut.tiling.grid, **options)
+        grid, key = cut.tiling.grid, jax.random.key(0)
+        labels = label(
+            model, cut.values, key, grid=grid, num_instances=int(num_instances), config=config
+        )
         jax.block_until_ready(labels)
         count += 1
+        grids.add(grid)
     seconds = time.perf_counter() - start
-    print(f"{count} images, {label._cache_size()} sizes, {seconds:.2f} s")
+    print(f"{count} images, {len(grids)} sizes, {seconds:.2f} s")
 
 
 def compare(photographs: str) -> dict[str, Any]:
-    """`experiments.instance` the second time, and the loop: seconds of the commands.
+    """The seconds of `experiments.instance`, at the first and the second run, and of the loop.
 
-    Both use a ViT-S/16 of random weights and three instances an image; ours writes label maps.
-    `host_share` is the part of our run that is not work on the device.
+    Both use a ViT-S/16 of random weights and three instances per image; `experiments.instance` also
+    writes label maps. `host_share` is the share of its second run outside the device.
     """
     photographs = os.path.abspath(photographs)
     plain = {key: value for key, value in os.environ.items() if "COMPILATION_CACHE" not in key}
@@ -71,9 +75,9 @@ def compare(photographs: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="specjax-benchmark-") as name:
         images = ["--dataset=folder", f"--data_dir={photographs}", "--checkpoint=random"]
         results = ["--num_instances=3", "--save=labels", "--overwrite", f"--output_dir={name}/run"]
-        ours = ["experiments.instance", *images, *results]
+        run = ["experiments.instance", *images, *results]
         cached = {**plain, "XDG_CACHE_HOME": name}
-        (first, _), (second, _) = _timed(ours, cached), _timed(ours, cached)
+        (first, _), (second, _) = _timed(run, cached), _timed(run, cached)
         summary = json.loads((pathlib.Path(name) / "run" / "summary.json").read_text())
     stages = summary["seconds"]
     on_devices = sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES)
@@ -91,7 +95,7 @@ def compare(photographs: str) -> dict[str, Any]:
 
 
 def _timed(module_and_flags: list[str], environment: dict[str, str]) -> tuple[float, str]:
-    """Seconds of a command, and the last line that it prints; SpecjaxError where it fails."""
+    """The seconds of a command and the last line it prints; SpecjaxError if it fails."""
     command, start = [sys.executable, "-m", *module_and_flags], time.perf_counter()
     finished = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start

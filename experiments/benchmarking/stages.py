@@ -1,4 +1,4 @@
-"""The stages of one image, each as a call to be timed, and the work in it."""
+"""The stages of one image, each as a call to be timed, and their least work."""
 
 import functools
 import io
@@ -31,7 +31,7 @@ from specjax._sizes import capacity_for
 
 # Stages after the backbone.
 AFTER = ("foreground", "reduce", "eigenpairs", "labels")
-# Of each scene; as many are found.
+# Objects drawn in each scene, and instances to find in it.
 OBJECTS = 3
 # The dense solver takes minutes on larger graphs.
 _EIGH_NODES = 2000
@@ -39,7 +39,7 @@ _FLOAT = 4
 
 
 class Size(NamedTuple):
-    """Of an image, in pixels."""
+    """The size of an image in pixels."""
 
     width: int
     height: int
@@ -49,7 +49,7 @@ class Size(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What is timed, the work that it needs at least, and the reference implementation of it."""
+    """The call to be timed, its least work, and its reference implementation."""
 
     run: Callable[[], Any]
     work: Work
@@ -57,9 +57,9 @@ class Stage(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What is timed of one image.
+    """All that is timed on one image.
 
-    `solvers` find the eigenpairs of its instance graph; "scipy" on the graph of all tokens.
+    `solvers` find the eigenpairs of its instance graph; "scipy" those of the graph of all tokens.
     """
 
     tokens: int
@@ -77,9 +77,10 @@ def draw(size: Size, seed: int) -> np.ndarray:
 def case_of(
     size: Size, *, features_from: Checkpoint, backbone: Checkpoint, dtype: str = "float32"
 ) -> Case:
-    """The stages of a drawn scene; those after the backbone's work on what `features_from` finds.
+    """The stages of a drawn scene; those after the backbone use the features of `features_from`.
 
-    Its foreground is about the scene's, which that of the timed `backbone` need not be.
+    This is a trained backbone whose foreground is about that of the scene, while the timed
+    `backbone` may have random weights.
     """
     image, config, file = draw(size, 1), Config(), io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=92)
@@ -112,8 +113,8 @@ def case_of(
             Work(traffic=_FLOAT * tokens * channels),
             lambda: baseline.instance_features(plain, plain_mask, config.M, config.N),
         ),
-        # Three sums over channels: a subtraction, an addition, and three ways to combine. The graph
-        # is written once and read twice.
+        # For each channel a subtraction, an addition, and three operations that combine them. The
+        # graph is written once and read twice.
         "eigenpairs": Stage(
             lambda: instance_eigenpairs(reduced, mask, grid, config=config),
             Work(2 * 5 * config.N * members**2 / 2, 3 * _FLOAT * members**2),
@@ -130,7 +131,7 @@ def case_of(
     capacity = capacity_for(members, len(patches))  # what the pipeline chooses in its program
     graph, nodes = instance_graph(reduced, mask, grid, metric=config.metric, capacity=capacity)
     solve = jax.jit(smallest_eigenpairs, static_argnames=("count", "solver"))
-    solvers = {
+    solvers: dict[str, Callable[[], Any]] = {
         name: functools.partial(solve, graph, count=baseline.PAIRS, solver=name, valid=nodes)
         for name in (["eigh"] if len(graph) <= _EIGH_NODES else []) + ["krylov"]
     }
@@ -139,7 +140,7 @@ def case_of(
 
 
 def backbone_flops(config: ViTConfig, tokens: int) -> float:
-    """Multiplications and additions of a ViT up to the keys of its last block."""
+    """The multiplications and additions of a ViT up to the keys of its last block."""
     length, channels = tokens + 1, config.hidden_size
     block = 2 * length * (4 * channels**2 + 2 * channels * config.mlp_size)
     block += 4 * length**2 * channels

@@ -1,4 +1,4 @@
-"""Everything that the benchmark measures, as plain values for its files."""
+"""All measurements of the benchmark, as plain values for its files."""
 
 import platform
 import resource
@@ -23,7 +23,7 @@ def measure(
     baseline_tokens: int,
     dtype: str,
 ) -> dict[str, Any]:
-    """The rows of all sizes, then what is measured of batches and of whole runs, where wanted."""
+    """The rows of all sizes, then the measurements of batches and of a whole run, if wanted."""
     compilations = clock.Compilations()
     trained, backbone = load_checkpoint("specjax-mini"), random_checkpoint(VIT_S16, seed=0)
     rows = []
@@ -32,7 +32,7 @@ def measure(
         case = case_of(size, features_from=trained, backbone=backbone, dtype=dtype)
         row = _row(case, compare=case.tokens <= baseline_tokens, repeats=repeats)
         compiled = {"programs_compiled": compilations.count - before}
-        # In KiB on Linux: the largest so far.
+        # The peak so far, which Linux gives in KiB.
         memory = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
         rows.append({"size": str(size), **row, **compiled, **memory})
     metrics, throughput = None, None
@@ -55,29 +55,31 @@ def measure(
 
 
 def _row(case: Case, *, compare: bool, repeats: int) -> dict[str, Any]:
-    """Seconds of each stage, ours and, where wanted, the reference implementation's, in turn."""
-    ours = {name: stage.run for name, stage in case.stages.items()}
+    """The seconds of each stage and, if `compare`, of its reference implementation, in turn."""
+    stages = {name: stage.run for name, stage in case.stages.items()}
     solvers = {name: run for name, run in case.solvers.items() if compare or name != "scipy"}
     compared = {
         f"baseline {name}": stage.baseline
         for name, stage in case.stages.items()
         if compare and stage.baseline is not None
     }
-    seconds = clock.medians({**clock.machine_calls(), **ours, **compared}, repeats=repeats)
+    seconds = clock.medians({**clock.machine_calls(), **stages, **compared}, repeats=repeats)
     rates = clock.machine_of(seconds)
     baseline = {name.removeprefix("baseline "): seconds[name] for name in compared}
+    after_backbone = sum(seconds[name] for name in AFTER)
     row = {
         "tokens": case.tokens,
         "foreground_tokens": case.foreground_tokens,
         "matrix_product_flops": rates.flops,
         "copy_bytes_per_second": rates.bytes,
-        "seconds": {name: seconds[name] for name in ours},
+        "seconds": {name: seconds[name] for name in stages},
         "baseline_seconds": baseline,
         "floor_seconds": {name: rates.floor(stage.work) for name, stage in case.stages.items()},
-        "after_backbone": sum(seconds[name] for name in AFTER),
+        "after_backbone": after_backbone,
         "solver_seconds": clock.medians(solvers, repeats=repeats),
     }
     if baseline:
-        row["baseline_after_backbone"] = sum(baseline[name] for name in AFTER)
-        row["speedup_after_backbone"] = row["baseline_after_backbone"] / row["after_backbone"]
+        baseline_after_backbone = sum(baseline[name] for name in AFTER)
+        row["baseline_after_backbone"] = baseline_after_backbone
+        row["speedup_after_backbone"] = baseline_after_backbone / after_backbone
     return row

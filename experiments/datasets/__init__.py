@@ -1,10 +1,10 @@
-"""Datasets as streams of records (see `records`): one reader per format."""
+"""Datasets as streams of records (see `records`): a reader for each format."""
 
 import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.datasets import records
 from experiments.datasets.annotation_file import open_annotated
@@ -14,8 +14,8 @@ from experiments.datasets.samples import open_samples
 from experiments.datasets.voc import open_voc
 from specjax import SpecjaxError
 
-# The formats: how each is opened, and the options of `open_dataset` that it takes.
-_FORMATS = {
+# For each format, the function that opens it and the options of `open_dataset` that it takes.
+_FORMATS: Mapping[str, tuple[Callable[..., records.Dataset], Sequence[str]]] = {
     "samples": (open_samples, ()),
     "voc": (open_voc, ("data_dir", "split")),
     "coco": (functools.partial(open_annotated, COCO), ("data_dir", "annotations", "split")),
@@ -39,10 +39,10 @@ def open_dataset(
 ) -> records.Dataset:
     """Opens a dataset and applies, in this order, the list of frames, the paper's rule, the limit.
 
-    Nothing is decoded here; ids are checked, and names in `frames` matched, before the first
-    record is given. `data_dir` is a folder; for "folder" also an image file, a glob or a text
-    list, or several of them. `split` is "val" of "voc", "val2017" of "coco" and "train" of "ytvis"
-    unless given. `annotations` is a JSON file that is not in its usual place.
+    Nothing is decoded here, but the ids are checked and the names in `frames` are matched.
+    `data_dir` is a folder; for "folder" also an image file, a glob or a text list, or several of
+    these. `split` defaults to "val" for "voc", "val2017" for "coco" and "train" for "ytvis".
+    `annotations` is a JSON file, if it is not at its usual place.
     """
     if name not in NAMES:
         raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
@@ -51,14 +51,16 @@ def open_dataset(
     for option, value in options.items():
         if value is not None and option not in taken:
             raise SpecjaxError(
-                f"--{option} means nothing to dataset {name!r}: leave it out or change --dataset"
+                f"--{option} has no meaning for dataset {name!r}: leave it out or change --dataset"
             )
-    paths = [data_dir] if isinstance(data_dir, Path) else data_dir or []
-    paths = [_path(path) for path in paths]
-    options["data_dir"] = paths if name == "folder" or not taken else _single(name, paths)
-    if annotations is not None:
-        options["annotations"] = _path(annotations)
-    dataset = opener(**{option: options[option] for option in taken})
+    given = [data_dir] if isinstance(data_dir, Path) else data_dir or []
+    paths = [_path(path) for path in given]
+    arguments = {
+        "data_dir": paths if name == "folder" or not taken else _single(name, paths),
+        "annotations": None if annotations is None else _path(annotations),
+        "split": split,
+    }
+    dataset = opener(**{option: arguments[option] for option in taken})
     ids = records.check_ids(dataset.records())
     dataset = dataclasses.replace(dataset, count=len(ids))
     if frames is not None:
@@ -69,16 +71,16 @@ def open_dataset(
 
 
 def _single(name: str, paths: list[pathlib.Path]) -> pathlib.Path:
-    """The folder of a dataset that lies in one."""
+    """The folder of a dataset that consists of one folder."""
     if not paths:
-        raise SpecjaxError(f"dataset {name!r} needs the folder it lies in: give --data_dir")
+        raise SpecjaxError(f"dataset {name!r} needs its folder: give --data_dir")
     if len(paths) > 1:
-        raise SpecjaxError(f"dataset {name!r} lies in one folder: give a single --data_dir")
+        raise SpecjaxError(f"dataset {name!r} takes one folder: give a single --data_dir")
     if not paths[0].is_dir():
         raise SpecjaxError(f"--data_dir {str(paths[0])!r}: no such folder")
     return paths[0]
 
 
 def _path(path: Path) -> pathlib.Path:
-    # Made absolute for the identity of a run, which must not depend on the working directory.
+    # Absolute, as the identity of a run must not depend on the working directory.
     return pathlib.Path(os.path.abspath(os.path.expanduser(path)))

@@ -1,7 +1,7 @@
-"""What the formats of the COCO family share: images, and one JSON file with their annotations.
+"""What the formats of the COCO family share: images, and one JSON file that annotates them.
 
-Instance numbers follow the order of the annotations; crowds are void. A file without annotations
-gives records without instance maps.
+Instance numbers follow the order of the annotations; crowds are void. If the file has no
+annotations, the records have no instance maps.
 """
 
 import collections
@@ -24,7 +24,7 @@ from specjax.images import MAX_PIXELS
 class ListedImage(NamedTuple):
     """An image that the file lists.
 
-    Segmentations are looked at when they are read, so that a bad one fails its image alone.
+    Segmentations are checked only when they are read, so that a bad one fails its image alone.
     """
 
     id: str  # of its record
@@ -43,7 +43,7 @@ class AnnotationFile(NamedTuple):
 
     @property
     def annotated(self) -> bool:
-        """Whether there are annotations at all."""
+        """Whether the file has annotations."""
         return bool(self.content.get("annotations"))
 
     def error(self, text: str) -> SpecjaxError:
@@ -54,7 +54,7 @@ class AnnotationFile(NamedTuple):
         """The list of objects under `key`, each with the required fields of the given types."""
         rows = self.content.get(key)
         if not isinstance(rows, list):
-            raise self.error(f" has no list {key!r}: is it of this format?")
+            raise self.error(f" has no list {key!r}: is it in this format?")
         for index, row in enumerate(rows):
             if not isinstance(row, dict):
                 raise self.error(f": {key}[{index}] is not an object")
@@ -67,7 +67,7 @@ class AnnotationFile(NamedTuple):
         return rows
 
     def images(self, key: str, **required: type) -> list[dict]:
-        """Rows of images or videos: their ids are unique, their sizes plausible."""
+        """The rows of images or videos, after a check that ids are unique and sizes plausible."""
         rows = self.rows(key, id=int, height=int, width=int, **required)
         if not rows:
             raise self.error(f" lists no {key}")
@@ -85,7 +85,7 @@ class AnnotationFile(NamedTuple):
         return rows
 
     def annotations(self, owner: str, **required: type) -> dict[int, list[dict]]:
-        """The annotations by the image or video that their field `owner` names."""
+        """The annotations of each image or video, which their field `owner` names."""
         by_owner = collections.defaultdict(list)
         if self.annotated:
             for row in self.rows("annotations", **{"id": int, owner: int}, **required):
@@ -94,13 +94,13 @@ class AnnotationFile(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A format; in its patterns and folders `{split}` stands for the name of the split."""
+    """A format of the family; `{split}` in its patterns and folders is the name of the split."""
 
     name: str
     default_split: str
     patterns: Sequence[str]  # where the JSON file may be, below the dataset's folder
     folders: Sequence[str]  # where the images may be, below the dataset's folder
-    # The images that a file lists, and warnings.
+    # Returns the images that a file lists, and warnings.
     parse: Callable[[AnnotationFile], tuple[list[ListedImage], tuple[str, ...]]]
 
 
@@ -114,7 +114,7 @@ def open_annotated(
     if not listed:
         raise file.error(" lists no images")
     folders = [data_dir / name.format(split=split) for name in family.folders]
-    # The first folder that holds one of the images, the earliest image deciding.
+    # The folder in which the first image that exists is found.
     places = ((folder, folder / image.file_name) for image in listed for folder in folders)
     folder = next((folder for folder, file in places if file.is_file()), None)
     if folder is None:
@@ -165,7 +165,7 @@ def _read(path: pathlib.Path) -> tuple[AnnotationFile, str]:
     except (ValueError, RecursionError) as error:
         raise SpecjaxError(f"{name} are not valid JSON: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise SpecjaxError(f"{name} hold no JSON object: is it of this format?")
+        raise SpecjaxError(f"{name} hold no JSON object: is the file in this format?")
     return AnnotationFile(path, content), hashlib.sha256(data).hexdigest()
 
 
@@ -178,18 +178,19 @@ def _find(
             raise SpecjaxError(f"annotations {str(annotations)!r}: no such file")
         splits = (_split_of(annotations, pattern) for pattern in family.patterns)
         return annotations, split or next(filter(None, splits), family.default_split)
-    # `instances.json` wins, unless a split is asked for; then the first pattern that is there.
+    # `instances.json` is preferred, unless a split is given; then the first pattern that exists.
     names = ["instances.json"] if split is None else []
     split = split or family.default_split
     names += [pattern.format(split=split) for pattern in family.patterns]
     for name in names:
         if (data_dir / name).is_file():
             return data_dir / name, split
-    found = [(each, data_dir.glob(each.format(split="*"))) for each in family.patterns]
-    available = {_split_of(path, pattern) for pattern, paths in found for path in paths}
+    found = [(pattern, data_dir.glob(pattern.format(split="*"))) for pattern in family.patterns]
+    splits = (_split_of(path, pattern) for pattern, paths in found for path in paths)
+    available = sorted({split for split in splits if split})
     raise SpecjaxError(
         f"no annotations of split {split!r} in {str(data_dir)!r} (looked for {', '.join(names)}; "
-        f"splits there: {', '.join(sorted(available)) or 'none'}): give --split or --annotations"
+        f"splits there: {', '.join(available) or 'none'}): give --split or --annotations"
     )
 
 

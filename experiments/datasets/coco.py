@@ -1,11 +1,11 @@
 """The formats of the COCO family (see `annotation_file`): COCO instances and YouTube-VIS 2019.
 
-COCO: photographs in `images/`, in `<split>/` or in `data_dir` itself. Every image of the JSON file
-is a record, annotated or not; its id is the stem of the file.
+COCO: photographs are in `images/`, in `<split>/` or in `data_dir` itself. Every image of the JSON
+file is a record, annotated or not; its id is the stem of the file name.
 
-YouTube-VIS: frames `JPEGImages/<video>/<frame>.jpg` below `data_dir` or `data_dir/<split>`. Every
-listed frame is a record with the id `<video>/<frame>`; an object that is absent from it has `null`
-there. Instance numbers are those of the video, so an object keeps its number from frame to frame.
+YouTube-VIS: frames are `JPEGImages/<video>/<frame>.jpg` below `data_dir` or `data_dir/<split>`.
+Every listed frame is a record with the id `<video>/<frame>`; the JSON file has `null` for an object
+that is not in the frame. Instances are numbered by video, so an object keeps its number.
 """
 
 import pathlib
@@ -21,7 +21,7 @@ def _parse_images(file: AnnotationFile) -> tuple[list[ListedImage], tuple[str, .
     for row in rows:
         number, name = row["id"], row["file_name"]
         check_relative_path(name, f"{str(file.path)!r}: image {number}: the file name")
-        stem, annotated = pathlib.PurePosixPath(name).stem, annotations.pop(number, ())
+        stem, annotated = pathlib.PurePosixPath(name).stem, annotations.pop(number, [])
         listed.append(ListedImage(stem, name, row["height"], row["width"], annotated))
     if not annotations:
         return listed, ()
@@ -42,13 +42,15 @@ def _parse_videos(file: AnnotationFile) -> tuple[list[ListedImage], tuple[str, .
                 raise file.error(f"{where} is of video {number}, which is not listed")
             frames = len(videos[number]["file_names"])
             if masks != frames:
-                raise file.error(f"{where} has {masks} segmentations, its video {frames} frames")
+                raise file.error(
+                    f"{where} has {masks} segmentations, but its video has {frames} frames"
+                )
     listed = []
     for number, video in videos.items():
-        rows, size = annotations.get(number, ()), (video["height"], video["width"])
+        rows, size = annotations.get(number, []), (video["height"], video["width"])
         for frame, name in enumerate(video["file_names"]):
             if not isinstance(name, str):
-                raise file.error(f": video {number} has a file name that is no text")
+                raise file.error(f": video {number} has a file name that is not text")
             check_relative_path(name, f"{str(file.path)!r}: video {number}: the file name")
             frame_id = pathlib.PurePosixPath(name).with_suffix("").as_posix()
             listed.append(ListedImage(frame_id, name, *size, rows, frame))

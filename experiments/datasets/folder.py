@@ -1,4 +1,4 @@
-"""A person's own images, without annotation: what `specjax._photographs` finds, turned upright."""
+"""A user's own images, without annotation: found by `specjax._photographs`, turned upright."""
 
 import functools
 import pathlib

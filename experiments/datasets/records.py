@@ -1,4 +1,4 @@
-"""What every dataset is made of: records and the rules for their ids; and which of them are read.
+"""What every dataset consists of: records, the rules for their ids, and the choice of records.
 
 An instance map is int32 `[H, W]`: 0 is background, 1 and above are instances (numbers may be
 missing from the sequence), `VOID` is ignored in scoring.
@@ -22,25 +22,25 @@ VOID = -1
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image of a dataset; nothing is decoded before one of the two functions is called."""
+    """One image of a dataset; nothing is decoded until one of the two functions is called."""
 
     id: str  # relative path without extension; a `/` becomes a sub-folder in what is written
     source: str  # the image file, for error messages
     read_image: Callable[[], np.ndarray]  # uint8 `[H, W, 3]`; raises SpecjaxError
-    # An instance map; raises SpecjaxError. None where the dataset has no annotation.
+    # Returns an instance map; raises SpecjaxError. None if the dataset has no annotation.
     read_instances: Callable[[], np.ndarray] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A stream of records; `records` starts it anew on each call."""
+    """A stream of records; each call of `records` starts it anew."""
 
     name: str  # of the format
     annotated: bool  # whether the records have instance maps
-    identity: dict[str, str]  # tells it from other datasets; a run that is resumed compares it
+    identity: dict[str, str]  # differs from that of other datasets; compared by a resumed run
     records: Callable[[], Iterator[Record]]
     warnings: tuple[str, ...] = ()  # one line each, for the caller to print
-    count: int | None = None  # None where it takes decoding to know it
+    count: int | None = None  # None if it cannot be known without decoding
 
 
 def passes_paper_rule(instances: np.ndarray) -> bool:
@@ -65,10 +65,11 @@ def compact_ids(instances: np.ndarray) -> np.ndarray:
 
 
 def check_relative_path(path: str, what: str) -> None:
-    """Raises SpecjaxError, naming `what`, unless `path` stays below the folder it is joined to."""
+    """Raises SpecjaxError, naming `what`, if `path` might leave the folder it is joined to."""
     if "\\" in path or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in path):
         raise SpecjaxError(
-            f"{what} {path!r} holds a backslash, control character or undecodable bytes: rename it"
+            f"{what} {path!r} holds a backslash, a control character or undecodable bytes: "
+            "rename it"
         )
     if any(part in ("", ".", "..") for part in path.split("/")):
         raise SpecjaxError(
@@ -77,7 +78,7 @@ def check_relative_path(path: str, what: str) -> None:
 
 
 def check_ids(records: Iterable[Record]) -> list[str]:
-    """The ids of all records, in order: each a safe relative path, no two the same."""
+    """The ids of all records, in order, after a check that they are safe and unique."""
     sources: dict[str, str] = {}
     for record in records:
         check_relative_path(record.id, f"{record.source!r}: the id")
@@ -93,8 +94,8 @@ def check_ids(records: Iterable[Record]) -> list[str]:
 def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) -> Dataset:
     """Keeps the records that a text file lists, one `video/frame` a line, in the dataset's order.
 
-    A name may have an extension and leading folders; it may also leave out the leading folders of
-    an id where that is unambiguous. Names that match no record make a warning.
+    A name may have an extension and leading folders. It may also omit the leading folders of an id
+    if only one id matches. Names that match no record cause a warning.
     """
     file = f"--frames {str(frames)!r}"
     listing = read_list(frames, name=file, what="frames")
@@ -107,7 +108,7 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
         matches = _matches(name, whole, by_ending)
         if len(matches) > 1:
             raise SpecjaxError(
-                f"{file}: {name!r} fits {len(matches)} records ({matches[0]!r}, {matches[1]!r}, "
+                f"{file}: {name!r} matches {len(matches)} records ({matches[0]!r}, {matches[1]!r}, "
                 "...): write the leading folders too"
             )
         if not matches:
@@ -130,9 +131,9 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
 
 
 def apply_paper_rule(dataset: Dataset) -> Dataset:
-    """Keeps the records of the paper's test split, judged by their instance maps alone.
+    """Keeps the records of the paper's test split, chosen by their instance maps alone.
 
-    A record whose annotation cannot be read stays, so that its reader records the failure.
+    A record whose annotation cannot be read is kept, so that the run reports the failure.
     """
     if not dataset.annotated:
         raise SpecjaxError(
@@ -140,6 +141,7 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
         )
 
     def passes(record: Record) -> bool:
+        assert record.read_instances is not None  # as the dataset is annotated
         try:
             return passes_paper_rule(record.read_instances())
         except SpecjaxError:
@@ -149,7 +151,7 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
 
 
 def take(dataset: Dataset, limit: int) -> Dataset:
-    """Keeps the first `limit` records. Not part of the identity: a run may be extended."""
+    """Keeps the first `limit` records. Not part of the identity, so that a run may be extended."""
     if limit < 1:
         raise SpecjaxError(f"--limit={limit}: give 1 or more, or leave it out")
     count = None if dataset.count is None else min(dataset.count, limit)
@@ -158,10 +160,10 @@ def take(dataset: Dataset, limit: int) -> Dataset:
     )
 
 
-def _keep(dataset: Dataset, wanted: Callable[[Record], bool], **identity: str) -> Dataset:
+def _keep(dataset: Dataset, keep: Callable[[Record], bool], **identity: str) -> Dataset:
     return dataclasses.replace(
         dataset,
-        records=lambda: filter(wanted, dataset.records()),
+        records=lambda: filter(keep, dataset.records()),
         identity=dataset.identity | identity,
     )
 
@@ -173,7 +175,7 @@ def _matches(name: str, whole: set[str], by_ending: dict[str, list[str]]) -> lis
     bare = stem if dot + suffix.lower() in SUFFIXES else written
     for candidate in dict.fromkeys((bare, written)):
         endings = _endings(candidate)
-        for ending in endings:  # the longest that is an id
+        for ending in endings:  # longest first
             if ending in whole:
                 return [ending]
         if endings and endings[0] in by_ending:
@@ -182,6 +184,6 @@ def _matches(name: str, whole: set[str], by_ending: dict[str, list[str]]) -> lis
 
 
 def _endings(path: str) -> list[str]:
-    """The path, and what is left of it without its first folder, its first two folders ..."""
+    """The path, the path without its first folder, without its first two folders, and so on."""
     names = [name for name in path.split("/") if name]
     return ["/".join(names[start:]) for start in range(len(names))]

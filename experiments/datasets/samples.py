@@ -1,4 +1,4 @@
-"""The built-in dataset: 48 drawn scenes, `scene_00` to `scene_47`, that need no files.
+"""The built-in dataset: 48 drawn scenes, `scene_00` to `scene_47`, which need no files.
 
 Every scene satisfies the paper's test rule. Scenes are drawn when first asked for.
 """
@@ -13,7 +13,7 @@ from experiments.datasets.scenes.drawing import SAMPLES_STREAM, Scene, draw_scen
 
 COUNT = 48
 
-# Few sizes, as of photographs, so that few programs are compiled; not all multiples of a patch.
+# A few sizes, as of photographs, so that few programs are compiled; not all fit whole patches.
 _HEIGHTS = (480, 512, 427, 640, 375, 512, 500, 600)
 _WIDTHS = (640, 512, 640, 480, 500, 640, 375, 450)
 _OBJECTS = (2, 3, 2, 4, 3, 2, 5, 3, 4)
@@ -25,7 +25,7 @@ def open_samples() -> Dataset:
 
 
 def records() -> Iterator[Record]:
-    """The built-in scenes, in order; image and instance map come from one drawing."""
+    """The built-in scenes, in order; image and instance map come from the same drawing."""
     for index in range(COUNT):
         readers = (functools.partial(_read, index, part) for part in ("image", "instances"))
         yield Record(f"scene_{index:02d}", f"built-in scene {index:02d}", *readers)
@@ -35,7 +35,7 @@ def _read(index: int, part: str) -> np.ndarray:
     return getattr(_scene(index), part).copy()
 
 
-# Enough for the records that a reader has in flight; all 48 would take 90 MB.
+# Enough for the records that are being read at a time; all 48 would take 90 MB.
 @functools.lru_cache(maxsize=16)
 def _scene(index: int) -> Scene:
     return draw_scene(

@@ -1,6 +1,6 @@
-"""The annotation as the token grid sees it."""
+"""The annotation on the token grid."""
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
@@ -8,16 +8,17 @@ from experiments.datasets.records import VOID, compact_ids
 from specjax import SpecjaxError
 
 
-class Truth(NamedTuple):
-    """Annotated instances on the token grid, flat and padded."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Truth:
+    """The annotated instances on the token grid, flat and padded."""
 
     instances: np.ndarray  # int32, 0 background, 1 to `count` instances; 0 for void and padding
-    counted: np.ndarray  # tokens that take part in scores: no void, no padding
-    count: int  # of instances left on the grid
+    counted: np.ndarray  # bool, tokens that count in scores: no void, no padding
+    count: int  # number of instances that are left on the grid
 
 
 def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
-    """Sample an instance map `[H, W]` on the grid, padded to `tokens`.
+    """Sample an instance map `[H, W]` on the grid, and pad it to `tokens`.
 
     Token (i, j) takes pixel (floor(i H / h), floor(j W / w)) of the whole, uncropped map.
     """
@@ -31,7 +32,7 @@ def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
 
 
 def check_size(instances: np.ndarray, image: np.ndarray, source: str) -> None:
-    """Raises SpecjaxError unless the map and the image have the same size."""
+    """Raises SpecjaxError if the map and the image differ in size."""
     if instances.shape != image.shape[:2]:
         raise SpecjaxError(
             f"{source}: the image is {image.shape[1]}x{image.shape[0]}, its annotation"

@@ -1,7 +1,7 @@
-"""PASCAL VOC: photographs, and indexed PNGs in which a palette index is an instance.
+"""PASCAL VOC: photographs, and indexed PNGs whose palette indices are instance numbers.
 
-`data_dir` is the folder that holds `JPEGImages`, or one with `VOC2012` or `VOCdevkit/VOC2012`
-below. Ids are the names in `ImageSets/Segmentation/<split>.txt`; index 255 is void.
+`data_dir` is the folder that holds `JPEGImages`, or a folder with `VOC2012` or `VOCdevkit/VOC2012`
+in it. Ids are the names in `ImageSets/Segmentation/<split>.txt`; index 255 is void.
 """
 
 import functools
@@ -16,7 +16,7 @@ from specjax._lists import read_list
 from specjax.images import SUFFIXES, opened
 
 _VOID_INDEX = 255
-# Grey levels above this come from a converted palette, where two instances may share a level.
+# Grey levels above this come from a converted palette, in which instances may share a level.
 _MAX_GREY_INDEX = 31
 
 
@@ -28,13 +28,13 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     if root is None:
         raise SpecjaxError(
             f"no folder JPEGImages in {str(data_dir)!r}, nor in VOC2012 or VOCdevkit/VOC2012 "
-            "below: give the VOC folder as --data_dir"
+            "below it: give the VOC folder as --data_dir"
         )
     sets = root / "ImageSets" / "Segmentation"
     path = sets / f"{split}.txt"
     if not path.is_file():
-        others = ", ".join(sorted(other.stem for other in sets.glob("*.txt"))) or "none"
-        raise SpecjaxError(f"no split {split!r}: {str(path)!r} is missing (splits there: {others})")
+        splits = ", ".join(sorted(file.stem for file in sets.glob("*.txt"))) or "none"
+        raise SpecjaxError(f"no split {split!r}: {str(path)!r} is missing (splits there: {splits})")
     listing = read_list(path, name=repr(str(path)), what="images")
     for name in listing.lines.values():
         check_relative_path(name, f"{str(path)!r}: the id")
@@ -43,7 +43,7 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     def records() -> Iterator[Record]:
         for name in listing.lines.values():
             files = [root / "JPEGImages" / f"{name}{suffix}" for suffix in SUFFIXES]
-            # Where none exists the first stays, so that reading it says what is missing.
+            # If none exists it is the first, and reading it reports the missing file.
             source = next((path for path in files if path.is_file()), files[0])
             masks = root / "SegmentationObject" / f"{name}.png"
             read_instances = functools.partial(read_palette, masks) if annotated else None
@@ -62,7 +62,7 @@ def read_palette(path: pathlib.Path) -> np.ndarray:
     if indices is None:
         raise SpecjaxError(
             f"{str(path)!r} has mode {mode}, not P: instances must be palette indices "
-            "(a PNG of colours was re-saved; take the original SegmentationObject file)"
+            "(it was saved again as a colour PNG; take the original SegmentationObject file)"
         )
     is_void = indices == _VOID_INDEX
     if mode == "L" and indices[~is_void].max(initial=0) > _MAX_GREY_INDEX:

@@ -1,1 +1,1 @@
-"""What the binaries share: flags, the streaming loop, the resumable store, writers."""
+"""What the binaries share: flags, the loop over the records, stored features, writers."""

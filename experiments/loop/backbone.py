@@ -1,4 +1,4 @@
-"""Where features come from: a vision transformer, or files made with another one."""
+"""Where features come from: a vision transformer, or files of stored features."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ from specjax._batching import Batch, Lanes, replicated
 BUILT_IN = "specjax-mini"
 _PAPERS = "facebook/dino-vits16"
 
-# What a backbone makes features of.
+# What a backbone computes features from.
 Inputs = Patches | TokenFeatures
 
 
@@ -36,7 +36,7 @@ Inputs = Patches | TokenFeatures
 class Features:
     """Features of the images of a batch, on the devices.
 
-    `values` are float32 [rows, tokens, C], padding zero; `grids` are int32 [rows, 2].
+    `values` are float32 [rows, tokens, C], with zeros as padding; `grids` are int32 [rows, 2].
     """
 
     batch: Batch
@@ -44,9 +44,9 @@ class Features:
     grids: jax.Array
 
     def of(self, number: int) -> jax.Array:
-        """[tokens, C] of one image of the batch."""
+        """The features of one image of the batch, [tokens, C]."""
         row = self.batch.rows[number]
-        # From the device that has it: a row of the whole array would be work for all devices.
+        # From the device that holds it: indexing the whole array would involve all devices.
         for shard in self.values.addressable_shards:
             first = shard.index[0].start or 0
             if first <= row < first + shard.data.shape[0]:
@@ -55,7 +55,7 @@ class Features:
 
 
 class Backbone(Protocol):
-    """A source of features with C `channels`; `identity` tells it from another.
+    """A source of features with C `channels`; `identity` distinguishes it from other sources.
 
     `kind` is "checkpoint", "random", "features", or the name of a built-in backbone.
     """
@@ -65,17 +65,17 @@ class Backbone(Protocol):
     channels: int
 
     def prepare(self, image_id: str, image: np.ndarray) -> Inputs:
-        """What `extract` needs of an image, uint8 [H, W, 3]; called ahead in other threads."""
+        """What `extract` needs of an image, uint8 [H, W, 3]; called in advance in other threads."""
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
         """Features [rows, tokens, C] of a batch of inputs."""
 
 
 def open_backbone(options: Options, dataset: Dataset) -> Backbone:
-    """The source of features that the flags ask for; `auto` is resolved here."""
+    """The source of features that the flags choose; `auto` is resolved here."""
     if options.features_dir is not None:
         if options.checkpoint != "auto":
-            raise SpecjaxError("--features_dir and --checkpoint exclude each other; give one")
+            raise SpecjaxError("--features_dir and --checkpoint exclude each other: give only one")
         return StoredFeatures(options.features_dir, [record.id for record in dataset.records()])
     source = options.checkpoint
     if source == "auto":
@@ -83,8 +83,8 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
     kind = source if source in (BUILT_IN, "random") else "checkpoint"
     if source == "random":
         print(
-            "note: this backbone is a ViT-S/16 with fixed random weights; scores say nothing about"
-            " the method. Give --checkpoint for real ones.",
+            "note: this backbone is a ViT-S/16 with fixed random weights, so the scores say nothing"
+            " about the method; give --checkpoint to use trained weights",
             file=sys.stderr,
         )
         checkpoint = random_checkpoint(VIT_S16, seed=0)
@@ -94,7 +94,7 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
 
 
 class Transformer:
-    """Keys of the last block of a vision transformer."""
+    """The keys of the last block of a vision transformer."""
 
     def __init__(
         self, checkpoint: Checkpoint, kind: str, interpolation: str, dtype: str = "float32"
@@ -108,13 +108,18 @@ class Transformer:
         self._model_on = functools.cache(functools.partial(replicated, checkpoint.model))
 
     def prepare(self, image_id: str, image: np.ndarray) -> Patches:
-        """The patches of the image, cropped to whole ones."""
-        colours = {"mean": self._checkpoint.mean, "std": self._checkpoint.std}
-        patch_size = self._checkpoint.config.patch_size
-        return cut_patches(image, patch_size=patch_size, name=image_id, **colours)
+        """The patches of the image, which is cropped to whole patches."""
+        checkpoint = self._checkpoint
+        return cut_patches(
+            image,
+            patch_size=checkpoint.config.patch_size,
+            mean=checkpoint.mean,
+            std=checkpoint.std,
+            name=image_id,
+        )
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
-        """Keys of the batch's images."""
+        """The keys of the images of a batch."""
         shared = (self._model_on(batch.mesh),)
         return batch.run(extract_features, inputs, grids, shared=shared, **self._options)
 
@@ -122,10 +127,10 @@ class Transformer:
 def features_of(
     inputs: Sequence[Inputs], backbone: Backbone, lanes: Lanes
 ) -> tuple[Features, list[bool]]:
-    """Features of a batch of images of one padded length, and whether each image's are finite."""
+    """The features of images of one padded length, and for each image whether they are finite."""
     batch = Batch(lanes, len(inputs), len(inputs[0].values))
-    grids = batch.stack([np.asarray(one.tiling.grid, np.int32) for one in inputs])
-    values = backbone.extract(batch, batch.stack([one.values for one in inputs]), grids)
+    grids = batch.stack([np.asarray(item.tiling.grid, np.int32) for item in inputs])
+    values = backbone.extract(batch, batch.stack([item.values for item in inputs]), grids)
     finite = batch.fetch(batch.run(_all_finite, values))
     return Features(batch, values, grids), [bool(flag) for flag in finite]
 

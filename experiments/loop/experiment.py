@@ -1,4 +1,4 @@
-"""What makes one experiment different from another."""
+"""What distinguishes one experiment from another."""
 
 import dataclasses
 import pathlib
@@ -18,7 +18,7 @@ from specjax import SpecjaxError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setup:
-    """What an experiment is made from; it counts the time of its stages on `watch`."""
+    """What an experiment is built from; it records the time of its stages on `watch`."""
 
     options: Options
     dataset: Dataset
@@ -26,23 +26,23 @@ class Setup:
     watch: Stopwatch
 
 
-# Objects of `results` in `summary.json`, and the lines of each setting.
+# The objects in `results` of `summary.json`, and the lines of each setting.
 Results = Sequence[dict]
 Lines = Mapping[str, Sequence[dict]]
 
 
 class Experiment:
-    """Settings, what is computed of a batch under each, and what the lines of a run amount to.
+    """The settings, what is computed from a batch under each, and how lines become results.
 
-    Made from a `Setup` once dataset and backbone are open. Only `analyse` and `result` must be
-    written; the other methods suit most experiments.
+    Built from a `Setup` once dataset and backbone are open. A subclass must define `analyse` and
+    `result`; the other methods suit most experiments.
     """
 
     name: str  # in files, and in the identity of a run
-    settings: Sequence[str]  # computed for each image, a line of `per_image.jsonl` each
-    identity: Mapping[str, Any]  # what a resumed run must share, beyond what all runs share
-    warnings: Sequence[str] = ()  # what the user should know before the run
-    # Values that `--figure` may have, and what they are, where the experiment makes figures.
+    settings: Sequence[str]  # each gives a line of `per_image.jsonl` for each image
+    identity: Mapping[str, Any]  # what must not change in a resumed run, besides the common part
+    warnings: Sequence[str] = ()  # printed before the run
+    # The values of `--figure` and their descriptions, if the experiment draws figures.
     figures: ClassVar[Mapping[str, str] | None] = None
     needs_annotation = False
 
@@ -51,37 +51,37 @@ class Experiment:
 
     @classmethod
     def check(cls, options: Options, dataset: Dataset) -> None:
-        """Raises SpecjaxError where the flags do not suit the dataset, before a backbone loads."""
+        """Raises SpecjaxError if the flags do not suit the dataset."""
         if cls.needs_annotation and not dataset.annotated:
             raise SpecjaxError(
-                f"dataset {dataset.name!r} has no annotation: there is nothing to compare"
+                f"dataset {dataset.name!r} has no annotation, which this experiment needs"
             )
 
     def analyse(self, examples: Examples, features: Features, settings: Sequence[str]) -> Pending:
-        """Compute a batch under some of the settings."""
+        """Compute the outcomes of a batch under some of the settings."""
         raise NotImplementedError
 
     def result(self, setting: str, lines: Sequence[dict]) -> dict[str, Any]:
-        """An object of `results` in `summary.json`, from the lines of a setting."""
+        """The object in `results` of `summary.json` for a setting, from its lines."""
         raise NotImplementedError
 
     def remarks(self, setting: str, lines: Sequence[dict]) -> Sequence[str]:
-        """What the user should know of the lines of a setting."""
+        """Warnings about the lines of a setting, printed after the run."""
         return ()
 
     def table(self, results: Results) -> str:
-        """The results as text."""
+        """The results as a table of plain text."""
         scored = self.setup.dataset.annotated
         return tables.render(results, tables.columns_of(self.name, scored=scored))
 
     def report(self, results: Results) -> Sequence[str]:
-        """Texts to print of all results."""
+        """The texts to print about all results."""
         return [self.table(results)]
 
     def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
-        """Draw plots of all results and lines; returns their paths."""
+        """Draw plots of the results and lines; returns their paths."""
         return ()
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
-        """What writes the files of each image."""
+        """The writer of the files of each image."""
         return Writers(folder, save)

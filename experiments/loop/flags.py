@@ -1,8 +1,8 @@
-"""The flags of the experiments, and the plain values they become.
+"""The flags of the experiments, and their values once checked.
 
-`define` declares them: those of the method, which the `specjax` command has too
-(`specjax._flags`), those of datasets, and what a single experiment asks for. `read`, called once by
-`experiments.loop.program`, checks them and returns `Options`. Nothing else looks at FLAGS.
+`define` declares them: the flags of the method, which the `specjax` command also has
+(`specjax._flags`), the flags of datasets, and the extra flags of a single experiment. `read`, which
+`experiments.loop.program` calls once, checks them and returns `Options`. Nothing else reads FLAGS.
 """
 
 import dataclasses
@@ -18,49 +18,49 @@ from specjax import METRICS, PROTOCOLS, Protocol, SpecjaxError, channel_count
 from specjax import _flags as shared
 from specjax._flags import Flag, at_least
 
-# Far more channels than any backbone has: a share of them is checked before C is known.
+# More channels than any backbone has: with it M, such as C/3, is checked before C is known.
 _MANY_CHANNELS = 10**6
 _TEXTS = ("data_dir", "annotations", "split", "frames", "checkpoint", "features_dir", "output_dir")
 
-# Flags of plain text without a default, with their help.
+# The help of flags that are plain text without a default.
 _PLAIN = {
-    "data_dir": "Folder of the dataset; for --dataset=folder also an image, a glob or a text list"
-    " of paths. Not used by samples.",
-    "annotations": "Annotation JSON of coco and ytvis, where it has not its usual place in"
+    "data_dir": "Folder of the dataset; for --dataset=folder also an image, a glob or a text file"
+    " that lists paths. Not used by samples.",
+    "annotations": "The annotation JSON of coco or ytvis, if it is not at its usual place in"
     " --data_dir.",
-    "split": "Which part of the dataset: val, train, ... for voc; val2017, ... for coco; train,"
-    " ... for ytvis. Default: the dataset's usual validation part.",
-    "frames": "Text file that lists the images to use, one video/frame per line, with or without"
-    " extension or leading folders.",
+    "split": "Which part of the dataset to use, such as val or train for voc, val2017 for coco,"
+    " train for ytvis. Default: val for voc, val2017 for coco, train for ytvis.",
+    "frames": "Text file that lists the images to use, one video/frame on each line, with or"
+    " without extension and leading folders. Default: all images.",
     "features_dir": "Read features from <id>.npz in this folder instead of running a backbone:"
-    " 'features' [n, C] in row-major order, 'grid' [2] (rows, columns) and, if you like,"
-    " 'patch_size'. --save=features writes such files. A run knows the folder by its path: leave"
-    " the files as they are until it is done.",
-    "part": "Do one part of the run: 1/3 is the first of three. Start each part in a process of"
-    " its own, on any machines that see the same --output_dir; the last to finish writes the"
-    " summary. A part that died is done by the same command again.",
+    " 'features' [n, C] in row-major order, 'grid' [2] (rows, columns) and, optionally,"
+    " 'patch_size' in pixels. --save=features writes such files. A resumed run checks only the path"
+    " of the folder: do not change the files before the run is finished.",
+    "part": "Do one part of the run: 1/3 is the first of three. Start each part as a process of its"
+    " own, on any machines that see the same --output_dir; the last one to finish writes the"
+    " summary. If a part dies, run its command again. Default: the whole run.",
 }
 DATASET = {
     **{name: Flag("string", None, help) for name, help in _PLAIN.items()},
     "dataset": Flag(
         "enum",
         "samples",
-        "Where images come from: samples (drawn by the program, nothing to download), voc (PASCAL"
-        " VOC devkit), coco (COCO instances JSON), ytvis (YouTube-VIS 2019 JSON), folder (your own"
-        " images, without annotation).",
+        "Where images come from: samples (48 scenes that the program draws itself), voc"
+        " (PASCAL VOC devkit), coco (COCO instances JSON), ytvis (YouTube-VIS 2019 JSON), folder"
+        " (your own images, without annotation).",
         {"enum_values": datasets.NAMES},
     ),
     "paper_filter": Flag(
         "bool",
         False,
-        "Keep only images that meet the paper's test rule: at least two instances, each at least"
-        " 7 % of the image, smallest/largest at least 0.3.",
+        "Use only images that meet the paper's rule for its test split: at least two instances,"
+        " each at least 7 % of the image's area, the smallest at least 0.3 times the largest.",
     ),
     "limit": Flag(
         "integer",
         None,
-        "Use only this many images, the first ones. A later run with a larger limit continues where"
-        " this one ended.",
+        "Use only this many images, the first ones. A later run with a larger limit continues from"
+        " there. Default: all images.",
         at_least(1, 10**9),
     ),
 }
@@ -68,7 +68,7 @@ DATASET = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The flags, checked; `specjax._flags.METHOD` and `DATASET` say what each means.
+    """The checked flags; `specjax._flags.METHOD` and `DATASET` explain each.
 
     `num_instances` is None for the annotated number. Most experiments take one M and one N.
     """
@@ -109,28 +109,31 @@ class Options:
 def define(
     *, metric: bool = False, figures: Mapping[str, str] | None = None, **defaults: object
 ) -> None:
-    """Declare the flags of an experiment, some with other defaults than the usual ones.
+    """Declare the flags of an experiment; `defaults` replace the usual defaults.
 
-    `figures` says what each value of `--figure` is, where the experiment makes figures.
+    `metric` says whether there is a flag `--metric`. `figures` describes each value of `--figure`,
+    if the experiment draws figures.
     """
-    wanted = {name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"}
-    shared.declare({**DATASET, **wanted}, **defaults)
+    method_flags = {
+        name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"
+    }
+    shared.declare({**DATASET, **method_flags}, **defaults)
     if figures is not None:
         help = "; ".join(f"{name}, {what}" for name, what in figures.items())
-        help = f"What to make, one or several of: {help}. Default: all of them."
+        help = f"Which figures to draw, one or several of: {help}. Default: all of them."
         shared.declare({"figure": Flag("list", list(figures), help)})
 
 
 def read(
     values: flags.FlagValues, *, several: str = "", figures: Mapping[str, str] | None = None
 ) -> Options:
-    """What absl parsed as checked `Options`; those of "M" and "N" in `several` may be several."""
+    """The flags as checked `Options`; those of "M" and "N" in `several` may have several values."""
     shared.check_texts(values, _TEXTS)
     part = WHOLE if values.part is None else part_of(values.part)
     if values.overwrite and not part.whole:
         raise SpecjaxError(
-            "--overwrite in a part would delete what the other parts have made; delete the folder"
-            " before all parts are started, or choose another --output_dir"
+            "--overwrite with --part would delete the results of the other parts; delete the folder"
+            " before you start the parts, or choose another --output_dir"
         )
     Ms, Ns = tuple(values.M.split(",")), shared.counts("N", values.N)
     for M in Ms:
@@ -142,11 +145,11 @@ def read(
     if features_dir is not None and not features_dir.is_dir():
         raise SpecjaxError(f"--features_dir={values.features_dir}: no such folder")
     given = {field.name for field in dataclasses.fields(Options)}
-    plain = {name: values[name].value for name in given if name in values}
+    plain = {name: getattr(values, name) for name in given if name in values}
     metrics = values.metric if "metric" in values else ["boc"]
     return Options(
-        **{
-            **plain,
+        **plain
+        | {
             "features_dir": features_dir,
             "protocol": PROTOCOLS[values.protocol],
             "Ms": Ms,

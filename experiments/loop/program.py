@@ -1,4 +1,4 @@
-"""A program around an experiment: flags in, exit status out."""
+"""Runs an experiment as a program: flags in, exit status out."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,15 +19,16 @@ def run_experiment(
 ) -> None:
     """Run an experiment as a program whose flags `experiments.loop.flags.define` has declared.
 
-    Of "M" and "N", the flags in `several` may have several values. `instead` says what to do where
-    `--figure` has just these values, for which no run is needed.
+    Of "M" and "N", the flags in `several` may have several values. `instead` has a function to call
+    in place of a run where `--figure` has exactly these values.
     """
+    alternatives = instead or {}
 
     def main(arguments: Sequence[str]) -> int:
         options = experiment_flags.read(flags.FLAGS, several=several, figures=kind.figures)
-        refuse_arguments(arguments, "datasets go to --data_dir")
-        if options.figures in (instead or {}):
-            return instead[options.figures](options)
+        refuse_arguments(arguments, "give the dataset's folder with --data_dir")
+        if options.figures in alternatives:
+            return alternatives[options.figures](options)
         return run(options, kind)
 
     execute(main)

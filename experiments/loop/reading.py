@@ -1,4 +1,4 @@
-"""What an image is in a run: a task, then an example, read and cut, in the end its outcomes."""
+"""The forms of an image in a run: a task, then an example (read and cut), then its outcomes."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from specjax import SpecjaxError, resize_short_side
 from specjax._batching import Lanes
 from specjax._reading import gather, read_ahead
 
-# Examples that wait at most for a batch of their length to fill, in batches of the largest size.
+# Limit on the examples that wait for a full batch of their length, in batches of the largest size.
 _WAITING_BATCHES = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A record that is not done yet, its place in the run, and the settings that it lacks."""
+    """A record that is not done yet, its place in the run, and the settings still to do."""
 
     place: int
     record: Record
@@ -29,11 +29,11 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
-    """A record that was read.
+    """A record after reading.
 
-    `image` is uint8 [H, W, 3] at its native size; `instances` is the annotation at that size and
-    `truth` the same on the token grid, both None without annotation; `inputs` is what the backbone
-    makes features of; `undone` are the settings that the record lacks.
+    `image` is uint8 [H, W, 3] at its native size. `instances` is the annotation at that size and
+    `truth` is the annotation on the token grid; both are None without annotation. `inputs` is what
+    the backbone computes features from, `undone` are the settings still to do.
     """
 
     id: str
@@ -47,29 +47,29 @@ class Example:
 
     @property
     def tokens(self) -> int:
-        """Padded length of every array over the example's tokens."""
+        """The padded length of every array over the example's tokens."""
         return len(self.inputs.values)
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes."""
+        """The memory that the example takes, in bytes."""
         arrays = (self.image, self.inputs.values, self.instances)
         return sum(array.nbytes for array in arrays if array is not None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What was found in one image under one setting."""
+    """The results for one image under one setting."""
 
     line: Mapping[str, Any]  # for `per_image.jsonl`; `id` and `setting` are added
     labels: np.ndarray  # int [tokens], 0 background
     foreground: np.ndarray  # bool [tokens]
-    maps: np.ndarray | None = None  # [segments, tokens] eigensegments, where there are any
+    maps: np.ndarray | None = None  # [segments, tokens] eigensegments, if there are any
 
 
 Examples = Sequence[Example]  # of a batch
-# Outcomes by setting, of each image of a batch; and a call that brings them from the devices, which
-# another thread makes while the next batch is computed.
+# The outcomes of each image of a batch, by setting; and a function that fetches them from the
+# devices, which another thread calls while the next batch is computed.
 Outcomes = list[dict[str, Outcome]]
 Pending = Callable[[], Outcomes]
 
@@ -99,9 +99,10 @@ def batches(
     lanes: Lanes,
     failed: Callable[[int, str, SpecjaxError], None],
 ) -> Iterator[list[Example]]:
-    """Examples of one padded length and with the same left to do, a batch of them at a time.
+    """Batches of examples that have one padded length and the same settings to do.
 
-    Examples are read ahead. Of a record that cannot be read `failed` gets place, id and reason.
+    Examples are read ahead. `failed` is called with the place, the id and the error of each record
+    that cannot be read.
     """
 
     def readable() -> Iterator[Example]:

@@ -1,4 +1,4 @@
-"""One run from flags to table: identity, folder, stream, summary."""
+"""One run, from the flags to the table: identity, folder, stream, summary."""
 
 import functools
 import hashlib
@@ -26,10 +26,10 @@ _PACKAGES = ("specjax", "jax", "jaxlib", "flax", "numpy", "scipy", "optax", "pil
 
 
 def run(options: Options, kind: type[Experiment]) -> int:
-    """Do an experiment, or this process's part of it; the exit status is 1 where an image failed.
+    """Run an experiment, or this process's part of it; the exit status is 1 if an image failed.
 
-    The dataset is opened first, then the backbone, then the folder, which is held until the table
-    is printed.
+    The dataset is opened first, then the backbone, then the folder, which stays locked until the
+    table is printed.
     """
     watch = Stopwatch()
     dataset = options.open_dataset()
@@ -73,18 +73,18 @@ def _conclude(
     stream: Stream,
     config: Mapping[str, Any],
     warnings: Sequence[str],
-    whole: Report,
+    merged: Report,
     entries: Sequence[dict[str, Any]],
 ) -> None:
-    """Write what is made of all images at once, the summary last, and print it."""
+    """Write the files that cover all images, the summary last, and print the results."""
     experiment, folder, kind = stream.experiment, stream.folder, stream.setup.backbone.kind
-    pictures = stream.writers.finish(whole.visited, list(experiment.settings))
+    pictures = stream.writers.finish(merged.visited, list(experiment.settings))
     settings = list(dict.fromkeys([*folder.lines.settings(), *experiment.settings]))
     lines = {
-        setting: [line for image in whole.visited if (line := folder.lines.get(image, setting))]
+        setting: [line for image in merged.visited if (line := folder.lines.get(image, setting))]
         for setting in settings
     }
-    results = [experiment.result(setting, own) for setting, own in lines.items()]
+    results = [experiment.result(setting, of_setting) for setting, of_setting in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
     _print_warnings(remarks)
@@ -93,15 +93,15 @@ def _conclude(
         "config": {**config, "settings": settings, "backbone": kind},
         "backbone": kind,
         "warnings": [*warnings, *remarks],
-        "failures": whole.failures,
+        "failures": merged.failures,
         "versions": versions(),
-        "seconds": whole.seconds,
+        "seconds": merged.seconds,
     }
     folder.write_summary({**summary, "parts": entries} if entries else summary)
     print(*experiment.report(results), sep="\n\n")
     print("", folder.summary_path, *pictures, *plots, sep="\n")
-    if whole.failures:
-        failed = f"{len(whole.failures)} of {len(whole.visited)} images failed"
+    if merged.failures:
+        failed = f"{len(merged.failures)} of {len(merged.visited)} images failed"
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
 
 
@@ -127,22 +127,23 @@ def _identity(setup: Setup, experiment: Experiment) -> dict[str, Any]:
 
 
 def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
-    """A run must not take its own pictures for photographs, nor delete what it reads."""
+    """Raises SpecjaxError if a run would read its own pictures, or delete what it reads."""
     given = options.data_dir or ()
     inputs = [pathlib.Path(path) for path in ([given] if isinstance(given, str) else given)]
     for path in inputs if options.dataset == "folder" else ():
         if path.is_dir() and folder.is_relative_to(path.resolve()):
             raise SpecjaxError(
-                f"results would go to {folder}, inside {path}, whose images are read; choose an"
-                " --output_dir outside"
+                f"results would go to {folder}, inside {path}, from which images are read; choose"
+                " an --output_dir outside"
             )
-    others = (options.features_dir, options.annotations, options.frames, options.checkpoint)
+    optional = (options.features_dir, options.annotations, options.frames, options.checkpoint)
     # A checkpoint may be a name ("auto", a hub id) instead of a path.
-    inputs += [pathlib.Path(path) for path in others if path and pathlib.Path(path).exists()]
+    inputs += [pathlib.Path(path) for path in optional if path and pathlib.Path(path).exists()]
     for path in inputs if options.overwrite else ():
         if path.resolve().is_relative_to(folder):
             raise SpecjaxError(
-                f"--overwrite might delete {path}, which is read; choose another --output_dir"
+                f"--overwrite might delete {path}, which this run reads; choose another"
+                " --output_dir"
             )
 
 
@@ -152,7 +153,7 @@ def _default_folder(name: str, dataset: str, identity: Mapping[str, Any]) -> pat
 
 
 def versions() -> dict[str, str]:
-    """The versions, by name; "not installed" for a package that runs from its sources."""
+    """The versions by name; "not installed" for a package that runs from its source folder."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Seconds per stage of a run."""
+"""The seconds that each stage of a run takes."""
 
 import collections
 import contextlib
@@ -9,16 +9,16 @@ from typing import Any
 
 
 class Stopwatch:
-    """Seconds by stage of this process, whichever thread they pass in."""
+    """Seconds by stage, summed over all threads of this process."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = collections.defaultdict(float)
         self._start = time.perf_counter()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Count the time inside under `stage`."""
+        """Count the time inside the block under `stage`."""
         start = time.perf_counter()
         try:
             yield
@@ -26,8 +26,8 @@ class Stopwatch:
             with self._lock:
                 self.seconds[stage] += time.perf_counter() - start
 
-    def each(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
-        """The items; the time until each is there counts under `stage`."""
+    def waiting_for(self, stage: str, items: Iterable[Any]) -> Iterator[Any]:
+        """The items; the time spent waiting for each counts under `stage`."""
         iterator = iter(items)
         while True:
             try:
@@ -38,5 +38,5 @@ class Stopwatch:
             yield item
 
     def total(self) -> float:
-        """Seconds since the stopwatch was made."""
+        """Seconds since the stopwatch was created."""
         return time.perf_counter() - self._start

@@ -1,7 +1,7 @@
 """Features in `.npz` files, one for each image: read, checked, written.
 
 A file holds `features`, floating point [n, C] in row-major order without a class token, `grid`
-[2], rows and columns, and perhaps `patch_size`, the side of a token in pixels.
+[2], rows and columns, and optionally `patch_size`, the side of a patch in pixels.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ from specjax import SpecjaxError, Tiling, pad_tokens
 from specjax._batching import Batch
 from specjax._folder import write_bytes
 
-# Magnitudes between which squares, and their sums, stay inside the range of float32.
+# Between these magnitudes squares and their sums stay within the range of float32.
 _SMALLEST, _LARGEST = 1e-15, 1e15
-# A file may not claim more than this many bytes.
+# Limit on the unpacked size of a file, in bytes.
 _MAX_BYTES = 2**31
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenFeatures:
-    """Features of one image that were made elsewhere, float32 [padded tokens, C]."""
+    """Features of one image from a file, float32 [padded tokens, C]."""
 
     values: np.ndarray
     tiling: Tiling
@@ -42,7 +42,7 @@ class StoredFeatures:
         self.channels = self._first_channels(ids)
 
     def _first_channels(self, ids: Iterable[str]) -> int:
-        """C of the first readable file; all others must have the same."""
+        """C of the first readable file; all other files must have the same."""
         problem = None
         for image_id in ids:
             try:
@@ -52,15 +52,15 @@ class StoredFeatures:
         raise problem or SpecjaxError(f"{self._folder}: the dataset has no images")
 
     def prepare(self, image_id: str, image: np.ndarray) -> TokenFeatures:
-        """The stored features, their grid checked against the image."""
+        """The stored features, after a check that their grid fits the image."""
         features, grid, patch_size = self._load(image_id)
         path, (height, width) = self._path(image_id), image.shape[:2]
         if features.shape[1] != self.channels:
             raise SpecjaxError(
-                f"{path}: features have {features.shape[1]} channels, those of the first image"
-                f" {self.channels}; use one backbone per run"
+                f"{path}: features have {features.shape[1]} channels, but those of the first image"
+                f" have {self.channels}; use one backbone per run"
             )
-        # The largest that fits, where the file does not say.
+        # If the file has no patch size: the largest that fits.
         largest = min(height // grid[0], width // grid[1])
         for size in range(largest, 0, -1) if patch_size is None else [patch_size]:
             if (height // size, width // size) == grid:
@@ -73,7 +73,7 @@ class StoredFeatures:
         )
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
-        """The batch as it is."""
+        """The stored features, unchanged."""
         return inputs
 
     def _path(self, image_id: str) -> pathlib.Path:
@@ -85,9 +85,9 @@ class StoredFeatures:
         try:
             with zipfile.ZipFile(path) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                    raise SpecjaxError(f"claims more than {_MAX_BYTES} bytes")
+                    raise SpecjaxError(f"unpacks to more than {_MAX_BYTES} bytes")
             with np.load(path, allow_pickle=False) as content:
-                # numpy gives the bytes of a member that is no array.
+                # A member that is not an array comes as bytes.
                 features, grid = (np.asarray(content[name]) for name in ("features", "grid"))
                 patch_size = int(content["patch_size"]) if "patch_size" in content else None
             return _checked(features, grid, patch_size)
@@ -96,9 +96,9 @@ class StoredFeatures:
         except FileNotFoundError:
             raise SpecjaxError(f"{path}: no such file; --save=features writes them") from None
         except KeyError as error:
-            needed = "needed are 'features' and 'grid'"
+            needed = "'features' and 'grid' are needed"
             raise SpecjaxError(f"{path}: {error.args[0]}; {needed}") from None
-        # Damaged archives and headers raise errors of many kinds, of zlib and struct among them.
+        # Damaged archives and headers raise errors of many kinds, also from zlib and struct.
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise SpecjaxError(f"{path}: not a readable .npz file ({reason})") from None
@@ -117,7 +117,7 @@ def save_features(path: pathlib.Path, features: np.ndarray, tiling: Tiling) -> N
 
 
 def _checked(features: np.ndarray, grid: np.ndarray, patch_size: int | None):
-    """What a file holds as float32 and integers; raises what is wrong with it."""
+    """The content of a file as float32 and integers; raises SpecjaxError if it is not valid."""
     if features.ndim != 2 or features.dtype.kind != "f" or min(features.shape) < 1:
         found = f"{features.dtype} {list(features.shape)}"
         raise SpecjaxError(f"'features' must be a floating point [n, C] array, not {found}")
@@ -131,14 +131,14 @@ def _checked(features: np.ndarray, grid: np.ndarray, patch_size: int | None):
         )
     if patch_size is not None and patch_size < 1:
         raise SpecjaxError(f"patch_size {patch_size} must be positive")
-    with np.errstate(over="ignore"):  # it is refused below
+    with np.errstate(over="ignore"):  # infinite values are refused below
         features = features.astype(np.float32)
     if not np.isfinite(features).all():
         raise SpecjaxError("features hold NaN or infinite values")
     largest = np.abs(features).max()
     if largest > 0 and not _SMALLEST < largest < _LARGEST:
         raise SpecjaxError(
-            f"the largest feature is {largest:g}, and its square would leave the range of float32;"
+            f"the largest feature is {largest:g}, and its square is outside the range of float32;"
             " scale the features"
         )
     return features, (rows, columns), patch_size

@@ -1,4 +1,4 @@
-"""The loop over the records of a run; one bad image costs that image alone."""
+"""The loop over the records of a run; a bad image fails alone."""
 
 import concurrent.futures
 import dataclasses
@@ -25,7 +25,7 @@ from specjax._folder import OutputError
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """What a run's records go through."""
+    """Takes the records of a run from reading to writing."""
 
     setup: Setup
     experiment: Experiment
@@ -36,12 +36,12 @@ class Stream:
     def process(
         self, records: Iterable[tuple[int, Record]], *, total: int | None = None
     ) -> "Progress":
-        """Bring every record, given with its place in the run, up to date under every setting.
+        """Complete every record, given with its place in the run, under every setting.
 
-        A record whose lines and files are all there is passed over unread. The others are read
-        ahead and gathered into batches. Of each batch the features are computed, then what the
-        experiment makes of them; it is written while the next batch is computed. A record that
-        fails is reported and left for the next run.
+        A record whose lines and files all exist is skipped unread. The others are read ahead and
+        gathered into batches. For each batch the features are computed, then the experiment's
+        outcomes, which are written while the next batch is computed. A record that fails is
+        reported and left for the next run.
 
         Raises:
             OutputError: results cannot be written; those of earlier records are kept.
@@ -53,21 +53,21 @@ class Stream:
             written: concurrent.futures.Future | None = None
             tasks = self._tasks(records, progress)
             batches = reading.batches(tasks, read, self.lanes, progress.failed)
-            for batch in self.setup.watch.each("decode", batches):
+            for batch in self.setup.watch.waiting_for("decode", batches):
                 examples, features = self._features(batch, progress)
                 if features is None:
                     continue
                 undone = examples[0].undone
                 outcomes = self.experiment.analyse(examples, features, undone)
                 if written is not None:
-                    written.result()  # no more than one batch waits
+                    written.result()  # at most one batch waits to be written
                 written = writer.submit(self._write, examples, features, outcomes, progress)
             if written is not None:
                 written.result()
         return progress
 
     def _tasks(self, records: Iterable[tuple[int, Record]], progress: "Progress") -> Iterator[Task]:
-        """Records with something left to do."""
+        """The records with something left to do."""
         for place, record in records:
             progress.visited.append(record.id)
             undone = tuple(
@@ -84,7 +84,7 @@ class Stream:
     def _features(
         self, examples: Sequence[Example], progress: "Progress"
     ) -> tuple[Sequence[Example], Features | None]:
-        """The examples with their features; one whose features are not finite fails."""
+        """The examples with their features; an example whose features are not finite fails."""
         while examples:
             with self.setup.watch("backbone"):
                 inputs = [example.inputs for example in examples]
@@ -92,11 +92,13 @@ class Stream:
                 jax.block_until_ready(features.values)
             if all(finite):
                 return examples, features
-            for example, fine in zip(examples, finite, strict=True):
-                if not fine:
-                    problem = f"{example.id}: the backbone gave features that are not finite"
+            for example, is_finite in zip(examples, finite, strict=True):
+                if not is_finite:
+                    problem = f"{example.id}: the backbone returned features that are not finite"
                     progress.failed(example.place, example.id, SpecjaxError(problem))
-            examples = [one for one, fine in zip(examples, finite, strict=True) if fine]
+            examples = [
+                example for example, is_finite in zip(examples, finite, strict=True) if is_finite
+            ]
         return examples, None
 
     def _write(
@@ -106,7 +108,7 @@ class Stream:
         pending: Pending,
         progress: "Progress",
     ) -> None:
-        """Write what was found in a batch."""
+        """Write the outcomes of a batch."""
         found = pending()
         with self.setup.watch("write"):
             for number, (example, outcomes) in enumerate(zip(examples, found, strict=True)):
@@ -127,10 +129,10 @@ class Stream:
 
 
 class Progress:
-    """What became of the images so far, and the bar that shows it; several threads report.
+    """The images done and failed so far, and a progress bar; several threads report to it.
 
     Attributes:
-        visited: ids, in the order of the stream.
+        visited: the ids of images, in the order of the stream.
     """
 
     def __init__(self, total: int | None):
@@ -146,12 +148,12 @@ class Progress:
         self._bar.close()
 
     def done(self) -> None:
-        """An image is finished."""
+        """Report that an image is finished."""
         with self._lock:
             self._bar.update()
 
     def failed(self, place: int, image_id: str, error: SpecjaxError) -> None:
-        """An image is finished with, for now."""
+        """Report that an image failed in this run."""
         reason = with_flag(error)
         with self._lock:
             self._failures[place] = {"id": image_id, "error": reason}
@@ -160,5 +162,5 @@ class Progress:
 
     @property
     def failures(self) -> list[dict[str, str]]:
-        """What failed, in the order of the stream."""
+        """The failures, in the order of the stream."""
         return [self._failures[place] for place in sorted(self._failures)]

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 from PIL import Image
 
@@ -16,14 +17,14 @@ from specjax._png import write_png
 
 
 class Writers:
-    """The files that a run was asked for; `RunFolder.path` names them."""
+    """Writes the files that `--save` asks for; `RunFolder.path` names them."""
 
     def __init__(self, folder: RunFolder, save: frozenset[str]):
         self.folder = folder
         self.save = save
 
     def lack(self, image_id: str, place: int, setting: str) -> bool:
-        """Whether a file that was asked for of an image is missing; `place` is its place."""
+        """Whether a file of an image is missing; `place` is the image's place in the run."""
         gallery = {"gallery"} if self.in_gallery(place) else set()
         kinds = self.save & {"labels", "tokens", "overlays", "features"} | gallery
         if "coco" in self.save and self.folder.segments.get(image_id, setting) is None:
@@ -31,9 +32,9 @@ class Writers:
         return not all(self.folder.path(kind, setting, image_id).exists() for kind in kinds)
 
     def write(
-        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], np.ndarray]
+        self, example: Example, setting: str, outcome: Outcome, features: Callable[[], jax.Array]
     ) -> None:
-        """Write all that was asked for of one image and setting; `features` gives [tokens, C]."""
+        """Write the files of one image under one setting; `features` returns [tokens, C]."""
 
         def path(kind: str) -> pathlib.Path:
             return self.folder.path(kind, setting, example.id)
@@ -63,17 +64,17 @@ class Writers:
             )
 
     def in_gallery(self, place: int) -> bool:
-        """Whether the image at a place of the run is on its gallery."""
+        """Whether the image at a place of the run appears in the gallery."""
         return "gallery" in self.save and place < GALLERY
 
     def finish(self, visited: Sequence[str], settings: Sequence[str]) -> list[pathlib.Path]:
-        """Write what is made of all images at once; returns the galleries."""
+        """Write the files that cover all images; returns the paths of the galleries."""
         galleries = []
         for setting in settings:
             if "coco" in self.save:
                 self._write_coco(visited, setting)
             tiles = [self.folder.path("gallery", setting, image) for image in visited[:GALLERY]]
-            # Images that failed have none.
+            # Images that failed have no tile.
             tiles = [path for path in tiles if "gallery" in self.save and path.exists()]
             if tiles:
                 galleries.append(self.folder.path("gallery", setting))
@@ -81,7 +82,7 @@ class Writers:
         return galleries
 
     def _write_coco(self, visited: Sequence[str], setting: str) -> None:
-        """`coco.json` and `coco_results.json`: images are numbered from 1 in the stream's order."""
+        """Write `coco.json` and `coco_results.json`; images are numbered from 1 in stream order."""
         lines = [self.folder.segments.get(image, setting) for image in visited]
         found = [
             coco.Entry(number, line["file_name"], line["height"], line["width"], line["masks"])
@@ -99,7 +100,7 @@ def stages(example: Example, outcome: Outcome, labels: np.ndarray) -> Image.Imag
         tiling = example.inputs.tiling
         return to_pixels(np.asarray(as_grid(flat, tiling.grid)), tiling, labels.shape)
 
-    maps = None if outcome.maps is None else np.stack([full(one) for one in outcome.maps])
+    maps = None if outcome.maps is None else np.stack([full(segment) for segment in outcome.maps])
     return overlay.stages(
         example.image,
         full(outcome.foreground),

@@ -1,1 +1,1 @@
-"""Pictures of results: one module per figure, all kept the same way (`style`)."""
+"""Plots of results: one module for each figure, all in the same style (`style`)."""

@@ -1,12 +1,12 @@
-"""Fig. 5: whether channels that vary most also tell instances apart best.
+"""Fig. 5: whether the channels that vary most also separate instances best.
 
-Channels are those that NCR keeps, tokens L2-normalised over them as in the instance stage, ranked
-by standard deviation over all tokens, highest first, as DCR ranks them. Beside it stands the mean,
-over pairs of annotated instances of the image, of the absolute difference of a channel's means
-over the two. Both have the features' unit.
+The channels are those that NCR keeps, with tokens L2-normalised over them as in the instance stage.
+They are ranked as by DCR: by standard deviation over all tokens, highest first. The second curve is
+the difference of a channel's means over two annotated instances, in absolute value, averaged over
+all pairs of instances of the image. Both curves have the unit of the features.
 
-The paper gives the curves alone; that instances are the annotated ones on the grid, that a pair
-counts once whatever its sizes, and that images count equally at each rank, is our reading.
+The paper only draws the curves. Our reading: instances are the annotated ones on the grid, each
+pair counts once whatever its sizes, and images count equally at each rank.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ class ByRank(NamedTuple):
     """Two values per channel, highest standard deviation first."""
 
     deviation: Float[Array, " ranks"]  # over the image
-    difference: Float[Array, " ranks"]  # mean over pairs of instances; 0 for fewer than two
+    difference: Float[Array, " ranks"]  # mean over pairs of instances; 0 without a pair
 
 
 @functools.partial(jax.jit, static_argnames=("config", "max_instances"))
@@ -44,9 +44,9 @@ def deviation_by_rank(
     config: Config,
     max_instances: int,
 ) -> ByRank:
-    """Both curves of one image, over all M ranks; `truth` holds 1 to `max_instances`, 0 no one."""
+    """Both curves of one image, over all M ranks; `truth` is 1 to `max_instances`, or 0."""
     valid = valid_tokens(features.shape[0], grid)
-    # With N = M, and nothing masked, DCR only sorts.
+    # With N = M and nothing masked, DCR only sorts.
     ranked = reduce_features(features, valid, grid, config=dataclasses.replace(config, N=config.M))
     deviation = channel_deviation(ranked, valid=valid)
     return ByRank(deviation, _mean_difference(ranked, truth, max_instances))
@@ -60,17 +60,19 @@ def _mean_difference(
     size = jnp.sum(member, axis=1)
     total = jnp.matmul(member.astype(features.dtype), features, precision=jax.lax.Precision.HIGHEST)
     means = total / jnp.maximum(size, 1).astype(features.dtype)[:, None]
-    there = size > 0
-    pair = there[:, None] & there[None, :] & ~jnp.eye(max_instances, dtype=bool)
+    present = size > 0
+    pair = present[:, None] & present[None, :] & ~jnp.eye(max_instances, dtype=bool)
 
-    def one(channel: Float[Array, " instances"]) -> Float[Array, ""]:
+    def total_difference(channel: Float[Array, " instances"]) -> Float[Array, ""]:
         return jnp.sum(jnp.abs(channel[:, None] - channel[None, :]), where=pair)
 
-    return jax.lax.map(one, means.T) / jnp.maximum(jnp.sum(pair), 1).astype(features.dtype)
+    return jax.lax.map(total_difference, means.T) / jnp.maximum(jnp.sum(pair), 1).astype(
+        features.dtype
+    )
 
 
 def average_by_rank(lines: Sequence[dict]) -> list[tuple[int, float, float]]:
-    """Means over images of two instances or more: a row of `HEADER` per rank, from 1 on.
+    """Means over images with two or more instances: a row of `HEADER` per rank, from 1 on.
 
     `lines` hold "num_instances" and the lists "deviation" and "difference".
     """
@@ -83,16 +85,22 @@ def draw(rows: Sequence[tuple[int, float, float]], *, N: int) -> Figure:
     """Curves of the rows of `average_by_rank`; a line marks the last channel that DCR keeps."""
     figure, axes = new_plot()
     ranks, *curves = zip(*rows, strict=True) if rows else [()] * 3
-    marks = {"markersize": 4, "markevery": max(len(rows) // 16, 1)}
     for index, (label, curve) in enumerate(zip(_LABELS, curves, strict=True)):
-        style = {"color": COLOURS[index], "marker": MARKERS[index], **marks}
-        axes.plot(ranks, curve, label=label, **style)
+        axes.plot(
+            ranks,
+            curve,
+            label=label,
+            color=COLOURS[index],
+            marker=MARKERS[index],
+            markersize=4,
+            markevery=max(len(rows) // 16, 1),
+        )
     if rows:
         axes.axvline(N, color="black", linestyle="--", linewidth=1)
         axes.text(N, 0, f" N = {N}", va="bottom")
         figure.legend(loc="outside upper center", ncols=2)
     else:
-        axes.text(0.5, 0.5, "no image of two instances", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.5, "no image with two instances", transform=axes.transAxes, ha="center")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("rank of the channel, by standard deviation, of those that NCR keeps")
     axes.set_ylabel("value (tokens have unit length)")
@@ -100,6 +108,6 @@ def draw(rows: Sequence[tuple[int, float, float]], *, N: int) -> Figure:
 
 
 def write(folder: pathlib.Path, lines: Sequence[dict], *, N: int) -> list[pathlib.Path]:
-    """The figure of a run's lines as `deviation.*`; returns the paths."""
+    """Write the figure of a run's lines as `deviation.*`; returns the paths."""
     rows = average_by_rank(lines)
     return save_figure(draw(rows, N=N), folder / "deviation", header=HEADER, rows=rows)

@@ -1,12 +1,12 @@
 """Fig. 2: the best single channel beside the method, by number of instances.
 
-For every channel, the foreground's tokens are clustered by their value in that channel, and the
-clusters are scored as instances; the best channel of an image is chosen by that score, with the
-annotation at hand. It is the most that any one channel could give, not a method.
+For every channel, the tokens of the foreground are clustered by their value in that channel, and
+the clusters are scored as instances. The best channel of an image is the one with the highest
+score. As this choice needs the annotation, it is an upper bound for single channels, not a method.
 
-The paper gives the result alone. Our reading: all C channels compete, with their values as the
-backbone gives them (neither normalised nor filtered); the foreground is the method's own, after
-post-processing; clusters are k-means', as many as instances are annotated on the grid.
+The paper only gives the result. Our reading: all C channels compete, with the values that the
+backbone returns (neither normalised nor filtered); the foreground is that of the method, after
+post-processing; k-means finds as many clusters as there are annotated instances on the grid.
 """
 
 import functools
@@ -24,8 +24,8 @@ from experiments.results.tables import mean
 from specjax import instance_scores, kmeans
 
 HEADER = ("instances", "images", "best_channel_miou", "method_miou")
-STRATA = ("2", "3", "4", "5+")  # numbers of instances; the last holds all that have more
-# Channels clustered at once: enough to fill the processor, few enough to stay in its cache.
+STRATA = ("2", "3", "4", "5+")  # numbers of instances; the last includes all larger ones
+# Channels clustered at once: enough to keep the processor busy, and they fit in its cache.
 _AT_ONCE = 16
 _SERIES = {
     "best_channel_miou": ("best single channel (an oracle)", COLOURS[1], "//"),
@@ -49,12 +49,12 @@ def channel_mious(
 ) -> Float[Array, " channels"]:
     """The image's mIoU when each channel alone splits the foreground, in [0, 1].
 
-    Tokens that are not `counted` take no part in the score. The k-means starts are the same for
-    all channels. `max_instances` and `capacity` are static upper bounds of instances and clusters,
-    and of foreground tokens; with more tokens the result is undefined.
+    Tokens that are not `counted` do not affect the score. The starts of k-means are the same for
+    all channels. `max_instances` is a static upper bound of the numbers of instances and clusters,
+    `capacity` of the number of foreground tokens; beyond it the result is undefined.
     """
     capacity = min(capacity, features.shape[0])
-    # What is not there lies behind the last token, where nothing is read.
+    # Missing entries point behind the last token, where nothing is read.
     index = jnp.nonzero(foreground, size=capacity, fill_value=features.shape[0])[0]
     present = jnp.arange(capacity) < jnp.sum(foreground)
     values = jnp.where(present[:, None], features.at[index].get(mode="fill", fill_value=0.0), 0.0)
@@ -71,10 +71,10 @@ def channel_mious(
 
 
 def by_number_of_instances(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over the images of each stratum: a row each, `None` where it has no image.
+    """A row for each stratum with the means over its images; `None` if it has no image.
 
-    `lines` hold "num_instances", "best_channel_miou" and "method_miou". Images of fewer than two
-    instances, where there is nothing to split, are in none.
+    `lines` hold "num_instances", "best_channel_miou" and "method_miou". Images with fewer than two
+    instances, in which there is nothing to split, are in no stratum.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {stratum: [] for stratum in STRATA}
     for line in lines:
@@ -91,11 +91,12 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Bars of the rows of `by_number_of_instances`."""
     figure, axes = new_plot(x="annotated instances in the image", y="mIoU (%)")
     for side, (key, (label, colour, hatch)) in zip((-0.5, 0.5), _SERIES.items(), strict=True):
-        there = [(place, row[key]) for place, row in enumerate(rows) if row[key] is not None]
-        places = [place + side * _WIDTH for place, _ in there]
-        heights = [100 * value for _, value in there]
-        style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
-        bars = axes.bar(places, heights, _WIDTH, label=label, **style)
+        known = [(place, row[key]) for place, row in enumerate(rows) if row[key] is not None]
+        places = [place + side * _WIDTH for place, _ in known]
+        heights = [100 * value for _, value in known]
+        bars = axes.bar(
+            places, heights, _WIDTH, label=label, color=colour, hatch=hatch, edgecolor="white"
+        )
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
     names = [f"{row['instances']}\n({_images(row['images'])})" for row in rows]
     axes.set_xticks(range(len(rows)), names)
@@ -109,7 +110,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def write(folder: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> list[pathlib.Path]:
-    """The figure of a run's lines as `oracle.*`; returns the paths."""
+    """Write the figure of a run's lines as `oracle.*`; returns the paths."""
     rows = by_number_of_instances(lines)
     table = [[row[key] for key in HEADER] for row in rows]
     return save_figure(draw(rows), folder / "oracle", header=HEADER, rows=table)

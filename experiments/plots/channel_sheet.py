@@ -1,6 +1,6 @@
-"""Fig. 1 and 4: one image's channels in the order of their entropy, and those that are kept.
+"""Fig. 1 and 4: the channels of one image in the order of their entropy, and the selected ones.
 
-Entropy is the instance stage's: of the features as the backbone gives them.
+The entropy is that of the instance stage: of the features as the backbone returns them.
 """
 
 import functools
@@ -33,17 +33,17 @@ from specjax.overlay import Panel, contact_sheet, dimmed, fitted, overlay
 
 _WIDTH, _GAP = 1680, 6
 _OUTSIDE = (214, 214, 214)
-# Panels in a row: pictures at the top, all channels, the selected ones.
+# Panels in a row: of the pictures at the top, of all channels, of the selected ones.
 _PICTURES, _ALL, _SELECTED = 6, 24, 15
 _COLOURS = matplotlib.colormaps["viridis"]
 
 
 class ChannelOrder(NamedTuple):
-    """Which channels come first, and what they are ranked by."""
+    """The order of the channels, and the values that they are ranked by."""
 
     entropy: Float[Array, " channels"]  # in bits
     by_entropy: Int[Array, " channels"]  # lowest entropy first; the first M are what NCR keeps
-    selected: Int[Array, " kept"]  # what DCR keeps of these, highest standard deviation first
+    selected: Int[Array, " kept"]  # those that DCR keeps, highest standard deviation first
     deviation: Float[Array, " kept"]  # of `selected`, tokens L2-normalised over the M
 
 
@@ -70,7 +70,7 @@ def of_image(
     *,
     config: Config,
 ) -> tuple[Image.Image, str]:
-    """The sheet of an image at its native size and its CSV; `tiling` may be of a resized one."""
+    """The sheet and the CSV of an image at native size; `tiling` may be that of a resized one."""
     grid = jnp.asarray(tiling.grid, jnp.int32)
     selected = reduce_features(features, jnp.asarray(foreground), grid, config=config)
     order = jax.device_get(channel_order(features, grid, config=config))
@@ -94,7 +94,7 @@ def paths(folder: pathlib.Path, image_id: str) -> list[pathlib.Path]:
 def write(
     folder: pathlib.Path, image_id: str, sheet: tuple[Image.Image, str]
 ) -> list[pathlib.Path]:
-    """What `of_image` gives as files; returns their `paths`."""
+    """Write the result of `of_image` as files; returns their `paths`."""
     picture, text = paths(folder, image_id)
     write_atomically(text, lambda stream: stream.write(sheet[1].encode()))
     write_atomically(picture, lambda stream: sheet[0].save(stream, format="PNG"))
@@ -110,11 +110,12 @@ def draw(
     *,
     M: int,
 ) -> Image.Image:
-    """The picture: photographs, all channels by entropy, the selected ones times the foreground.
+    """The sheet: photographs, all channels by entropy, the selected ones times the foreground.
 
-    Each channel's colours span its own values, dark the lowest; background of the selected ones
-    is grey, and their colours span what is left. `pictures`, by title, have their size on the
-    sheet; `selected` are as the instance stage sees them; the first M by entropy are framed.
+    The colours of a channel span its own values, from dark for the lowest. In the selected ones the
+    background is grey, and the colours span the values of the foreground. `pictures`, by title,
+    have their final size; `selected` are features of the instance stage; the first M channels by
+    entropy are framed.
     """
     everywhere = np.ones(foreground.shape, bool)
     channels, kept = [], []
@@ -127,11 +128,11 @@ def draw(
         kept.append(Panel(_coloured(values, foreground, _SELECTED), caption))
     top = [Panel(picture, title) for title, picture in pictures.items()]
     all_title = (
-        f"All {len(channels)} channels by entropy (bits, above each), lowest first; framed: the"
+        f"All {len(channels)} channels by entropy (in bits, above each), lowest first; framed: the"
         f" {M} that NCR keeps"
     )
     kept_title = (
-        f"The {len(kept)} of these that DCR keeps, times the foreground: entropy (bits) and"
+        f"The {len(kept)} of these that DCR keeps, times the foreground: entropy (in bits) and"
         " standard deviation, highest deviation first"
     )
     sections = (("", _PICTURES, top), (all_title, _ALL, channels), (kept_title, _SELECTED, kept))
@@ -154,19 +155,19 @@ def table(order: ChannelOrder, *, M: int) -> str:
 
 
 def _panel_width(columns: int) -> int:
-    """Of a section's panels, so that they fill the sheet."""
+    """The width of a panel, so that this many columns fill the sheet."""
     return (_WIDTH - 3 * _GAP) // columns - _GAP
 
 
 def _coloured(
     values: Float[np.ndarray, "rows columns"], mask: Bool[np.ndarray, "rows columns"], columns: int
 ) -> Image.Image:
-    """A map in the mask, in colours from its lowest to its highest value there."""
+    """A map within the mask, in colours from its lowest to its highest value there."""
     inside = values[mask]
     low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
     scaled = (values - low) / (high - low) if high > low else np.zeros(values.shape)
     pixels = (255 * _COLOURS(np.clip(scaled, 0, 1))[..., :3]).round().astype(np.uint8)
     pixels = np.where(mask[..., None], pixels, np.array(_OUTSIDE, np.uint8))
     width = _panel_width(columns)
-    # A tall image gets narrower panels, so that a row is never taller than it is useful.
+    # Tall images get narrower panels, so that rows do not become too tall.
     return Image.fromarray(fitted(pixels, (width, math.ceil(1.2 * width))))

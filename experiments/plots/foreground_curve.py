@@ -18,15 +18,16 @@ _PAPERS_CHANNELS = 384  # of DINO ViT-S/16
 def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
     """One row of `HEADER` per source and number of channels, most channels first.
 
-    Ours come first; one that was not scored is left out. Shares are of all C channels, so that
-    backbones of other widths can be compared; one that was rounded down to M is given as it was.
+    The rows of the run come first, without results that have no score. M is also given as a share
+    of all C channels, so that backbones of different widths can be compared; if Table I has a share
+    that gives this M, it is that share.
     """
     found = []
     for result in sorted(results, key=lambda result: -result["M"]):
         if result["f_score"] is not None:
             share = published.share_of(result["M"], channels) or result["M"] / channels
-            scores = (result["f_score"], result["f_score_raw"])
-            found.append((_OURS, float(share), result["M"], *map(percent, scores)))
+            measured = (result["f_score"], result["f_score_raw"])
+            found.append((_OURS, float(share), result["M"], *map(percent, measured)))
     for dataset, name in _PUBLISHED.items():
         for share, scores in sorted(published.F_SCORES[dataset].items(), reverse=True):
             M = int(share * _PAPERS_CHANNELS)
@@ -35,15 +36,21 @@ def rows(results: Sequence[dict], channels: int) -> list[tuple[Any, ...]]:
 
 
 def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
-    """A colour for each source, ours solid and the paper's dashed; without processing hollow."""
+    """A colour for each source: our run solid, the paper dashed; hollow without post-processing."""
     figure, axes = new_plot(7.5, 5.0, x="channels kept, M (of C; logarithmic)", y="F-score (%)")
     for index, source in enumerate(dict.fromkeys(row[0] for row in table)):
-        own = [row for row in table if row[0] == source]
+        points = [row for row in table if row[0] == source]
         colour, line = COLOURS[index], "-" if source == _OURS else "--"
-        style = {"color": colour, "marker": MARKERS[index], "linestyle": line}
         for column, fill, kind in ((3, colour, "with"), (4, "white", "without")):
-            shares, scores = zip(*((row[1], row[column]) for row in own), strict=True)
-            axes.plot(shares, scores, markerfacecolor=fill, label=f"{source}, {kind}", **style)
+            axes.plot(
+                [row[1] for row in points],
+                [row[column] for row in points],
+                label=f"{source}, {kind}",
+                color=colour,
+                marker=MARKERS[index],
+                markerfacecolor=fill,
+                linestyle=line,
+            )
     axes.set_xscale("log")
     shares = sorted({row[1] for row in table})
     axes.set_xticks(shares, [tick(share, channels) for share in shares], rotation=60)
@@ -55,7 +62,7 @@ def draw(table: Sequence[tuple[Any, ...]], channels: int) -> Figure:
 
 
 def tick(share: float, channels: int) -> str:
-    """A share as the paper writes it, as in 3C/4; as M where it is none of the paper's."""
+    """A share as the paper writes it, such as 3C/4; as M if the paper does not have it."""
     known = next((known for known in published.F_SCORES["ytvis"] if float(known) == share), None)
     if known is None:
         return f"M={round(share * channels)}"
@@ -64,7 +71,7 @@ def tick(share: float, channels: int) -> str:
 
 
 def write(folder: pathlib.Path, results: Sequence[dict], channels: int) -> list[pathlib.Path]:
-    """The figure as `foreground_curve.*`, where two or more were scored; returns the paths."""
+    """Write `foreground_curve.*` if two or more results have scores; returns the paths."""
     table = rows(results, channels)
     if sum(row[0] == _OURS for row in table) < 2:
         return []

@@ -1,19 +1,20 @@
 """Fig. 13: how evenly a metric sees instances: mR, intra- over inter-instance variance.
 
-The paper defines mR in a line. Our reading, for each image of at least two annotated instances:
+The paper defines mR in one line. Our reading, for each image with at least two annotated instances:
 
-- features are the instance stage's F'' (M channels by entropy, tokens L2-normalised over them, N
-  by deviation), but with the annotated foreground in place of the predicted one, so that no
-  sampled token has been zeroed;
-- of each instance's tokens on the grid ten are drawn without replacement, all of them where there
-  are no more; the draw depends on the seed and the image's id alone;
-- similarities of all pairs of drawn tokens under a metric, not divided by the largest (for
-  Mahalanobis, the covariance is that of the whole F'', zero rows included, as in the method);
-- intra: the variance over the distinct pairs of one instance's tokens, averaged over instances of
-  at least three drawn tokens; inter: one variance over all pairs of tokens of different instances.
+- The features are F'' of the instance stage (M channels by entropy, tokens L2-normalised over them,
+  N of these by standard deviation), but with the annotated foreground in place of the predicted
+  one, so that no sampled token is zero.
+- From each instance's tokens on the grid, ten are drawn without replacement, or all if there are no
+  more. The draw depends only on the seed and the image's id.
+- Similarities are those of all pairs of drawn tokens under a metric, not divided by the largest.
+  For Mahalanobis, the covariance is that of the whole F'', zero rows included, as in the method.
+- Intra is the variance over the distinct pairs of tokens of one instance, averaged over instances
+  with at least three drawn tokens. Inter is the variance over all pairs of tokens of different
+  instances.
 
-mR is the mean of intra over images divided by the mean of inter over images. A low value says
-that similarities within an instance vary little for how much those between instances vary.
+mR is the mean of intra over images divided by the mean of inter over images. If it is low,
+similarities within an instance vary little compared with those between instances.
 """
 
 import functools
@@ -38,25 +39,26 @@ TOKENS_PER_INSTANCE = 10
 def sample_tokens(
     instances: np.ndarray, generator: np.random.Generator, *, max_instances: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ten tokens of each instance 1 to `max_instances`, or all where there are fewer.
+    """Ten random tokens of each instance 1 to `max_instances`, or all if there are fewer.
 
-    Their places and their instances, int32 [10 x max_instances]; an instance of 0 fills up.
+    Returns their places and their instances, int32 [10 x max_instances]; unused entries have
+    instance 0.
     """
     places = np.zeros(TOKENS_PER_INSTANCE * max_instances, np.int32)
     owners = np.zeros_like(places)
     count = 0
     for number in range(1, max_instances + 1):
-        own = np.flatnonzero(instances == number)
-        if own.size > TOKENS_PER_INSTANCE:
-            own = np.sort(generator.choice(own, TOKENS_PER_INSTANCE, replace=False))
-        places[count : count + own.size] = own
-        owners[count : count + own.size] = number
-        count += own.size
+        tokens = np.flatnonzero(instances == number)
+        if tokens.size > TOKENS_PER_INSTANCE:
+            tokens = np.sort(generator.choice(tokens, TOKENS_PER_INSTANCE, replace=False))
+        places[count : count + tokens.size] = tokens
+        owners[count : count + tokens.size] = number
+        count += tokens.size
     return places, owners
 
 
 def generator_of(seed: int, image_id: str) -> np.random.Generator:
-    """A source of the image's own: what is drawn does not depend on which images came before."""
+    """A generator for one image, so that the draw does not depend on the images before it."""
     return np.random.default_rng([seed, zlib.crc32(image_id.encode())])
 
 
@@ -72,26 +74,27 @@ def sampled_variances(
 ) -> NamedTuple:
     """`specjax.similarity_variance_ratio` of the tokens at `places`.
 
-    `reduced` is F'', zero where nothing is annotated.
+    `reduced` is F'', which is zero where no instance is annotated.
     """
     drawn = affinity_matrix(reduced, metric=metric, valid=valid)[places][:, places]
     return similarity_variance_ratio(drawn, owners, max_instances=max_instances)
 
 
 def ratio_over_images(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """MR of a metric, and the two means it consists of, over the images where both are defined.
+    """The mR of a metric and its two means, over the images in which both are defined.
 
-    `lines` hold "intra" and "inter", None where they are not defined. mR is None where there is no
-    image, or similarities between instances do not vary.
+    `lines` hold "intra" and "inter", which are None if not defined. mR is None if there is no
+    image, or if similarities between instances do not vary.
     """
     defined = [line for line in lines if line["intra"] is not None]
     intra, inter = (mean(line[key] for line in defined) for key in ("intra", "inter"))
-    ratio = {"mr": intra / inter if inter else None, "intra": intra, "inter": inter}
+    mr = intra / inter if intra is not None and inter else None
+    ratio = {"mr": mr, "intra": intra, "inter": inter}
     return {**ratio, "images": len(defined), "images_left_out": len(lines) - len(defined)}
 
 
 def draw(results: Sequence[Mapping[str, Any]]) -> Figure:
-    """A bar per metric, in the order given: of each `ratio_over_images` and the "metric"."""
+    """A bar for each metric, in the given order; a result has `ratio_over_images` and "metric"."""
     figure, axes = new_plot(6.0, 0.35 * len(results) + 1.2)
     for place, result in enumerate(results):
         if result["mr"] is None:
@@ -111,6 +114,6 @@ def draw(results: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def write(folder: pathlib.Path, results: Sequence[Mapping[str, Any]]) -> list[pathlib.Path]:
-    """The figure as `variance.*`; returns the paths."""
+    """Write the figure as `variance.*`; returns the paths."""
     rows = [[result[key] for key in HEADER] for result in results]
     return save_figure(draw(results), folder / "variance", header=HEADER, rows=rows)

@@ -1,7 +1,7 @@
-"""How every plot looks and is written: PNG and SVG for people, CSV for the numbers in it.
+"""The look of all plots, and their files: PNG and SVG, and a CSV with the numbers.
 
-The colours are Okabe and Ito's, which the colour-blind can tell apart; lines also differ by
-marker, so that a grey print is legible. Neither a window system nor pyplot is involved.
+The colours are those of Okabe and Ito, which the colour-blind can distinguish. Lines also differ in
+their markers, so that a grey print is legible. Neither a window system nor pyplot is used.
 """
 
 import csv
@@ -10,12 +10,12 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from specjax._folder import write_atomically
+from specjax._folder import write_bytes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -26,30 +26,30 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "svg.fonttype": "none",
-    # The same numbers give the same file.
+    # So that the same numbers give the same file.
     "svg.hashsalt": "specjax",
 }
 _DOTS_PER_INCH = 200
 
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
-    """An empty figure of this size in inches, its layout kept free of overlaps."""
-    with matplotlib.rc_context(_STYLE):
+    """An empty figure of this size in inches, whose layout avoids overlaps."""
+    with matplotlib.style.context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
     return figure
 
 
 def new_axes(figure: Figure, *position: Any, **options: Any) -> Axes:
-    """`figure.add_subplot` in this style, which axes take on when they are made."""
-    with matplotlib.rc_context(_STYLE):
+    """`figure.add_subplot` in this style, which must be set when axes are created."""
+    with matplotlib.style.context(_STYLE):
         return figure.add_subplot(*position, **options)
 
 
 def new_plot(
     width: float = 6.0, height: float = 4.0, *, x: str = "", y: str = ""
 ) -> tuple[Figure, Axes]:
-    """A figure of one plot, and the labels of its axes."""
+    """A figure with one plot; `x` and `y` are the labels of its axes."""
     figure = new_figure(width, height)
     axes = new_axes(figure)
     axes.set(xlabel=x, ylabel=y)
@@ -57,7 +57,7 @@ def new_plot(
 
 
 def percent(share: float | None) -> float | None:
-    """A fraction as the CSV files give it."""
+    """A fraction in percent, as in the CSV files."""
     return None if share is None else round(100 * share, 4)
 
 
@@ -73,11 +73,11 @@ def save_figure(
 ) -> list[pathlib.Path]:
     """Write `<stem>.png`, `<stem>.svg` and `<stem>.csv` (header and rows); returns the paths."""
     png, svg = io.BytesIO(), io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.style.context(_STYLE):
         figure.savefig(png, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
         figure.savefig(svg, format="svg", metadata={"Date": None})
     contents = {"png": png.getvalue(), "svg": svg.getvalue(), "csv": as_csv(header, rows).encode()}
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        write_atomically(path, lambda stream, content=content: stream.write(content))
-    return paths
+    return [
+        write_bytes(stem.with_name(f"{stem.name}.{ending}"), content)
+        for ending, content in contents.items()
+    ]

@@ -1,9 +1,9 @@
 """Fig. 6, 7: three pixels of one instance, two of them irregular in a few channels.
 
-The pixels are alike but for what an irregular channel adds. An affinity that suits instances
-should find them about equally similar; the dot product finds the two that are irregular together
-far more similar than either is to the third. The numbers are ours: the paper draws its pixels and
-gives no values.
+The pixels are equal except in the irregular channels. An affinity that suits instances should find
+all pairs about equally similar. The dot product finds the two pixels that are irregular together
+far more similar than the other pairs. The numbers are ours: the paper draws its pixels without
+values.
 """
 
 import pathlib
@@ -29,10 +29,10 @@ _COMMON = (0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2, 0.2)
 
 
 class Similarities(NamedTuple):
-    """One metric's similarities of the pixels.
+    """The similarities of the pixels under one metric.
 
-    The spread is the standard deviation (divisor n) of the pairs over their mean: 0 where the
-    metric finds all three equally similar. It does not depend on the metric's scale.
+    The spread is the standard deviation (divisor n) of the pairs divided by their mean: 0 if the
+    metric finds all three pairs equally similar. It does not depend on the scale of the metric.
     """
 
     metric: str
@@ -42,7 +42,7 @@ class Similarities(NamedTuple):
 
 
 def pixels() -> Float[np.ndarray, "3 8"]:
-    """Their features, float32: a is regular, b and c are not in the channels `IRREGULAR`."""
+    """The features, float32: a is regular; b and c are irregular in the channels `IRREGULAR`."""
     values = np.array([_COMMON] * len(PIXELS), np.float32)
     values[1, IRREGULAR] = 0.9, 0.7
     values[2, IRREGULAR] = 0.8, 0.9
@@ -50,7 +50,7 @@ def pixels() -> Float[np.ndarray, "3 8"]:
 
 
 def similarities(features: Float[np.ndarray, "3 channels"]) -> list[Similarities]:
-    """The pixels under each metric of `TITLES`."""
+    """The similarities of the pixels under each metric of `TITLES`."""
     result = []
     for metric in TITLES:
         matrix = np.asarray(affinity_matrix(jnp.asarray(features), metric=metric))
@@ -66,8 +66,14 @@ def draw(features: Float[np.ndarray, "3 channels"], results: Sequence[Similariti
     axes = new_axes(figure, rows[0, :])
     channels = np.arange(1, features.shape[1] + 1)
     for index, (name, values) in enumerate(zip(PIXELS, features, strict=True)):
-        style = {"color": COLOURS[index], "marker": MARKERS[index], "linestyle": _LINES[index]}
-        axes.plot(channels, values, label=f"pixel {name}", **style)
+        axes.plot(
+            channels,
+            values,
+            label=f"pixel {name}",
+            color=COLOURS[index],
+            marker=MARKERS[index],
+            linestyle=_LINES[index],
+        )
     for channel in IRREGULAR:
         axes.axvspan(channel + 0.7, channel + 1.3, color="black", alpha=0.08, linewidth=0)
     axes.set_ylim(0, 1)
@@ -81,14 +87,14 @@ def draw(features: Float[np.ndarray, "3 channels"], results: Sequence[Similariti
 
 
 def write(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The figure as `toy.*`, whose CSV holds the similarities; returns the paths."""
+    """Write the figure as `toy.*`, with the similarities as CSV; returns the paths."""
     results = similarities(pixels())
     rows = [(result.metric, *result.pairs, result.spread) for result in results]
     return save_figure(draw(pixels(), results), folder / "toy", header=HEADER, rows=rows)
 
 
 def _table(axes: Axes, result: Similarities) -> None:
-    """The matrix as shaded cells; the diagonal, a pixel and itself, is left out."""
+    """The matrix as shaded cells, without the diagonal."""
     shade = result.matrix / max(result.pairs)
     between = ~np.eye(len(PIXELS), dtype=bool)
     axes.imshow(np.where(between, shade, np.nan), cmap="Blues", vmin=0, vmax=2)

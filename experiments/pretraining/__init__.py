@@ -1,1 +1,1 @@
-"""How the built-in backbone is made: batches of drawn scenes, an objective, a resumable loop."""
+"""How backbones are trained: batches, objectives, and a loop that can be resumed."""

@@ -1,7 +1,7 @@
-"""DINO's crops of a person's own images: two large ones and some small ones, each changed anew.
+"""DINO's crops of a user's own images: two large ones and some small ones, randomly changed.
 
-Crops are a function of the images, the seed and the step alone, so that a resumed training sees
-what an uninterrupted one would have seen.
+Crops depend only on the images, the seed and the step, so that a resumed training sees the same as
+an uninterrupted one.
 """
 
 import concurrent.futures
@@ -22,14 +22,14 @@ _ASPECT = (3 / 4, 4 / 3)
 
 
 class _Kind(NamedTuple):
-    """A crop's share of the image's area, and how likely two changes are."""
+    """The range of a crop's share of the image's area, and the probabilities of two changes."""
 
     shares: tuple[float, float]
     blur: float
     solarize: float
 
 
-# As in DINO.
+# The values of DINO.
 _LARGE = (_Kind((0.4, 1.0), blur=1.0, solarize=0.0), _Kind((0.4, 1.0), blur=0.1, solarize=0.2))
 _SMALL = _Kind((0.05, 0.4), blur=0.5, solarize=0.0)
 
@@ -38,8 +38,8 @@ _SMALL = _Kind((0.05, 0.4), blur=0.5, solarize=0.0)
 class CropBatches:
     """An endless stream of batches of `batch_size` images, each with two large crops.
 
-    Images that cannot be read are passed over, each with one line. Sides are in pixels, multiples
-    of the patch; `workers` threads decode.
+    Images that cannot be read are skipped, with a line for each. Sides are in pixels and multiples
+    of the patch size; `workers` threads decode.
     """
 
     records: Sequence[Record]
@@ -54,7 +54,7 @@ class CropBatches:
     _reported: set[str] = dataclasses.field(default_factory=set)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Batches from step `start` on; their shape is the grids of large and of small crops."""
+        """Batches from step `start` on; their `shape` has the grids of large and of small crops."""
         sides = (self.large_side // self.patch_size, self.small_side // self.patch_size)
         shape = tuple((side, side) for side in sides)
         pool = concurrent.futures.ThreadPoolExecutor(self.workers)
@@ -69,14 +69,14 @@ class CropBatches:
                 yield Batch((np.stack(large), np.stack(small)), shape)
 
     def _crops_at(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """The crops of the image at a place of the endless sequence of epochs."""
+        """The crops of the image at a place in the endless sequence of epochs."""
         image = self._read(place)
         rng = np.random.default_rng((self.seed, 1, place))
         large = [self._crop(rng, image, self.large_side, kind) for kind in _LARGE]
         small = [self._crop(rng, image, self.small_side, _SMALL) for _ in range(self.small_crops)]
         tokens = (self.small_side // self.patch_size) ** 2
-        nothing = np.zeros((0, tokens, self.patch_size**2 * 3), np.float32)
-        return np.stack(large), np.stack(small) if small else nothing
+        empty = np.zeros((0, tokens, self.patch_size**2 * 3), np.float32)
+        return np.stack(large), np.stack(small) if small else empty
 
     def _read(self, place: int) -> Image.Image:
         """The image at a place, or the next one of its epoch that can be read."""
@@ -89,7 +89,7 @@ class CropBatches:
             except SpecjaxError as error:
                 if record.id not in self._reported:
                     self._reported.add(record.id)
-                    # One write: `print` writes the end of the line apart, and threads may meet.
+                    # `print` writes the end of the line separately, and threads may interfere.
                     sys.stderr.write(f"skipped {record.id}: {error}\n")
         raise SpecjaxError("none of the images can be read")
 
@@ -107,11 +107,11 @@ class CropBatches:
 def random_box(
     rng: np.random.Generator, size: tuple[int, int], shares: tuple[float, float]
 ) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of a random part of an image of this width and height."""
+    """Left, top, right, bottom of a random part of an image of the given width and height."""
     width, height = size
     area = rng.uniform(*shares) * width * height
     aspect = np.exp(rng.uniform(np.log(_ASPECT[0]), np.log(_ASPECT[1])))
-    # Parts that would stick out lose their aspect before their place.
+    # A part that does not fit gets another aspect.
     wide = min(max(np.sqrt(area * aspect), 1.0), width)
     high = min(max(area / wide, 1.0), height)
     left, top = rng.uniform(0, width - wide), rng.uniform(0, height - high)
@@ -121,7 +121,7 @@ def random_box(
 def changed(
     rng: np.random.Generator, image: Image.Image, *, blur: float, solarize: float
 ) -> Image.Image:
-    """Mirrored, other colours, grey, blurred and solarised, each with its probability."""
+    """The image mirrored, recoloured, grey, blurred and solarised, each with its probability."""
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
     if rng.random() < 0.8:
@@ -136,7 +136,7 @@ def changed(
 
 
 def _other_colours(rng: np.random.Generator, image: Image.Image) -> Image.Image:
-    """Brightness and contrast by up to 40 %, saturation by 20 %, hue by a tenth of the circle."""
+    """Change brightness and contrast by up to 40 %, saturation by 20 %, hue by 26 of 256."""
     image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.6, 1.4))
     image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.6, 1.4))
     image = ImageEnhance.Color(image).enhance(rng.uniform(0.8, 1.2))

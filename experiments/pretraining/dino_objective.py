@@ -1,11 +1,13 @@
 """Self-distillation without labels: DINO (Caron et al. 2021, arXiv 2104.14294).
 
-A student sees all crops of an image, large and small; a teacher, the moving average of the student,
-sees the large ones. For each pair of different crops the student's distribution over prototypes is
-drawn to the teacher's (Eq. 1-3 there), which is centred, against collapse to one prototype, and
-sharpened, against collapse to all of them alike. The teacher is the result.
+A student sees all crops of an image, large and small. A teacher, the moving average of the student,
+sees the large ones. For each pair of different crops, the student's distribution over prototypes is
+trained towards the teacher's (Eq. 1-3 there). The teacher's distribution is centred, which prevents
+a collapse to one prototype, and sharpened, which prevents a collapse to the uniform distribution.
+The result of the training is the teacher.
 
-Constants are those of DINO's ViT-S; left out is its freezing of the last layer in the first epoch.
+The constants are those of DINO for ViT-S. Unlike DINO, the last layer is not frozen in the first
+epoch.
 """
 
 import itertools
@@ -32,7 +34,7 @@ CropShapes = tuple[tuple[int, int], tuple[int, int]]
 
 
 class Memory(NamedTuple):
-    """The teacher's parameters, and the centre of what it says."""
+    """The teacher's parameters, and the centre of its outputs."""
 
     teacher: PyTree
     centre: Float[Array, " prototypes"]
@@ -46,7 +48,7 @@ class DinoObjective(Objective):
         self._prototypes = prototypes
 
     def start(self) -> tuple[PyTree, Memory]:
-        """The student's parameters; a teacher that equals it, and a centre of zero."""
+        """The student's parameters; a teacher equal to it, and a centre of zero."""
         parameters, _ = super().start()
         teacher = jax.tree.map(jnp.copy, parameters)
         return parameters, Memory(teacher, jnp.zeros(self._prototypes))
@@ -67,9 +69,9 @@ class DinoObjective(Objective):
         return loss, Memory(memory.teacher, centre)
 
     def remember(self, parameters: PyTree, memory: Memory, progress: Float[Array, ""]) -> Memory:
-        """The teacher moves towards the student, ever slower: momentum 0.996 to 1, by a cosine."""
-        rest = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
-        averages = jax.tree.map(lambda a, b: a + rest * (b - a), memory.teacher, parameters)
+        """Move the teacher towards the student; its momentum rises from 0.996 to 1, as a cosine."""
+        step = (1 - _FIRST_MOMENTUM) * (jnp.cos(math.pi * progress) + 1) / 2
+        averages = jax.tree.map(lambda a, b: a + step * (b - a), memory.teacher, parameters)
         return Memory(averages, memory.centre)
 
     def backbone(self, parameters: PyTree, memory: Memory) -> ViT:
@@ -82,9 +84,9 @@ def distillation_loss(
     teacher: Float[Array, "images large prototypes"],
     centre: Float[Array, " prototypes"],
 ) -> Float[Array, ""]:
-    """Mean cross-entropy of the student's view of a crop under the teacher's of another one.
+    """The mean cross-entropy between the teacher's output for a crop and the student's for another.
 
-    The first crops of the student are the teacher's; a crop is not compared with itself.
+    The student's first crops are the teacher's; a crop is not compared with itself.
     """
     target = jax.nn.softmax((teacher - centre[None, None, :]) / _TEACHER_TEMPERATURE, axis=-1)
     log_student = jax.nn.log_softmax(student / _STUDENT_TEMPERATURE, axis=-1)
@@ -112,10 +114,10 @@ class _Network(nnx.Module):
     def __call__(
         self, crops: Float[Array, "images crops tokens values"], grid: tuple[int, int]
     ) -> Float[Array, "images crops prototypes"]:
-        def one(patches):
+        def class_token(patches):
             return self.backbone(patches, grid, attention_chunk=1024).cls
 
-        hidden = jax.vmap(jax.vmap(one))(crops)
+        hidden = jax.vmap(jax.vmap(class_token))(crops)
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden if number == 0 else jax.nn.gelu(hidden, approximate=False))
         return _unit(hidden, axis=-1) @ _unit(self.prototypes[...], axis=0)

@@ -1,4 +1,4 @@
-"""The flags of training, in groups, and the training that they ask for."""
+"""The flags of training, in groups, and the training that they describe."""
 
 from absl import flags
 from flax import nnx
@@ -9,7 +9,7 @@ from experiments.pretraining.dino_objective import DinoObjective
 from experiments.pretraining.loop import Training
 from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
 from experiments.pretraining.scene_objective import SceneObjective
-from experiments.pretraining.training import Colours
+from experiments.pretraining.training import Colours, Objective
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
 from specjax._flags import Flag, at_least
 
@@ -20,52 +20,74 @@ def _number(default: int, help: str, low: int = 1) -> Flag:
     return Flag("integer", default, help, at_least(low))
 
 
-# What makes it this training, whatever the objective.
+# They identify a training with any objective.
 _TRAINING = {
     "objective": Flag(
         "enum",
         "scenes",
-        "scenes: drawn scenes and their masks, nothing from outside. dino: self-distillation"
-        " without labels on the images of --data_dir.",
+        "scenes: train on scenes that the program draws, with their masks; needs no data. dino:"
+        " self-distillation on the images of --data_dir; needs no labels.",
         {"enum_values": ["scenes", "dino"]},
     ),
-    "steps": _number(8000, "Training steps."),
-    "seed": _number(0, "Seed of the first weights and of the images' order.", 0),
+    "steps": _number(8000, "Number of training steps."),
+    "seed": _number(
+        0, "Seed of the initial weights, and of the scenes or of the order and crops of images.", 0
+    ),
     "learning_rate": Flag(
         "float",
         None,
-        "Highest learning rate of AdamW. Default: 0.001; for dino 0.0005 per 256 images of a step.",
+        "Highest learning rate of AdamW. Default: 0.001; for dino 0.0005 x batch_size / 256.",
         {"lower_bound": 0.0},
     ),
 }
-# The model's, where it does not start from a checkpoint.
+# They identify a model that does not start from a checkpoint.
 _SHAPE = {
-    "layers": _number(6, "Blocks of the ViT.", 2),
-    "mlp_size": _number(768, "Width of a block's perceptron."),
-    "hidden_size": _number(384, f"Channels: {_HEADS} heads share them.", _HEADS),
+    "layers": _number(6, "Number of blocks of the ViT; not used with --init.", 2),
+    "mlp_size": _number(768, "Width of the hidden layer of a block's MLP; not used with --init."),
+    "hidden_size": _number(
+        384, f"Number of channels, a multiple of the {_HEADS} heads; not used with --init.", _HEADS
+    ),
 }
 _CROPS = {
-    "batch_size": _number(16, "For dino: images of a step."),
-    "small_crops": _number(6, "For dino: small crops of an image, beside its two large ones.", 0),
-    "large_side": _number(224, "For dino: side of a large crop in pixels."),
-    "small_side": _number(96, "For dino: side of a small crop."),
+    "batch_size": _number(16, "For dino: images in each step."),
+    "small_crops": _number(
+        6, "For dino: small crops of each image, besides its two large ones.", 0
+    ),
+    "large_side": _number(
+        224, "For dino: side of a large crop in pixels, a multiple of the patch size."
+    ),
+    "small_side": _number(
+        96, "For dino: side of a small crop in pixels, a multiple of the patch size."
+    ),
 }
 _DINO = {
     "data_dir": Flag(
-        "string", None, "For dino: a folder of images, an image, a glob or a text list of paths."
+        "string",
+        None,
+        "Required for dino: a folder of images, an image, a glob or a text file that lists paths.",
     ),
     **_CROPS,
     "prototypes": _number(
-        4096, "For dino: outputs of the head (65,536 in the paper, for a million images).", 2
+        4096,
+        "For dino: number of outputs of the head (65,536 in the DINO paper, for a million images).",
+        2,
     ),
 }
 # Arguments of `experiments.pretraining.loop.train`.
 WATCHING = {
-    "log_every": _number(50, "Steps between lines of the log."),
-    "save_every": _number(500, "Steps between saved states."),
-    "validate_every": _number(1000, "Steps between scores on drawn scenes that no training sees."),
-    "validation_scenes": _number(16, "How many such scenes."),
-    "overwrite": Flag("bool", False, "Start anew instead of going on from a saved state."),
+    "log_every": _number(50, "Steps between two lines of the log, which have the mean loss."),
+    "save_every": _number(
+        500, "Steps between two saved states, from which a training can be resumed."
+    ),
+    "validate_every": _number(
+        1000, "Steps between two lines with scores, on drawn scenes that are not used for training."
+    ),
+    "validation_scenes": _number(16, "Number of drawn scenes for these scores."),
+    "overwrite": Flag(
+        "bool",
+        False,
+        "Start from the beginning, and delete the saved state and the log in --output_dir.",
+    ),
 }
 FLAGS = {
     **_TRAINING,
@@ -75,23 +97,25 @@ FLAGS = {
     "init": Flag(
         "string",
         None,
-        "Start from this checkpoint (a Hugging Face id, a folder, a file or specjax-mini) instead"
-        " of random weights; it also sets the model's shape.",
+        "Checkpoint to start from: a Hugging Face id, a folder, a file or specjax-mini. It also"
+        " sets the shape of the model. Default: random weights.",
     ),
     "output_dir": Flag(
-        "string", "outputs/specjax-mini", "Where the backbone, the training state and the log go."
+        "string", "outputs/specjax-mini", "Folder for the backbone, the training state and the log."
     ),
-    "workers": _number(1, "Processes that draw scenes, or threads that decode images."),
+    "workers": _number(
+        1, "Number of processes that draw scenes, or of threads that decode images."
+    ),
 }
 
 
 def training_of(values: flags.FlagValues) -> Training:
-    """The training that the flags describe; SpecjaxError where they do not fit each other."""
+    """The training that the flags describe; SpecjaxError if they contradict each other."""
     dino = values.objective == "dino"
     if dino != (values.data_dir is not None):
-        raise SpecjaxError("--data_dir and --objective=dino go together: one was given alone")
+        raise SpecjaxError("--data_dir and --objective=dino go together: give both or neither")
     names = [*_TRAINING, *(_DINO if dino else ()), *(_SHAPE if values.init is None else ())]
-    settings = {name: values[name].value for name in names}
+    settings = {name: getattr(values, name) for name in names}
     if values.init is None:
         model, colours = _new_model(values), (IMAGENET_MEAN, IMAGENET_STD)
     else:
@@ -100,16 +124,18 @@ def training_of(values: flags.FlagValues) -> Training:
         settings["init"] = checkpoint.digest
     if values.learning_rate is None:
         settings["learning_rate"] = 5e-4 * values.batch_size / 256 if dino else 1e-3
+    objective: Objective
+    stream: CropBatches | SceneBatches
     if dino:
         objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
         stream = _crops(values, model.config.patch_size, colours)
     else:
-        # Scenes are cut into patches, and their colours normalised, in one way only.
+        # Scenes are cut and normalised for this kind of model only.
         patched = model.config.patch_size == PATCH_SIZE and model.config.num_layers >= 2
         if not patched or colours != (IMAGENET_MEAN, IMAGENET_STD):
             raise SpecjaxError(
-                f"--objective=scenes trains models of patch {PATCH_SIZE}, at least two blocks, and"
-                " ImageNet's mean and deviation of colours only"
+                f"--objective=scenes trains only models with patches of {PATCH_SIZE} pixels, at"
+                " least two blocks, and ImageNet's mean and standard deviation of colours"
             )
         objective, stream = SceneObjective(model), SceneBatches(values.seed, workers=values.workers)
     return Training(objective, stream, values.steps, settings["learning_rate"], colours, settings)
@@ -126,8 +152,10 @@ def _new_model(values: flags.FlagValues) -> ViT:
 
 def _crops(values: flags.FlagValues, patch_size: int, colours: Colours) -> CropBatches:
     for name in ("large_side", "small_side"):
-        if (side := values[name].value) % patch_size:
-            raise SpecjaxError(f"--{name}={side} must be a multiple of the patch, {patch_size}")
+        if (side := getattr(values, name)) % patch_size:
+            raise SpecjaxError(
+                f"--{name}={side} must be a multiple of the patch size, {patch_size}"
+            )
     records = tuple(open_dataset("folder", data_dir=values.data_dir).records())
-    sizes = {name: values[name].value for name in _CROPS}
+    sizes = {name: getattr(values, name) for name in _CROPS}
     return CropBatches(records, values.seed, patch_size, colours, workers=values.workers, **sizes)

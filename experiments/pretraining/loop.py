@@ -1,4 +1,4 @@
-"""The training loop, its spectral scores, and its folder; an interrupted run goes on."""
+"""The training loop, its scores, and its folder, from which a training is resumed."""
 
 import contextlib
 import functools
@@ -35,15 +35,15 @@ from specjax._folder import refuse_differing, write_bytes, write_json
 _STATE, _LOG, _SETTINGS = "state.npz", "log.jsonl", "training.json"
 # Height and width of validation scenes, in turn.
 _SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
-# More instances than a scene has.
+# At least as many instances as a scene has.
 _MOST = 8
 
 
 class Training(NamedTuple):
-    """What is trained; `settings`, JSON values, make it this training and not another one."""
+    """What is trained; `settings`, JSON values, identify the training."""
 
     objective: Objective
-    stream: Any  # its `batches(start)` go on from a step as an uninterrupted stream would
+    stream: Any  # its `batches(start)` continue from a step as an uninterrupted stream would
     steps: int
     learning_rate: float  # the highest
     colours: Colours
@@ -62,7 +62,8 @@ def train(
 ) -> None:
     """Train to the last step and write the backbone, in the Hugging Face layout.
 
-    A saved state in the folder is where training begins; SpecjaxError where it is of another one.
+    Training continues from a saved state in the folder; SpecjaxError if it is that of another
+    training.
     """
     steps, (mean, deviation) = training.steps, training.colours
     trainer = Trainer(training.objective, steps=steps, learning_rate=training.learning_rate)
@@ -92,7 +93,7 @@ def train(
 def _resume(
     folder: pathlib.Path, settings: Mapping[str, Any], trainer: Trainer, *, overwrite: bool
 ) -> int:
-    """The step to go on from; a folder of other settings is refused."""
+    """The step to continue from; SpecjaxError if the folder has other settings."""
     path, state = folder / _SETTINGS, folder / _STATE
     if overwrite or not path.exists():
         state.unlink(missing_ok=True)
@@ -101,13 +102,15 @@ def _resume(
     try:
         found = json.loads(path.read_text())
     except ValueError:
-        raise SpecjaxError(f"{path} is damaged; use --overwrite to start anew") from None
+        raise SpecjaxError(
+            f"{path} is damaged; use --overwrite to start from the beginning"
+        ) from None
     refuse_differing(folder, found, settings)
     return trainer.restore(state) if state.exists() else 0
 
 
 class _Log:
-    """Lines of JSON; those of steps that a resumed run repeats are dropped."""
+    """Lines of JSON; those of steps that a resumed training repeats are dropped."""
 
     def __init__(self, path: pathlib.Path, start: int):
         lines = path.read_text().splitlines() if path.exists() else []
@@ -126,15 +129,15 @@ class _Log:
 def spectral_scores(
     model: ViT, colours: Colours, *, M: int, N: int, scenes: int
 ) -> dict[str, float]:
-    """Mean F-score and mIoU (known number of instances), fractions, over scenes of their own."""
+    """Mean F-score and mIoU (number of instances known), as fractions, over validation scenes."""
     config, (mean, std), side = Config(M=M, N=N), colours, model.config.patch_size
     scores = []
     for scene in _drawn(scenes):
         patches = cut_patches(scene.image, patch_size=side, mean=mean, std=std)
-        wanted = truth.on_grid(scene.instances, patches.tiling.grid, len(patches.values))
+        annotation = truth.on_grid(scene.instances, patches.tiling.grid, len(patches.values))
         grid = jnp.array(patches.tiling.grid)
-        labels = _labels(model, patches.values, grid, wanted.count, config=config)
-        instances, counted = jnp.asarray(wanted.instances), jnp.asarray(wanted.counted)
+        labels = _labels(model, patches.values, grid, annotation.count, config=config)
+        instances, counted = jnp.asarray(annotation.instances), jnp.asarray(annotation.counted)
         # Every token of the foreground belongs to an instance.
         foreground = f_score(labels > 0, instances > 0, counted=counted)
         found = instance_scores(labels, instances, counted=counted, max_instances=_MOST)

@@ -1,7 +1,7 @@
 """Training batches of drawn scenes: endless, and the same for the same seed and step.
 
-Scenes are drawn in blocks; every pass over a block shuffles and changes its scenes anew, so that
-a scene, which costs as much as a training step's share, serves several times.
+Scenes are drawn in blocks. As drawing takes about as long as training, each block serves for
+several passes, which shuffle and change its scenes anew.
 """
 
 import concurrent.futures
@@ -19,7 +19,7 @@ from experiments.datasets.scenes.drawing import TRAIN_STREAM, draw_scene
 from experiments.pretraining.training import Batch, made_ahead
 from specjax import cut_patches
 
-# Height, width and number of images of a batch, in turn: about 1,500 tokens in each.
+# Height, width and number of images of successive batches: about 1,500 tokens in each.
 SHAPES = (
     *((256, 256, 6), (192, 256, 8), (256, 192, 8), (256, 352, 4), (352, 256, 4)),
     *((384, 512, 2), (512, 384, 2)),
@@ -30,22 +30,22 @@ _BLOCK, _PASSES = 40, 3
 
 @dataclasses.dataclass(frozen=True)
 class SceneBatches:
-    """The stream; `workers` processes draw, `shapes` are those of the batches in turn."""
+    """The stream; `workers` processes draw, `shapes` are those of successive batches."""
 
     seed: int
     shapes: tuple[tuple[int, int, int], ...] = SHAPES
     workers: int = 1
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Batches from step `start` on, as an uninterrupted stream would go on."""
+        """Batches from step `start` on, as an uninterrupted stream would continue."""
         context = multiprocessing.get_context("spawn")
-        # Drawing yields to training.
+        # Lower priority for drawing than for training.
         pool = concurrent.futures.ProcessPoolExecutor(self.workers, context, os.nice, (5,))
 
         def draw(block: int) -> list[concurrent.futures.Future]:
             numbers = range(block * _BLOCK, (block + 1) * _BLOCK)
             shaped = [(number, self.shapes[number % len(self.shapes)]) for number in numbers]
-            return [pool.submit(draw_batch, self.seed, *one) for one in shaped]
+            return [pool.submit(draw_batch, self.seed, number, shape) for number, shape in shaped]
 
         steps = _BLOCK * _PASSES
         first, offset = divmod(start, steps)
@@ -54,7 +54,8 @@ class SceneBatches:
                 turns = [self._rng(block, 1, turn).permutation(_BLOCK) for turn in range(_PASSES)]
                 order = np.concatenate(turns)
                 for step in range(offset, steps):
-                    yield prepare(*scenes[order[step]], self._rng(block, 2, step))
+                    pixels, maps = scenes[order[step]]
+                    yield prepare(pixels, maps, self._rng(block, 2, step))
                 offset = 0
 
     def _rng(self, *words: int) -> np.random.Generator:
@@ -73,10 +74,10 @@ def draw_batch(
 
 
 def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Change colours and side at random, and cut into tokens; the shape is their grid.
+    """Recolour and mirror images at random, and cut them; the batch's `shape` is their grid.
 
-    Arrays: normalised patches [images, tokens, values]; int32 [images, tokens], the object that a
-    token belongs to, 0 on background; `object_places` of that object [images, tokens, 3].
+    Its arrays: normalised patches [images, tokens, values]; the object of each token, int32
+    [images, tokens], 0 for background; and the `object_places` of this object [images, tokens, 3].
     """
     height, width = pixels.shape[1] // PATCH_SIZE, pixels.shape[2] // PATCH_SIZE
     patches, instances, places = [], [], []
@@ -85,7 +86,7 @@ def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> B
             image, labels = image[:, ::-1], labels[:, ::-1]
         recoloured = _recoloured(image, rng)
         patches.append(cut_patches(recoloured, patch_size=PATCH_SIZE, padded=False).values)
-        # The pixel that stands for a token in scoring: its first.
+        # A token has the label of its first pixel, as in scoring.
         tokens = labels[::PATCH_SIZE, ::PATCH_SIZE][:height, :width].ravel()
         places.append(object_places(labels)[tokens])
         instances.append(tokens.astype(np.int32))
@@ -93,9 +94,9 @@ def prepare(pixels: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> B
 
 
 def object_places(labels: np.ndarray) -> np.ndarray:
-    """float32 [instances + 1, 3]: centre (x, y) and root of the area, as fractions of the image.
+    """The centre (x, y) and the square root of the area of each object, relative to the image.
 
-    Row 0, of the background, is zero.
+    float32 [instances + 1, 3]; row 0, that of the background, is zero.
     """
     height, width = labels.shape
     flat = labels.ravel()
@@ -109,7 +110,7 @@ def object_places(labels: np.ndarray) -> np.ndarray:
 
 
 def _recoloured(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Channels permuted, contrast and brightness changed; now and then a negative."""
+    """The image with channels permuted, contrast and brightness changed; sometimes a negative."""
     changed = image[:, :, rng.permutation(3)].astype(np.float32)
     changed = (changed - 128) * rng.uniform(0.7, 1.3) + 128 + rng.uniform(-25, 25)
     if rng.random() < 0.15:

@@ -1,20 +1,20 @@
-"""What keys should be: alike on one object, less on two, least on object and background.
+"""An objective for keys: similar within an object, less between objects, least to background.
 
-That is what the spectral method needs of features, and drawn scenes come with the truth. The loss
-has two parts. The first writes such features down, channel by channel, and the last block's keys
-are regressed to them:
+The spectral method needs such features, and drawn scenes come with exact masks. The loss has two
+parts. For the first, the keys of the last block are regressed to features of this kind, given
+channel by channel:
 
     object      sqrt(1 - s) * sqrt(2) * cos(w . place + phase) - sqrt(s) * pattern
     background  pattern
 
-with random w, phase and a pattern of random signs. The cosines are random Fourier features: the
-similarity of two objects falls with the distance of their places like a Gaussian, in any subset
-of the channels, and so in the one that entropy and deviation happen to keep. `s` is what all
-objects share, the opposite of the background.
+with random w and phase, and a pattern of random signs. The cosines are random Fourier features: the
+similarity of two objects falls with the distance of their places like a Gaussian. This holds in any
+subset of the channels, so also in the subset that entropy and standard deviation select. `s` is the
+share that all objects have in common, which is the opposite of the background.
 
-The second asks for the structure alone: the cosine similarities of keys, of the last block and of
-the inner ones too, which learn to group tokens several times sooner than under the last block's
-loss alone.
+The second part concerns only the cosine similarities of keys, in the last block and in the inner
+blocks. With it the inner blocks learn to group tokens several times sooner than with the loss of
+the last block alone.
 """
 
 import functools
@@ -29,23 +29,23 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from experiments.pretraining.training import Objective
 
-# Distances, as fractions of the image, at which places count as different: x, y and size.
+# Distances at which places count as different, as fractions of the image: in x, y and size.
 _SCALES = (0.18, 0.18, 0.25)
 _SHARED = 0.4
 _BACKGROUND_WEIGHT = 0.7
-# Wanted cosine similarities, and how much a pair of foreground tokens counts (others count 1).
+# Target cosine similarities, and the weight of a pair of foreground tokens (of others: 1).
 _SAME, _OTHER, _MIXED, _BACKGROUND = 0.95, 0.1, -0.2, 0.8
 _FOREGROUND_PAIR_WEIGHT = 2.0
-# Weight of the last block's structure beside its regression, and of an inner block's.
+# Weights of the structure loss of the last block and of an inner block; of the regression: 1.
 _LAST_STRUCTURE, _INNER_STRUCTURE = 2.0, 1.0
-# The targets are the same for every training, whatever its seed.
+# The targets are the same for all trainings, whatever their seed.
 _TARGET_SEED = 0
 
 
 def targets(
     places: Float[Array, "tokens 3"], foreground: Bool[Array, " tokens"], *, channels: int
 ) -> Float[Array, "tokens channels"]:
-    """The wanted keys of tokens at these places."""
+    """The target keys of tokens at these places."""
     rng = np.random.default_rng(_TARGET_SEED)
     frequency = rng.normal(size=(3, channels)) / np.array(_SCALES)[:, None]
     phase = rng.uniform(0, 2 * np.pi, channels)
@@ -60,9 +60,9 @@ def regression_loss(
     places: Float[Array, "images tokens 3"],
     foreground: Bool[Array, "images tokens"],
 ) -> Float[Array, ""]:
-    """Weighted mean squared error of the keys; about 1 for keys of zero."""
-    wanted = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
-    error = jnp.mean(jnp.square(keys - wanted), axis=-1)
+    """The weighted mean squared error of the keys; about 1 if all keys are zero."""
+    target = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
+    error = jnp.mean(jnp.square(keys - target), axis=-1)
     weight = jnp.where(foreground, 1.0, _BACKGROUND_WEIGHT)
     return jnp.sum(error * weight) / jnp.sum(weight)
 
@@ -70,16 +70,18 @@ def regression_loss(
 def structure_loss(
     keys: Float[Array, "images tokens channels"], instances: Int[Array, "images tokens"]
 ) -> Float[Array, ""]:
-    """Weighted mean squared error of the cosine similarities of all pairs of an image's keys."""
+    """The weighted mean squared error of the cosine similarities of all pairs of an image."""
     unit = keys / jnp.maximum(jnp.linalg.norm(keys, axis=-1, keepdims=True), 1e-6)
     similarity = jnp.einsum("bic,bjc->bij", unit, unit)
-    one, other = instances[:, :, None], instances[:, None, :]
-    objects, background = (one > 0) & (other > 0), (one == 0) & (other == 0)
-    wanted = jnp.where(
-        objects, jnp.where(one == other, _SAME, _OTHER), jnp.where(background, _BACKGROUND, _MIXED)
+    row, column = instances[:, :, None], instances[:, None, :]
+    objects, background = (row > 0) & (column > 0), (row == 0) & (column == 0)
+    target = jnp.where(
+        objects,
+        jnp.where(row == column, _SAME, _OTHER),
+        jnp.where(background, _BACKGROUND, _MIXED),
     )
     weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0)
-    return jnp.sum(weight * jnp.square(similarity - wanted)) / jnp.sum(weight)
+    return jnp.sum(weight * jnp.square(similarity - target)) / jnp.sum(weight)
 
 
 def scene_loss(
@@ -87,9 +89,9 @@ def scene_loss(
     instances: Int[Array, "images tokens"],
     places: Float[Array, "images tokens 3"],
 ) -> Float[Array, ""]:
-    """The objective, from the keys of every block, first to last.
+    """The objective, from the keys of all blocks, first to last.
 
-    The first block's keys, which have seen no other token, are left alone.
+    The keys of the first block do not count, as they do not depend on other tokens.
     """
     loss = regression_loss(keys[-1], places, instances > 0)
     loss = loss + _LAST_STRUCTURE * structure_loss(keys[-1], instances)
@@ -99,7 +101,7 @@ def scene_loss(
 
 
 class SceneObjective(Objective):
-    """`scene_loss` of a ViT, for `Trainer`; it remembers nothing."""
+    """`scene_loss` of a ViT, for `Trainer`; it needs no memory."""
 
     def loss(
         self, parameters: PyTree, memory: PyTree, arrays: Sequence[Array], shape: Any
@@ -107,6 +109,6 @@ class SceneObjective(Objective):
         """The loss of a batch of `scene_batches.prepare`."""
         patches, instances, places = arrays
         model = self.network(parameters)
-        blocks = jax.vmap(lambda one: model.every_block(one, shape, attention_chunk=1024))
+        blocks = jax.vmap(lambda image: model.every_block(image, shape, attention_chunk=1024))
         keys = [outputs.keys for outputs in blocks(patches)]
         return scene_loss(keys, instances, places), memory

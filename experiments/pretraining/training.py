@@ -1,10 +1,10 @@
-"""One training step, sharded over the devices: what it learns and from what, and its state."""
+"""Training steps, sharded over the devices: the objective, the batches and the state."""
 
 import collections
 import itertools
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
@@ -19,14 +19,14 @@ from jaxtyping import Array, Float, PyTree
 from specjax import SpecjaxError, ViT
 from specjax._folder import write_atomically
 
-# Mean and deviation that a model's images are normalised with.
+# Mean and standard deviation with which the images of a model are normalised.
 Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 _WARMUP, _WEIGHT_DECAY = 0.03, 0.03
 
 
 class Batch(NamedTuple):
-    """Arrays over the images, and what the loss must know beside: a new `shape` compiles anew."""
+    """Arrays over images, and a static `shape` for the loss, which is compiled for each."""
 
     arrays: tuple[np.ndarray, ...]
     shape: Any
@@ -34,8 +34,8 @@ class Batch(NamedTuple):
 
 def made_ahead(
     pool: Executor, submit: Callable[[int], list[Future]], start: int, *, ahead: int
-) -> Iterator[list[Any]]:
-    """The results of `submit(start)`, `submit(start + 1)` and so on, `ahead` of them begun early.
+) -> Generator[list[Any], None, None]:
+    """The results of `submit(start)`, `submit(start + 1)` and so on, `ahead` of them in advance.
 
     The pool is shut down when the generator is closed.
     """
@@ -50,7 +50,7 @@ def made_ahead(
 
 
 class Objective:
-    """What a network learns. `memory` is what a step carries to the next beside the parameters."""
+    """What a network learns. `memory` passes from step to step besides the parameters."""
 
     def __init__(self, network: nnx.Module):
         self._structure, self._parameters = nnx.split(network)
@@ -60,7 +60,7 @@ class Objective:
         return nnx.merge(self._structure, parameters)
 
     def start(self) -> tuple[PyTree, PyTree]:
-        """First parameters and memory."""
+        """The initial parameters and memory."""
         return self._parameters, ()
 
     def loss(
@@ -70,11 +70,11 @@ class Objective:
         raise NotImplementedError
 
     def remember(self, parameters: PyTree, memory: PyTree, progress: Float[Array, ""]) -> PyTree:
-        """The memory once the parameters have changed, at this share of the training."""
+        """The memory after an update of the parameters; `progress` goes from 0 to 1."""
         return memory
 
     def backbone(self, parameters: PyTree, memory: PyTree) -> ViT:
-        """The backbone that is the result."""
+        """The backbone, which is the result of the training."""
         return self.network(parameters)
 
 
@@ -100,29 +100,29 @@ class Trainer:
         parameters, memory = objective.start()
         self._begin((parameters, self._optimizer.init(parameters), memory), 0)
 
-    def _begin(self, learnt: tuple[PyTree, optax.OptState, PyTree], done: int) -> None:
-        # Placed as a step leaves it, so that the step is compiled once.
-        self._learnt, self._done = jax.device_put(learnt, self._whole), done
+    def _begin(self, state: tuple[PyTree, optax.OptState, PyTree], done: int) -> None:
+        # With the sharding that a step returns, so that the step is compiled once.
+        self._state, self._done = jax.device_put(state, self._whole), done
 
     def model(self) -> ViT:
-        """The backbone as it is now."""
-        parameters, _, memory = self._learnt
+        """The current backbone."""
+        parameters, _, memory = self._state
         return self._objective.backbone(parameters, memory)
 
     def step(self, batch: Batch) -> float:
         """Learn from a batch, split over the devices; returns its loss before the step.
 
-        Images that do not divide evenly stay on one device: slower, the same result.
+        If the images do not divide evenly, every device gets all of them, with the same result.
         """
         even = all(len(array) % self._split.mesh.size == 0 for array in batch.arrays)
         arrays = jax.device_put(batch.arrays, self._split if even else self._whole)
         progress = jnp.float32((self._done + 1) / self._steps)
-        self._learnt, loss = self._jitted(self._learnt, arrays, progress, shape=batch.shape)
+        self._state, loss = self._jitted(self._state, arrays, progress, shape=batch.shape)
         self._done += 1
         return float(loss)
 
-    def _update(self, learnt, arrays, progress, *, shape):
-        parameters, moments, memory = learnt
+    def _update(self, state, arrays, progress, *, shape):
+        parameters, moments, memory = state
         slope = jax.value_and_grad(self._objective.loss, has_aux=True)
         (loss, memory), gradient = slope(parameters, memory, arrays, shape)
         change, moments = self._optimizer.update(gradient, moments, parameters)
@@ -132,20 +132,20 @@ class Trainer:
 
     def save(self, path: pathlib.Path) -> None:
         """Write the state, atomically, as plain arrays."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((self._learnt, self._done))]
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves((self._state, self._done))]
         write_atomically(path, lambda stream: np.savez(stream, *leaves))
 
     def restore(self, path: pathlib.Path) -> int:
-        """Go on from a saved state, and return its step; SpecjaxError where it does not fit."""
-        leaves, structure = jax.tree.flatten((self._learnt, self._done))
+        """Continue from a saved state, and return its step; SpecjaxError if it does not fit."""
+        leaves, structure = jax.tree.flatten((self._state, self._done))
         try:
-            # Opened here: numpy leaves a file open that is no archive.
+            # Opened here, as numpy does not close a file that is not an archive.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 stored = [content[f"arr_{number}"] for number in range(len(leaves))]
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise SpecjaxError(f"{path}: not a training state ({error}); use --overwrite") from None
         if [leaf.shape for leaf in stored] != [np.shape(leaf) for leaf in leaves]:
             raise SpecjaxError(f"{path} is the state of another model; use --overwrite")
-        learnt, done = jax.tree.unflatten(structure, stored)
-        self._begin(learnt, int(done))
+        state, done = jax.tree.unflatten(structure, stored)
+        self._begin(state, int(done))
         return self._done

@@ -1,1 +1,1 @@
-"""From finished runs to one page: what is read, computed, chosen and laid out."""
+"""From finished runs to one HTML page: reading, statistics, choice of images, layout."""

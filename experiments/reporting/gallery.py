@@ -8,21 +8,21 @@ from experiments.reporting.runs import Run
 from experiments.results.tables import SCORES
 from experiments.runs.names import GALLERY
 
-EACH = 3  # images of a group
-# The pictures that `--save` makes of an image, as `page.html` names them, and what is in them.
+EACH = 3  # images in a group
+# The pictures of an image that `--save` writes, as `page.html` names them, and their content.
 _CONTENTS = {
-    "gallery": "the image, what was found in it and, where it is annotated, the annotation",
-    "overlays": "the image, and what each stage made of it",
+    "gallery": "the image, the instances found in it and, if there is one, the annotation",
+    "overlays": "the image and the result of each stage",
 }
-_WITHOUT = ("channels", "similarity")  # binaries of figures instead of pictures of single images
+_WITHOUT = ("channels", "similarity")  # binaries that draw figures, not pictures of images
 _Exhibit = dict[str, str | Picture | None]
 
 
 def picked(scores: Mapping[str, float], each: int = EACH) -> dict[str, list[str]]:
-    """Images by name of their group, from the best down; no image is in two of them.
+    """The images of each group, from the best down; no image is in two groups.
 
-    `each` images a group, or a third of all where there are fewer; of two, the best and the worst.
-    Equal scores are in the order of their ids.
+    A group has `each` images, or a third of all if there are fewer; two images are the best and the
+    worst. Images with equal scores are in the order of their ids.
     """
     ranked = sorted(scores, key=lambda image: (-scores[image], image))
     count = min(each, len(ranked) // 3)
@@ -36,30 +36,38 @@ def picked(scores: Mapping[str, float], each: int = EACH) -> dict[str, list[str]
 def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[_Exhibit]]], list[str]]:
     """Groups of images with their names, and remarks.
 
-    They are of the setting with the highest mean, or the first images where none is scored.
+    They show the setting with the highest mean, or the first images if none is scored.
     """
     if run.binary in _WITHOUT:
         return [], []
     score, setting, values = run.main_score, run.best_setting, {}
     if score is None:
         chosen = {"first": list(run.scores[setting])[: 3 * EACH]}
-        remarks = ["Without annotation no image is scored; these are the first ones."]
+        remarks = ["Without annotation, images have no scores; these are the first ones."]
     else:
         values = run.values(setting, score)
         chosen = picked(values)
         highest = ", the setting with the highest mean" if len(run.means(score)) > 1 else ""
-        remarks = [f"Ranked by each image's own {SCORES[score]}, with {setting}{highest}."]
+        remarks = [f"Ranked by the {SCORES[score]} of each image, with {setting}{highest}."]
     text = {image: f"{100 * value:.2f} %" for image, value in values.items()}
     groups = [
-        (name, [_exhibit(run, album, setting, one, text.get(one, ""), remarks) for one in images])
+        (
+            name,
+            [
+                _exhibit(run, album, setting, image, text.get(image, ""), remarks)
+                for image in images
+            ],
+        )
         for name, images in chosen.items()
     ]
-    shown = [one["gallery"] or one["overlays"] for _, exhibits in groups for one in exhibits]
+    shown = [
+        exhibit["gallery"] or exhibit["overlays"] for _, exhibits in groups for exhibit in exhibits
+    ]
     if missing := shown.count(None):
         remarks.append(
-            f"{missing} of these images {'have' if missing > 1 else 'has'} no picture. The command"
-            " of the run with --save=overlays adds one of each image; --save=gallery makes them of"
-            f" the first {GALLERY} images only."
+            f"{missing} of these images {'have' if missing > 1 else 'has'} no picture. Give the"
+            " command of the run again with --save=overlays to add one for each image;"
+            f" --save=gallery writes them only for the first {GALLERY} images."
         )
     return groups, remarks
 
@@ -67,7 +75,7 @@ def gallery_of(run: Run, album: Album) -> tuple[list[tuple[str, list[_Exhibit]]]
 def _exhibit(
     run: Run, album: Album, setting: str, image: str, score: str, remarks: list[str]
 ) -> _Exhibit:
-    """The image, its score as text (empty where it has none) and its pictures, None for none."""
+    """The image, its score as text (may be empty) and its pictures (None if missing)."""
     exhibit = {"image": image, "score": score, **dict.fromkeys(_CONTENTS)}
     title = f"{image}, {score}" if score else image
     for kind, content in _CONTENTS.items():

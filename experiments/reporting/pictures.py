@@ -1,7 +1,7 @@
-"""Files as `data:` addresses within a page that stays small enough to send; a run's plots.
+"""Pictures as `data:` addresses, within a budget that keeps the page small; the plots of a run.
 
-Plots go in as they are; photographs are encoded again, so that what goes in is a picture and
-nothing else. A browser runs no script of an SVG that an `img` element shows.
+Plots are included unchanged. Photographs are encoded again, so that nothing but a picture gets into
+the page. A browser runs no script of an SVG in an `img` element.
 """
 
 import base64
@@ -17,37 +17,37 @@ from experiments.reporting.page import Picture, Table
 from experiments.reporting.runs import Run, is_inside
 from experiments.runs.names import FIGURES
 
-BUDGET = 16 * 2**20  # bytes of all pictures of a page, before they are encoded as text
-_LARGEST_SVG, _LARGEST_PNG = 2**19, 2**20  # bytes; a plot that is larger as SVG is taken as PNG
-_WIDTH, _HEIGHT = 3200, 1600  # what photographs are scaled down to; a row of panels is wide
+BUDGET = 16 * 2**20  # bytes of all pictures of a page, before encoding as text
+_LARGEST_SVG, _LARGEST_PNG = 2**19, 2**20  # bytes; PNG is used if the SVG is larger
+_WIDTH, _HEIGHT = 3200, 1600  # largest size of photographs, in pixels; rows of panels are wide
 _QUALITY = 85
 _MOST_SHEETS = 3  # of channels, which are large
 _MOST_ROWS, _MOST_BYTES = 100, 2**20
-# What is drawn, by the file's stem.
+# The captions of plots, by the stem of their files.
 _CAPTIONS = {
-    "strata_mbor": "mIoU by metric and by how much the instances' boxes overlap (MBOR)",
-    "strata_size_ratio": "mIoU by metric and by size ratio of the instances",
+    "strata_mbor": "mIoU by metric and by the overlap of the instances' boxes (MBOR)",
+    "strata_size_ratio": "mIoU by metric and by the size ratio of the instances",
     "foreground_curve": "F-score by number of channels, with and without post-processing",
     "heat_map": "mIoU over M and N",
     "oracle": "mIoU of the best single channel and of the method, by number of instances",
-    "deviation": "Standard deviation and difference between instances, by rank of the channel",
+    "deviation": "Standard deviation and difference between instances, by channel rank",
     "toy": "Three made-up pixels and their similarities",
     "variance": "mR: variance of similarities within instances over that between them",
 }
 
 
 class Refused(Exception):
-    """Why a picture is not in the page, as a short phrase."""
+    """The reason why a picture is not in the page, as a short phrase."""
 
 
 class Album:
-    """Pictures for one page, until its budget is used up; both methods raise `Refused`."""
+    """The pictures of one page, within its budget; both methods raise `Refused`."""
 
     def __init__(self, budget: int = BUDGET):
         self.left = budget  # bytes that may still be added
 
     def plot(self, svg: pathlib.Path | None, png: pathlib.Path | None) -> str:
-        """The address of a plot as SVG, or as PNG where that is too large or missing."""
+        """The address of a plot as SVG, or as PNG if the SVG is too large or missing."""
         for path, largest, kind in ((svg, _LARGEST_SVG, "svg+xml"), (png, _LARGEST_PNG, "png")):
             try:
                 if path and path.stat().st_size <= largest:
@@ -57,9 +57,9 @@ class Album:
         raise Refused("it is too large")
 
     def photograph(self, path: pathlib.Path, *, alt: str, caption: str = "") -> Picture:
-        """A picture as JPEG, scaled down where it is large."""
+        """A picture as JPEG, scaled down if it is large."""
         try:
-            # Pillow only warns of a picture that would fill the memory.
+            # Pillow only warns about a picture that would fill the memory.
             with warnings.catch_warnings(action="error"), Image.open(path) as image:
                 picture = image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
@@ -77,7 +77,7 @@ class Album:
 
 
 def plots_of(run: Run, album: Album) -> tuple[list[Picture], list[str]]:
-    """All plots in the folder and in its `figures/`, the first sheets of channels, and remarks."""
+    """The plots in the folder and in `figures/`, the first sheets of channels, and remarks."""
     pictures, remarks = [], []
     figures = run.folder / FIGURES
     for path in [*sorted(run.folder.glob("*.csv")), *sorted(figures.glob("*.csv"))]:
@@ -103,9 +103,9 @@ def plots_of(run: Run, album: Album) -> tuple[list[Picture], list[str]]:
 
 
 def picture_of(stem: pathlib.Path, folder: pathlib.Path, caption: str, album: Album) -> Picture:
-    """A plot, with the numbers in it where they are readable; raises `Refused`.
+    """A plot, with its numbers if they can be read; raises `Refused`.
 
-    `stem` is its path without ending; its files must be in the folder, with links followed.
+    `stem` is its path without ending; its files must be in the folder after links are followed.
     """
     files = _files(stem, folder)
     source = album.plot(files.get("svg"), files.get("png"))
@@ -120,13 +120,13 @@ def _files(stem: pathlib.Path, folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def read_table(path: pathlib.Path) -> Table | None:
-    """The first rows of a plot's numbers; None where the file is no table."""
+    """The first rows of the numbers of a plot; None if the file is not a table."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             return None
         with path.open(newline="", encoding="utf-8") as stream:
             headings, *rows = itertools.islice(csv.reader(stream), _MOST_ROWS + 2)
-    except (OSError, ValueError, csv.Error):  # no table, or an empty file
+    except (OSError, ValueError, csv.Error):  # not a table, or an empty file
         return None
     rows = [row for row in rows if len(row) == len(headings)]
     more = [f"More rows are in {path.name}."] if len(rows) > _MOST_ROWS else []

@@ -1,4 +1,4 @@
-"""A run's scores as tables: beside the published ones, with their intervals, and compared."""
+"""Tables of a run's scores: beside the published ones, with intervals, and with tests."""
 
 import contextlib
 import math
@@ -11,15 +11,15 @@ from experiments.results import published, strata
 from experiments.results.statistics import Interval, compare, interval, sample
 from experiments.results.tables import SCORES, as_text, columns, columns_of, mean
 
-# Columns of the configuration, which go last where all rows share them.
+# Columns of the configuration, which come last if they are the same in all rows.
 _CONFIGURED = ("M", "N", "protocol")
 _ABLATION = (
     "Foreground with NCR in all settings",
-    "Foreground without NCR where the setting is without it",
+    "Foreground without NCR in the settings without NCR",
 )
-# The others are compared with the first of these that a run has: they are what the paper proposes.
+# What the paper proposes: other settings are compared with the first of these that a run has.
 _REFERENCES = ("boc", "NCR+DCR+BoC")
-_FEW = 20  # fewer units than this say little about how much units vary
+_FEW = 20  # with fewer units, their variation is not well known
 _SAME = 1e-9  # two means of the same numbers differ by less
 
 
@@ -30,7 +30,7 @@ def tables_of(run: Run) -> list[Table]:
     shown = columns_of(run.binary, scored=scored)
     parts = {"Scores": results}
     if run.binary == "ablation":
-        with contextlib.suppress(KeyError):  # a row of them is missing
+        with contextlib.suppress(KeyError):  # if a result is missing
             parts = dict(zip(_ABLATION, published.both_ablations(results), strict=True))
     tables = [_table(caption, part, shown) for caption, part in parts.items()]
     if scored:
@@ -43,15 +43,15 @@ def tables_of(run: Run) -> list[Table]:
 def _table(caption: str, results: Sequence[Mapping[str, Any]], headings: dict[str, str]) -> Table:
     """Columns that are empty in every row are left out."""
     keys = [key for key in headings if any(row.get(key) is not None for row in results)]
-    one = {key for key in keys if all(row.get(key) == results[0].get(key) for row in results)}
-    common = [key for key in keys[1:] if key in _CONFIGURED and key in one]
+    same = {key for key in keys if all(row.get(key) == results[0].get(key) for row in results)}
+    common = [key for key in keys[1:] if key in _CONFIGURED and key in same]
     keys = [key for key in keys if key not in common] + common
     rows = [[as_text(key, row.get(key)) for key in keys] for row in results]
     return Table(caption, [headings[key] for key in keys], rows)
 
 
 def _by_stratum(results: Sequence[Mapping[str, Any]], measure: str) -> Table:
-    """A row for each metric, and columns for each stratum, as the paper has it."""
+    """A row for each metric, and columns for each stratum, as in the paper."""
     key = f"by_{measure}"
     names = [f"{strata.NAMES[measure]} {stratum}" for stratum in strata.STRATA[measure]]
     known = any(entry["published"] is not None for result in results for entry in result[key])
@@ -68,15 +68,15 @@ def _by_stratum(results: Sequence[Mapping[str, Any]], measure: str) -> Table:
             entry = {**entry, **published.compared(entry["miou"], entry["published"])}
             row += [as_text(heading, entry[heading]) for heading in headings]
     groups = [("", 1), *((name, len(headings)) for name in names)]
-    headings = ["metric", *list(headings.values()) * len(names)]
+    row_of_headings = ["metric", *list(headings.values()) * len(names)]
     remarks = list(map(_sentence, strata.remarks_by(results, measure)))
-    return Table(f"mIoU by {strata.NAMES[measure]}", headings, rows, remarks, groups)
+    return Table(f"mIoU by {strata.NAMES[measure]}", row_of_headings, rows, remarks, groups)
 
 
 def _remark_on_published(run: Run) -> str:
     """What the published numbers were measured on, and ours."""
     if run.binary == "similarity":
-        return "mR is a ratio of two means; no interval is computed for it."
+        return "mR is a ratio of two means; this report computes no interval for it."
     if run.binary == "channels":
         return "The paper shows these figures without their numbers."
     keys = ("published", "published_raw")
@@ -86,9 +86,11 @@ def _remark_on_published(run: Run) -> str:
         measured_on = published.FOREGROUND_MEASURED_ON[published.closest(run.dataset)]
     else:
         measured_on = published.INSTANCES_MEASURED_ON
-    ours = {"dataset": run.dataset, "backbone": run.backbone}
     size = run.config.get("image_size")
-    return _sentence(published.remark(measured_on, **ours, image_size=size))
+    remark = published.remark(
+        measured_on, dataset=run.dataset, backbone=run.backbone, image_size=size
+    )
+    return _sentence(remark)
 
 
 def _sentence(remark: str) -> str:
@@ -96,13 +98,15 @@ def _sentence(remark: str) -> str:
 
 
 def scores_of(run: Run, score: str) -> tuple[dict[str, Mapping[str, float]], list[str]]:
-    """A score by setting and image, and the settings whose lines do not belong to the summary."""
-    # The lines of a folder may cover more images than its last run did.
-    matching, differing = {}, []
+    """A score by setting and image, and the settings whose lines do not match the summary."""
+    # The lines of a folder may cover more images than its last run.
+    matching: dict[str, Mapping[str, float]] = {}
+    differing = []
     for setting, expected in run.means(score).items():
         values = run.values(setting, score)
-        whole = values and len(values) == run.results[setting].get("images")
-        if whole and math.isclose(mean(values.values()), expected, rel_tol=0, abs_tol=_SAME):
+        complete = len(values) == run.results[setting].get("images")
+        found = mean(values.values()) if complete else None
+        if found is not None and math.isclose(found, expected, rel_tol=0, abs_tol=_SAME):
             matching[setting] = values
         else:
             differing.append(setting)
@@ -112,24 +116,24 @@ def scores_of(run: Run, score: str) -> tuple[dict[str, Mapping[str, float]], lis
 def interval_table(
     run: Run, score: str, *, seed: int, resamples: int
 ) -> tuple[Table, dict[str, Interval]]:
-    """The intervals of a score as a table, and by setting."""
+    """The intervals of a score, as a table and by setting."""
     scores, differing = scores_of(run, score)
-    # Settings with the same scores share a row: the foreground does not depend on the metric.
+    # Settings with equal scores share a row, as the foreground does not depend on the metric.
     groups: dict[frozenset, list[str]] = {}
     for setting, values in scores.items():
         groups.setdefault(frozenset(values.items()), []).append(setting)
     units, rows, intervals, fewest = run.units(), [], {}, math.inf
     for settings in groups.values():
-        values = sample(scores[settings[0]], units)
-        found = interval(values, seed=seed, resamples=resamples)
+        by_unit = sample(scores[settings[0]], units)
+        found = interval(by_unit, seed=seed, resamples=resamples)
         intervals.update(dict.fromkeys(settings, found))
-        fewest = min(fewest, len(values.sums))
+        fewest = min(fewest, len(by_unit.sums))
         name = settings[0]
         if 1 < len(settings) == len(scores):
             name = "all settings"
         elif len(settings) > 1:
             name += f" and {len(settings) - 1} more with the same scores"
-        counts = _counts(run, int(values.counts.sum()), len(values.sums))
+        counts = _counts(run, int(by_unit.counts.sum()), len(by_unit.sums))
         rows.append([name, f"{100 * found.mean:.2f}", _range(found), *counts])
     headings = ["setting", "mean %", "95 % interval", *_counts(run, "images", "videos")]
     remarks = list(_remarks_on_intervals(run, fewest, differing))
@@ -138,7 +142,7 @@ def interval_table(
 
 
 def comparison_table(run: Run, score: str, *, seed: int, resamples: int) -> Table | None:
-    """Each setting less the reference; None where there are not two settings."""
+    """Each setting minus the reference; None if there are fewer than two settings."""
     scores, _ = scores_of(run, score)
     if len(scores) < 2:
         return None
@@ -153,12 +157,12 @@ def comparison_table(run: Run, score: str, *, seed: int, resamples: int) -> Tabl
     remark = f"With {fewest} {run.unit} the test cannot give a p below {smallest:g}."
     headings = ["setting", "points", "95 % interval", "p", "p (Holm)"]
     headings += _counts(run, "images", "videos")
-    caption = f"{SCORES[score]}, difference from {reference} in points"
+    caption = f"{SCORES[score]}, difference from {reference} in percentage points"
     return Table(caption, headings, rows, [remark] if smallest > 0.05 else [])
 
 
 def _counts(run: Run, images: object, videos: object) -> list[str]:
-    """The last cells of a row: videos are counted only where there are any."""
+    """The last cells of a row; the number of videos only if there are any."""
     return [str(images), str(videos)] if run.unit == "videos" else [str(images)]
 
 
@@ -169,8 +173,8 @@ def _remarks_on_intervals(run: Run, fewest: float, differing: Sequence[str]) -> 
         yield f"Intervals of only {fewest} {run.unit} tend to be too narrow."
     if differing:
         yield (
-            f"No interval for {', '.join(differing)}: per_image.jsonl covers other images than"
-            " summary.json does, as after a run with a smaller --limit."
+            f"No interval for {', '.join(differing)}: per_image.jsonl and summary.json cover"
+            " different images, as after a run with a smaller --limit."
         )
 
 

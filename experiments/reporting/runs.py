@@ -1,7 +1,7 @@
-"""Finished runs as their folders describe them; nothing is written there. Scores are fractions.
+"""Finished runs, read from their folders, in which nothing is written. Scores are fractions.
 
-Each file is checked once against a shape. Whatever differs from it is an error of one line that
-names the file; the rest of the report relies on the shapes and checks nothing again.
+Each file is checked once against a shape. A difference is an error of one line that names the file;
+the rest of the report relies on the shapes and does not check again.
 """
 
 import contextlib
@@ -54,9 +54,10 @@ _RUN = {"plain_names": (str, None)}
 def fits(value: Any, shape: Any) -> bool:
     """Whether a JSON value has a shape.
 
-    A shape is a type, None, a function that accepts values, a tuple of alternatives,
-    `[shape, ...]` for a list of any length, `[a, b]` for a list of these two elements, or a dict
-    for an object with these keys, others being free and a missing one counting as None.
+    A shape is a type, None, a function that returns whether a value is valid, a tuple of
+    alternatives, `[shape, ...]` for a list of any length, `[a, b]` for a list of two elements, or a
+    dict for an object with these keys; other keys may have any value, and a missing key counts as
+    None.
     """
     match shape:
         case None:
@@ -64,13 +65,13 @@ def fits(value: Any, shape: Any) -> bool:
         case type():
             return type(value) is shape
         case tuple():
-            return any(fits(value, one) for one in shape)
-        case [one, end] if end is ...:
-            return type(value) is list and all(fits(item, one) for item in value)
+            return any(fits(value, alternative) for alternative in shape)
+        case [element, end] if end is ...:
+            return type(value) is list and all(fits(item, element) for item in value)
         case list():
             return type(value) is list and len(value) == len(shape) and all(map(fits, value, shape))
         case dict():
-            return type(value) is dict and all(fits(value.get(k), one) for k, one in shape.items())
+            return type(value) is dict and all(fits(value.get(k), v) for k, v in shape.items())
     return shape(value)
 
 
@@ -88,24 +89,24 @@ class Run(NamedTuple):
 
     @property
     def backbone(self) -> str:
-        """What computed the features, as far as the run knows: a file by its fingerprint."""
+        """What computed the features, as far as the run recorded it: a file by its hash."""
         kind, checkpoint = self.config["backbone"], self.config.get("checkpoint")
         return f"{kind} (SHA-256 {checkpoint[:12]}…)" if checkpoint else kind
 
     @property
     def main_score(self) -> str | None:
-        """What the run is about: the first of `SCORES` that it has."""
+        """The main score of the run: the first of `SCORES` that it has."""
         return next((score for score in SCORES if self.means(score)), None)
 
     @property
     def best_setting(self) -> str:
-        """The setting with the highest mean of the main score; the first where none has one."""
+        """The setting with the highest mean of the main score; the first if there is no score."""
         means = self.means(self.main_score) if self.main_score else {}
         return max(self.results, key=lambda setting: means.get(setting, -math.inf))
 
     @property
     def unit(self) -> str:
-        """What was drawn independently: "videos" or "images"."""
+        """What was sampled independently: "videos" or "images"."""
         return "videos" if self.dataset in _VIDEOS else "images"
 
     def units(self) -> dict[str, str]:
@@ -114,23 +115,23 @@ class Run(NamedTuple):
         return {image: image.rpartition("/")[0] if in_videos else image for image in images}
 
     def means(self, score: str) -> dict[str, float]:
-        """The summary's mean of a score by setting, of those that have one."""
+        """The mean of a score in the summary, for each setting that has it."""
         found = {setting: result.get(score) for setting, result in self.results.items()}
         return {setting: mean for setting, mean in found.items() if mean is not None}
 
     def values(self, setting: str, score: str) -> dict[str, float]:
-        """A score by image, of those that have one."""
+        """A score by image, for each image that has it."""
         lines = self.scores[setting].items()
         return {image: found[score] for image, found in lines if score in found}
 
     def picture(self, kind: str, setting: str, image: str) -> pathlib.Path | None:
-        """A picture of one image that `--save` made, if it is there and in the folder."""
+        """A picture of one image that `--save` wrote, if it exists and is in the folder."""
         path = locate(self.folder, self.plain, kind, setting, image)
         return path if is_inside(path, self.folder) else None
 
 
 def is_inside(path: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether a file exists and is, with links followed, in the folder: an id may lead out."""
+    """Whether a file exists and is in the folder after links are followed (an id may lead out)."""
     try:
         return path.is_file() and path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError):  # a name that no file can have
@@ -138,7 +139,7 @@ def is_inside(path: pathlib.Path, folder: pathlib.Path) -> bool:
 
 
 def read_run(path: pathlib.Path) -> Run:
-    """The run in a folder, or of a `summary.json`; SpecjaxError where it is not there and whole."""
+    """The run in a folder, or of a `summary.json`; SpecjaxError if it is missing or damaged."""
     folder = path.parent if path.name == SUMMARY and path.is_file() else path
     if not folder.is_dir():
         raise SpecjaxError(f"{path}: no such folder; give the --output_dir of a finished run")
@@ -146,7 +147,7 @@ def read_run(path: pathlib.Path) -> Run:
         lack = f"(it has no {SUMMARY})"
         problem = f"not the folder of a run {lack}; give the --output_dir of a finished run"
         if (folder / RUN).exists():
-            problem = f"a run that is not finished {lack}: the command that began it continues it"
+            problem = f"a run that is not finished {lack}; its command continues it"
         raise SpecjaxError(f"{folder} is {problem}")
     summary = _read_summary(folder / SUMMARY)
     config = summary["config"]
@@ -170,7 +171,7 @@ def _read_summary(path: pathlib.Path) -> dict[str, Any]:
         if not 0 < len(set(settings)) == len(settings) == len(summary["results"]):
             raise ValueError(settings)
     if summary["config"]["binary"] not in SCORED:
-        raise SpecjaxError(f"{path} is not of a run of any of {', '.join(SCORED)}")
+        raise SpecjaxError(f"{path} is not the summary of any of {', '.join(SCORED)}")
     return summary
 
 
@@ -198,13 +199,13 @@ def _parsed(text: bytes, shape: Any) -> Any:
 
 @contextlib.contextmanager
 def _naming(path: pathlib.Path) -> Iterator[None]:
-    """Turns what goes wrong while a file is read into one error that names it."""
+    """Turns all errors in reading a file into a SpecjaxError that names it."""
     try:
         yield
     except OSError as error:
         raise SpecjaxError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise SpecjaxError(
-            f"{path} is damaged, or another version of this program wrote it; run the command that"
-            " made it again, with --overwrite"
+            f"{path} is damaged, or another version of this program wrote it; run its command"
+            " again with --overwrite"
         ) from error

@@ -1,4 +1,4 @@
-"""All that the page says of one run."""
+"""The section of the page about one run."""
 
 import contextlib
 import datetime
@@ -17,18 +17,18 @@ from experiments.results.statistics import LEVEL
 from experiments.results.tables import SCORES
 from experiments.runs.names import SUMMARY
 
-_MOST_FAILURES = 200  # further ones are counted, not listed
+_MOST_FAILURES = 200  # more are counted but not listed
 OVERVIEW_HEADINGS = ("dataset", "backbone", "highest score", "images", "failures")
 
 
 def section_of(
     run: Run, number: int, album: Album, *, plots: pathlib.Path, seed: int, resamples: int
 ) -> tuple[dict[str, Any], list[pathlib.Path]]:
-    """What `page.html` shows of a run, which is the page's `number`; the plots it wrote."""
+    """The section of run `number`, as variables of `page.html`; and the plots that it wrote."""
     certainty, written, picture, remarks = [], [], None, set()
     for score in SCORES:
         table, intervals = interval_table(run, score, seed=seed, resamples=resamples)
-        # A remark on several scores is made once.
+        # A remark on several scores appears once.
         new = [remark for remark in table.remarks if remark not in remarks]
         remarks.update(new)
         if table.rows or new:
@@ -67,7 +67,7 @@ def section_of(
 
 
 def overview_row(run: Run) -> list[str]:
-    """The run in the table of all: dataset, backbone, highest score and its setting, images."""
+    """The row of the run in the table of runs, under `OVERVIEW_HEADINGS`."""
     best, images = "-", max(map(len, run.scores.values()))
     if run.main_score is not None:
         result = run.results[run.best_setting]

@@ -1,7 +1,7 @@
-"""The paper's numbers, as fractions, and what they were measured on.
+"""The numbers of the paper, as fractions, and what they were measured on.
 
-All are for DINO ViT-S/16. The F-scores are of whole parts of two datasets, the mIoUs of a test
-split of frames that is not public as a list.
+All are for DINO ViT-S/16. The F-scores were measured on whole splits of two datasets, the mIoUs on
+a test split whose list of frames is not public.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FOREGROUND_MEASURED_ON = {
     "voc": "PASCAL VOC 2012 train+val segmentation (2,913 images), DINO ViT-S/16",
 }
 
-# mIoU by metric: Table II, and by stratum of Tables III and IV, from the lowest one to the highest
+# mIoU by metric: of Table II, and of each stratum of Tables III and IV, from the lowest stratum up
 # (`strata.STRATA` has their bounds).
 _BY_METRIC = {
     "mahalanobis": (0.2527, (0.2446, 0.2720, 0.2686), (0.2657, 0.2398)),
@@ -32,11 +32,11 @@ _BY_METRIC = {
     "boc": (0.3441, (0.3494, 0.3738, 0.3233), (0.3510, 0.3371)),
 }
 MIOU = {metric: whole for metric, (whole, _, _) in _BY_METRIC.items()}
-BY_STRATUM = {
+BY_STRATUM: Mapping[str, Mapping[str, Sequence[float]]] = {
     "mbor": {metric: parts for metric, (_, parts, _) in _BY_METRIC.items()},
     "size_ratio": {metric: parts for metric, (_, _, parts) in _BY_METRIC.items()},
 }
-# Table V: mIoU by what is on in the instance stage.
+# Table V: mIoU by the parts that are on in the instance stage.
 ABLATION = {
     "none": 0.3175,
     "NCR": 0.3292,
@@ -45,9 +45,9 @@ ABLATION = {
     "NCR+BoC": 0.3362,
     "NCR+DCR+BoC": 0.3441,
 }
-ALL_CHANNELS = "+foregroundC"  # ends the names of settings that find the foreground on all
-# Table I, Fig. 8 and 9: F-score with and without post-processing, of YouTube-VIS and of VOC, by M
-# as a share of all C channels. VOC has no number at C/11 here.
+ALL_CHANNELS = "+foregroundC"  # ends the names of settings whose foreground uses all channels
+# Table I, Fig. 8 and 9: F-score with and without post-processing, on YouTube-VIS and on VOC, by M
+# as a share of all C channels. There is no number for VOC at C/11.
 _F_SCORES = {
     "1": ((0.5390, 0.5068), (0.5866, 0.5768)),
     "3/4": ((0.5389, 0.5074), (0.5859, 0.5762)),
@@ -59,13 +59,13 @@ _F_SCORES = {
     "1/11": ((0.5433, 0.5092), None),
 }
 F_SCORES = {
-    dataset: {Fraction(share): row[place] for share, row in _F_SCORES.items() if row[place]}
+    dataset: {Fraction(share): scores for share, row in _F_SCORES.items() if (scores := row[place])}
     for place, dataset in enumerate(("ytvis", "voc"))
 }
 
 
 def is_papers_setting(config: Config, num_instances: int | None) -> bool:
-    """Whether the published mIoUs have this configuration; None is the oracle's number."""
+    """Whether the published mIoUs have this configuration; `num_instances` None is the oracle."""
     return (config.M, config.N, config.bins, num_instances) == (128, 60, 30, None)
 
 
@@ -82,34 +82,36 @@ def both_ablations(results: Sequence[Mapping[str, Any]]) -> tuple[list, list]:
 
 
 def share_of(M: int, channels: int) -> Fraction | None:
-    """The share in Table I that gives M of `channels`; None unless exactly one does."""
+    """The share of Table I that gives M of `channels`; None unless exactly one does."""
     found = [share for share in F_SCORES["ytvis"] if int(share * channels) == M]
     return found[0] if len(found) == 1 else None
 
 
 def f_score(dataset: str, M: int, channels: int) -> tuple[float | None, float | None]:
-    """Table I's two F-scores at M of `channels`; None where it has none."""
-    return F_SCORES[dataset].get(share_of(M, channels), (None, None))
+    """The two F-scores of Table I at M of `channels`; None if the table has none."""
+    share = share_of(M, channels)
+    scores = None if share is None else F_SCORES[dataset].get(share)
+    return scores or (None, None)
 
 
 def closest(dataset: str) -> str:
-    """The part of Table I to show beside a dataset: its own, or else that of YouTube-VIS."""
+    """The dataset of Table I to show beside a dataset: the same, or else YouTube-VIS."""
     return dataset if dataset in F_SCORES else "ytvis"
 
 
-def compared(ours: float | None, published: float | None) -> dict[str, float | None]:
-    """`published`, and `difference`, ours less the published number, where there are both."""
-    known = ours is not None and published is not None
-    return {"published": published, "difference": ours - published if known else None}
+def compared(measured: float | None, published: float | None) -> dict[str, float | None]:
+    """`published`, and `difference`, the measured number minus the published one, if both exist."""
+    difference = None if measured is None or published is None else measured - published
+    return {"published": published, "difference": difference}
 
 
 def remark(
     measured_on: str, *, dataset: str, backbone: str, image_size: int | None, here: str = ""
 ) -> str:
-    """One line to go under a table: what the published numbers were measured on, and ours."""
+    """The line under a table: what the published numbers and ours were measured on."""
     size = "" if image_size is None else f"short side {image_size} pixels"
-    ours = ", ".join(filter(None, (f"dataset {dataset}", f"backbone {backbone}", size, here)))
-    return f"published: {measured_on}; here: {ours}"
+    run = ", ".join(filter(None, (f"dataset {dataset}", f"backbone {backbone}", size, here)))
+    return f"published: {measured_on}; here: {run}"
 
 
 def backbone_name(kind: str, *, checkpoint: str, features_dir: object) -> str:

@@ -1,9 +1,9 @@
 """Confidence intervals of means over images, and tests of two settings on the same images.
 
-The unit of both is what was drawn independently: an image, or a video with all its frames, which
-resemble each other. A sample holds, for each unit, the sum of a score over its images and their
-number, so that the estimate is the mean over images whatever the units are. Scores and differences
-are float64 fractions.
+The unit of both is what was sampled independently: an image, or a video with all its frames, as
+these resemble each other. A sample holds, for each unit, the sum of a score over its images and
+their number, so that the estimate is the mean over images for any units. Scores and differences are
+float64 fractions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _LARGEST_BATCH = 2**22  # values in memory at once while resampling
 
 
 class Sample(NamedTuple):
-    """A score by unit: its sum over the unit's images, and their number, both float64 `[units]`."""
+    """A score by unit: its sum over the unit's images and their number, both float64 `[units]`."""
 
     sums: np.ndarray
     counts: np.ndarray
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """Where a mean lies with 95 % confidence; no bounds where there are fewer than two units."""
+    """A mean and its 95 % interval; the bounds are None for fewer than two units."""
 
     mean: float
     low: float | None
@@ -38,18 +38,18 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One setting less another, on the images that both have."""
+    """One setting minus another, on the images that both have."""
 
     difference: Interval  # of the means over images
-    p: float | None  # of the two-sided sign-flip test; None where there are fewer than two units
-    p_adjusted: float | None  # Holm's correction for all comparisons that were made together
+    p: float | None  # of the two-sided sign-flip test; None for fewer than two units
+    p_adjusted: float | None  # with Holm's correction for all comparisons made together
     images: int
     units: int
 
 
 def sample(scores: Mapping[str, float], units: Mapping[str, str]) -> Sample:
-    """A score by image as a score by unit; `units` says which unit an image belongs to."""
-    # Sorted, so that the same scores are resampled in the same way.
+    """A score by image as a score by unit; `units` has the unit of each image."""
+    # Sorted, so that the same scores always give the same resamples.
     images = sorted(scores)
     _, places = np.unique([units[image] for image in images], return_inverse=True)
     sums = np.bincount(places, weights=[scores[image] for image in images])
@@ -75,11 +75,11 @@ def interval(scores: Sample, *, seed: int, resamples: int = RESAMPLES) -> Interv
 
 
 def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> float | None:
-    """The two-sided p-value of a mean difference, were the two settings exchangeable.
+    """The two-sided p-value of a mean difference, if the two settings were exchangeable.
 
-    Each unit's differences change sign together, as if the settings' names were swapped in it.
-    Every pattern of signs is tried where there are at most `resamples` of them, and otherwise
-    `resamples` random ones: `scipy.stats.permutation_test`. None for fewer than two units.
+    The differences of a unit change sign together, as if the settings were swapped in this unit.
+    All patterns of signs are tried if there are at most `resamples` of them, otherwise `resamples`
+    random ones: `scipy.stats.permutation_test`. None for fewer than two units.
     """
     if len(differences.sums) < 2:
         return None
@@ -93,9 +93,9 @@ def sign_flip(differences: Sample, *, seed: int, resamples: int = RESAMPLES) -> 
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values adjusted for how many there are, which bounds the family-wise error (Holm, 1979).
+    """P-values adjusted for their number, which bounds the family-wise error (Holm, 1979).
 
-    None, where nothing was tested, stays None and is not counted.
+    None, which stands for no test, stays None and is not counted.
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
@@ -114,25 +114,27 @@ def compare(
     seed: int,
     resamples: int = RESAMPLES,
 ) -> dict[str, Comparison]:
-    """Every other setting less the reference, image by image.
+    """Every other setting minus the reference, image by image.
 
     Settings that share no image with the reference are left out. `scores` are by setting and
-    image; `units` says which unit an image belongs to.
+    image; `units` has the unit of each image.
     """
     base, samples = scores[reference], {}
-    for setting, values in scores.items():
-        differences = {image: values[image] - base[image] for image in values if image in base}
+    for setting, by_image in scores.items():
+        differences = {image: by_image[image] - base[image] for image in by_image if image in base}
         if setting != reference and differences:
             samples[setting] = sample(differences, units)
-    found = [sign_flip(each, seed=seed, resamples=resamples) for each in samples.values()]
+    p_values = [sign_flip(values, seed=seed, resamples=resamples) for values in samples.values()]
     compared = {}
-    for (setting, each), *ps in zip(samples.items(), found, holm(found), strict=True):
-        difference = interval(each, seed=seed, resamples=resamples)
-        compared[setting] = Comparison(difference, *ps, int(each.counts.sum()), len(each.sums))
+    adjusted = holm(p_values)
+    for (setting, values), p, holm_p in zip(samples.items(), p_values, adjusted, strict=True):
+        difference = interval(values, seed=seed, resamples=resamples)
+        images, number_of_units = int(values.counts.sum()), len(values.sums)
+        compared[setting] = Comparison(difference, p, holm_p, images, number_of_units)
     return compared
 
 
 def _resampling(scores: Sample, seed: int, resamples: int) -> dict[str, Any]:
-    """What `scipy.stats` takes for intervals and tests alike."""
+    """The arguments of `scipy.stats` that intervals and tests share."""
     batch, rng = max(1, _LARGEST_BATCH // len(scores.sums)), np.random.default_rng(seed)
     return {"vectorized": True, "n_resamples": resamples, "batch": batch, "rng": rng}

@@ -1,12 +1,12 @@
-"""MIoU by how much the instances of an image overlap and differ in size (Tables III and IV).
+"""MIoU of images grouped by overlap and size ratio of their instances (Tables III and IV).
 
 Instance maps are int32 `[H, W]` at image resolution: 0 is background, 1 and above are instances,
-`VOID` is neither. Strata include their lower bound and exclude their upper one.
+`VOID` is neither. A stratum includes its lower bound and excludes its upper bound.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -17,12 +17,13 @@ from experiments.results.tables import columns, mean, render
 
 
 class Stratum(NamedTuple):
-    """A range of a measure, `low <= value < high`; no upper bound where `high` is None."""
+    """A range of a measure, `low <= value < high`; without upper bound if `high` is None."""
 
     low: float
     high: float | None
 
-    def __contains__(self, value: object) -> bool:
+    def holds(self, value: float) -> bool:
+        """Whether the range includes a value."""
         return self.low <= value and (self.high is None or value < self.high)
 
     def __str__(self) -> str:
@@ -39,49 +40,53 @@ _COLUMNS = columns("metric images miou published difference")
 
 
 def mbor(instances: np.ndarray) -> float | None:
-    """Area in two or more of the instances' bounding boxes over the area in any, in [0, 1].
+    """The area within two or more bounding boxes of instances over the area within any, 0 to 1.
 
-    That is the union of the boxes' pairwise intersections over their union; None for no instance.
+    That is, the union of the pairwise intersections of the boxes over the union of the boxes; None
+    if there is no instance.
     """
     boxes = scipy.ndimage.find_objects(np.maximum(compact_ids(instances), 0))
-    held = np.zeros(instances.shape, np.int32)
+    cover = np.zeros(instances.shape, np.int32)
     for box in boxes:
-        held[box] += 1
-    return int(np.count_nonzero(held > 1)) / int(np.count_nonzero(held)) if boxes else None
+        cover[box] += 1
+    return int(np.count_nonzero(cover > 1)) / int(np.count_nonzero(cover)) if boxes else None
 
 
 def size_ratio(instances: np.ndarray) -> float | None:
-    """Sum of the instances' areas over the largest of them, at least 1; None where there is none.
+    """The sum of the areas of the instances over the largest area; None if there is no instance.
 
-    Equal sizes give the number of instances.
+    It is 1 for a single instance, and the number of instances if all have the same area.
     """
     _, areas = np.unique(instances[instances > 0], return_counts=True)
     return int(areas.sum()) / int(areas.max()) if areas.size else None
 
 
 def measures(instances: np.ndarray | None) -> dict[str, float | None]:
-    """Both measures under their keys; None without annotation."""
+    """Both measures by their keys; None without annotation."""
     if instances is None:
         return dict.fromkeys(STRATA)
     return {"mbor": mbor(instances), "size_ratio": size_ratio(instances)}
 
 
-def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
+def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict[str, Any]:
     """MIoU by stratum of each measure, over the images that have an mIoU.
 
-    `by_mbor` and `by_size_ratio` hold `low`, `high`, `images`, `miou` (None without an image) and
-    `published` of each stratum (None but for the paper's setting). `strata_left_out` counts for
-    each measure the images `below` its lowest stratum, and those `not_recorded`, whose lines an
-    older version wrote.
+    `by_mbor` and `by_size_ratio` hold for each stratum `low`, `high`, `images`, `miou` (None
+    without an image) and `published` (None except in the paper's setting). `strata_left_out` counts
+    for each measure the images `below` its lowest stratum, and those `not_recorded`: an older
+    version of this program wrote their lines, without the measure.
     """
     scored = [line for line in lines if line.get("miou") is not None]
-    result, left_out = {}, {}
+    result: dict[str, list[dict[str, float | None]]] = {}
+    left_out: dict[str, dict[str, int]] = {}
     for measure, strata in STRATA.items():
         known = [line for line in scored if line.get(measure) is not None]
-        papers = published.BY_STRATUM[measure][metric] if papers_setting else [None] * len(strata)
+        papers: Sequence[float | None] = [None] * len(strata)
+        if papers_setting:
+            papers = published.BY_STRATUM[measure][metric]
         result[f"by_{measure}"] = []
         for stratum, value in zip(strata, papers, strict=True):
-            mious = [line["miou"] for line in known if line[measure] in stratum]
+            mious = [line["miou"] for line in known if stratum.holds(line[measure])]
             entry = {"images": len(mious), "miou": mean(mious), "published": value}
             result[f"by_{measure}"].append({**stratum._asdict(), **entry})
         below = sum(line[measure] < strata[0].low for line in known)
@@ -90,10 +95,10 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict:
 
 
 def report(results: Sequence[dict]) -> list[str]:
-    """A table by each measure, with the metrics of a stratum below each other, and its remarks."""
+    """A table for each measure, with a row for each stratum and metric, and its remarks."""
     texts = []
     for measure, strata in STRATA.items():
-        rows = []
+        rows: list[dict[str, Any]] = []
         for (index, stratum), result in itertools.product(enumerate(strata), results):
             entry = result[f"by_{measure}"][index]
             row = {"stratum": str(stratum), "metric": result["metric"], **entry}
@@ -104,14 +109,14 @@ def report(results: Sequence[dict]) -> list[str]:
     return texts
 
 
-def remarks_by(results: Sequence[dict], measure: str) -> Iterable[str]:
-    """What the strata of a measure include, and the images that are in none."""
+def remarks_by(results: Sequence[Mapping[str, Any]], measure: str) -> Iterable[str]:
+    """Remarks on the bounds of the strata of a measure, and on images in no stratum."""
     counts = [result["strata_left_out"][measure] for result in results]
-    yield "a stratum includes its lower bound and excludes its upper one"
+    yield "a stratum includes its lower bound and excludes its upper bound"
     if below := max(count["below"] for count in counts):
         yield f"images below {STRATA[measure][0].low}, in no stratum: {below}"
     if missing := max(count["not_recorded"] for count in counts):
         yield (
             f"images whose {NAMES[measure]} an earlier version of this program did not record, in"
-            f" no stratum: {missing}; --overwrite, or another --output_dir, records it"
+            f" no stratum: {missing}; a run with --overwrite or another --output_dir records it"
         )

@@ -1,4 +1,4 @@
-"""Results as a plain text table: the columns of every binary's, and the means they consist of.
+"""Results as a table of plain text: the columns for each binary, and the means in them.
 
 Columns are keys of a result, in order, with their headings.
 """
@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-# Fractions that a line holds of one image and a result as their mean, with their names. The first
-# one that a run has is what the run is about.
+# Scores, as fractions: a line has that of one image, a result their mean. The first of them that a
+# run has is its main score.
 SCORES = {
     "miou": "mIoU",
     "f_score": "F-score",
@@ -16,11 +16,11 @@ SCORES = {
     "best_channel_miou": "mIoU of the best channel",
     "method_miou": "mIoU of the method",
 }
-# Tables print fractions in percent, and their differences in points.
+# Tables show fractions in percent, and differences in percentage points.
 FRACTIONS = (*SCORES, "miou_instances", "published", "published_raw")
 DIFFERENCES = ("difference", "difference_raw")
 
-# Headings that are not the key itself.
+# Headings that differ from the key.
 _HEADINGS = {
     "name": "on",
     "ncr": "NCR",
@@ -59,7 +59,7 @@ SCORED = {
     "channels": columns("figure M N best_channel_miou method_miou images images_left_out"),
     "similarity": columns("metric M N mr intra inter images images_left_out"),
 }
-# Without annotation no image is scored, and all count as images without (annotated) instances.
+# Without annotation no image is scored, and all count as images without annotated instances.
 _UNSCORED_INSTANCE = columns("metric M N protocol images_without_instances")
 UNSCORED = {
     "instance": _UNSCORED_INSTANCE,
@@ -69,20 +69,20 @@ UNSCORED = {
 
 
 def columns_of(binary: str, *, scored: bool) -> dict[str, str]:
-    """The columns of a binary's table, where images are scored or where none is."""
+    """The columns of a binary's table; `scored` says whether any image is scored."""
     return SCORED[binary] if scored else UNSCORED.get(binary, SCORED[binary])
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """Arithmetic mean, the same in any order of the values; None where there are none."""
+    """The arithmetic mean, the same for any order of the values; None if there are none."""
     values = list(values)
     return math.fsum(values) / len(values) if values else None
 
 
 def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """A table with one row per result; fractions in percent, a dash where there is no value.
+    """A table with a row for each result: fractions in percent, a dash for a missing value.
 
-    Other numbers that are not whole have four digits.
+    Other numbers that are not integers have four digits.
     """
     rows = [list(columns.values())]
     rows += [[as_text(key, result.get(key)) for key in columns] for result in results]
@@ -95,7 +95,7 @@ def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> 
 
 
 def as_text(key: str, value: Any) -> str:
-    """A value as tables show it, by the key it has in a result."""
+    """A value as tables show it, which depends on its key in the result."""
     if value is None:
         return "-"
     if isinstance(value, bool):

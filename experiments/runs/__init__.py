@@ -1,1 +1,1 @@
-"""A run's folder: what is done, what is written, and how its parts become one."""
+"""A run's folder: what is done, what is written, and how parts are merged."""

@@ -1,9 +1,9 @@
-"""A run's folder: its identity, the lines that are done, what is left to do.
+"""A run's folder: its identity, the lines that are done, and what remains to do.
 
-`run.json` says what the run is, `per_image.jsonl` grows by one write per batch, `summary.json` is
-made at the end. A process may die at any moment: a line that was cut is dropped on opening, and
-everything else is written atomically. Processes may share a folder by doing a part each
-(`experiments.runs.parts`).
+`run.json` identifies the run, `per_image.jsonl` grows by one write per batch, `summary.json` is
+written at the end. A process may die at any moment: an incomplete line is dropped when the folder
+is opened again, and everything else is written atomically. Processes may share a folder if each
+does its own part (`experiments.runs.parts`).
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from specjax._folder import (
     write_json,
 )
 
-# Held as long as a process works on the whole run, or, in the part's folder, on that part; and for
-# the moments in which only one may look after the folder.
+# The first is held while a process works on the whole run or, in a part's folder, on that part; the
+# second only while a process enters the run or merges its parts.
 _LOCK, _DOOR = ".lock", ".lock.door"
-# From all parts together, and each one's entry in the summary: write what is made of all images at
-# once, and print it.
+# Takes the merged report of all parts and the entry of each part in the summary; writes the files
+# that cover all images, and prints the results.
 Conclude = Callable[[Report, Sequence[dict[str, Any]]], None]
 
 
 class RunFolder:
-    """The folder of one run; a context manager that holds it against other processes.
+    """The folder of one run; a context manager that locks it against other processes.
 
-    A run that continues must have the same `identity`. `lines` are those of `per_image.jsonl`,
-    with what is known of other parts; `segments` are masks for the COCO export.
+    A run that continues must have the same `identity`. `lines` are those of `per_image.jsonl` and
+    of the other parts; `segments` are masks for the COCO export.
 
     Raises:
         OutputError: the folder is in use, cannot be written, or holds something else.
@@ -78,23 +78,23 @@ class RunFolder:
         self._held.close()
 
     def close(self) -> None:
-        """Close the journals, so that other machines see all of them."""
+        """Close the journals, so that other machines see everything in them."""
         self.lines.close()
         self.segments.close()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else enters the run, or merges its parts, meanwhile."""
+        """While the block runs, no other process enters the run or merges its parts."""
         with lock(self.folder / _DOOR, wait=True):
             yield
 
     def finish(self, report: Report, conclude: Conclude) -> int:
-        """Leave the report of the part; the exit status is 1 where an image failed.
+        """Write the report of the part; the exit status is 1 if an image failed.
 
-        The last of all parts merges them. Of processes that finish at the same time one does, and
-        the others find that done.
+        The last part to finish merges all. If several finish at the same time, one of them merges
+        and the others notice.
         """
-        # What is closed is there for every machine to see, before the report says so.
+        # Other machines see what is closed; the report comes after it.
         self.close()
         parts.write_report(self.folder, self._part, report)
         with self.alone():
@@ -113,16 +113,16 @@ class RunFolder:
         print(f"part {self._part} is done: {len(report.visited)} images")
         for sibling in missing:
             again = f"missing: run the same command with --part={sibling}"
-            print(f"part {sibling} is {'at work' if at_work[sibling] else again}")
-        print(f"the last to finish writes {self.summary_path} and prints the table")
+            print(f"part {sibling} is {'running' if at_work[sibling] else again}")
+        print(f"the last part to finish writes {self.summary_path} and prints the table")
         return 1 if report.failures else 0
 
     def at_work(self, part: Part) -> bool:
-        """Whether a process holds the part; to be asked while `alone`, so that none just starts."""
+        """Whether a process holds the part; call it in `alone`, so that none starts meanwhile."""
         return part.home(self.folder).is_dir() and _held(part.home(self.folder) / _LOCK)
 
     def merge(self, images: Sequence[str]) -> None:
-        """Write the lines of all parts as those of the whole, in the order of `images`."""
+        """Merge the lines of all parts into those of the whole run, in the order of `images`."""
         remove_remains(self.folder)
         for name, journal in zip((names.LINES, names.SEGMENTS), self._journals(), strict=True):
             content = encoded(journal.ordered(images))
@@ -132,12 +132,12 @@ class RunFolder:
         self.lines, self.segments = self._journals()
 
     def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
-        """Where a kind of file goes: of one image, or made of all of them."""
+        """The path of a kind of file: of one image, or of the file that covers all images."""
         return names.locate(self.folder, self._plain, kind, setting, image_id)
 
     @property
     def summary_path(self) -> pathlib.Path:
-        """Where the summary lies, or will."""
+        """The path of the summary, whether it exists or not."""
         return self.folder / names.SUMMARY
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -145,7 +145,7 @@ class RunFolder:
         write_json(self.summary_path, summary)
 
     def read_summary(self) -> dict[str, Any]:
-        """What `summary.json` holds; nothing where it is missing or damaged."""
+        """The content of `summary.json`; empty if the file is missing or damaged."""
         try:
             content = json.loads(self.summary_path.read_text())
         except (OSError, ValueError):
@@ -153,11 +153,11 @@ class RunFolder:
         return content if isinstance(content, dict) else {}
 
     def _refuse_others(self) -> None:
-        """A whole run shares the folder with nobody, a part with other parts."""
+        """Raises OutputError if a whole run is active, or if this is one and a part is active."""
         if _held(self.folder / _LOCK):
             raise self._in_use("writing to")
-        for other in (self.folder / names.PARTS).glob(f"*/{_LOCK}") if self._part.whole else ():
-            if _held(other):
+        for lock_file in (self.folder / names.PARTS).glob(f"*/{_LOCK}") if self._part.whole else ():
+            if _held(lock_file):
                 raise self._in_use("doing a part of")
 
     @contextlib.contextmanager
@@ -174,13 +174,13 @@ class RunFolder:
         )
 
     def _journals(self) -> tuple[Journal, Journal]:
-        """The lines and segments of this process, with what all others of the folder say."""
-        found = []
+        """The lines and segments of this process, together with those of all other parts."""
+        journals = []
         for name in (names.LINES, names.SEGMENTS):
             own = self._part.home(self.folder) / name
-            every = [self.folder / name, *sorted(self.folder.glob(f"{names.PARTS}/*/{name}"))]
-            found.append(Journal(own, [path for path in every if path != own]))
-        return found[0], found[1]
+            paths = [self.folder / name, *sorted(self.folder.glob(f"{names.PARTS}/*/{name}"))]
+            journals.append(Journal(own, [path for path in paths if path != own]))
+        return journals[0], journals[1]
 
     def _clear(self) -> None:
         """Delete what this run may have written, and nothing else."""
@@ -198,7 +198,7 @@ class RunFolder:
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-            # Last: without it, the rest is nobody's.
+            # Last, as it marks the folder as that of a run.
             (self.folder / names.RUN).unlink()
         except OSError as error:
             raise OutputError(
@@ -206,14 +206,14 @@ class RunFolder:
             ) from error
 
     def _claim(self, identity: Mapping[str, Any], settings: Sequence[str]) -> str | None:
-        """Make the folder this run's, or check that it is; the setting of plain names."""
+        """Write or check the run's identity; returns the setting whose files have plain names."""
         path = self.folder / names.RUN
         identity = json.loads(json.dumps(identity))
         if not path.exists():
-            strangers = [name for name in names.owned(True, []) if (self.folder / name).exists()]
-            if strangers:
+            existing = [name for name in names.owned(True, []) if (self.folder / name).exists()]
+            if existing:
                 raise OutputError(
-                    f"{self.folder} holds {strangers[0]!r} without a {names.RUN}: it is not the"
+                    f"{self.folder} holds {existing[0]!r} without a {names.RUN}: it is not the"
                     " folder of a run; choose another folder"
                 )
             plain = settings[0] if len(settings) == 1 else None

@@ -1,8 +1,8 @@
-"""What the files of a run are called.
+"""The names of the files of a run.
 
-A run that began with one setting (`boc`, say) keeps that setting's files under plain names
+If a run began with a single setting (say `boc`), the files of this setting have plain names
 (`labels/`, `coco.json`); those of every other setting carry its name (`labels_dot/`,
-`coco_dot.json`). So a file never changes its name, whatever is added to a run.
+`coco_dot.json`). So no file changes its name when settings are added to a run.
 """
 
 import pathlib
@@ -10,27 +10,27 @@ from collections.abc import Iterable
 
 RUN, LINES, SUMMARY, SEGMENTS = "run.json", "per_image.jsonl", "summary.json", "segments.jsonl"
 PARTS, FIGURES, FEATURES = "parts", "figures", "features"
-# The first images of a run are on its gallery; more would be a sheet that nobody looks at.
+# Number of images in a run's gallery, the first ones.
 GALLERY = 24
-# Written for each image, a folder a kind, and for all images at once, a file a kind.
+# Kinds of files: a folder with a file for each image, and one file for all images.
 _FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = {"coco": ".json", "coco_results": ".json", "gallery": ".png"}
-# What experiments draw of their results.
+# The plots of results.
 _PLOTS = tuple(
     f"{plot}.{ending}"
     for plot in ("strata_mbor", "strata_size_ratio", "foreground_curve", "heat_map")
     for ending in ("png", "svg", "csv")
 )
-# Without a setting in their names.
+# Names without a setting.
 COMMON = (LINES, SUMMARY, SEGMENTS, FEATURES, FIGURES, PARTS, *_PLOTS)
 
 
 def locate(
     folder: pathlib.Path, plain: str | None, kind: str, setting: str, image_id: str | None = None
 ) -> pathlib.Path:
-    """Where a run has a kind of file: of one image, or made of all of them.
+    """The path of a kind of file: of one image, or of the file that covers all images.
 
-    `plain` is the setting whose files have plain names, `kind` what `--save` calls the file.
+    `plain` is the setting whose files have plain names, `kind` is the file's name in `--save`.
     Features do not depend on the setting.
     """
     if kind == FEATURES:
@@ -43,7 +43,7 @@ def locate(
 
 
 def owned(plain: bool, settings: Iterable[str]) -> list[str]:
-    """Names of everything that a run with these settings may have written, but for `run.json`."""
+    """The names of all that a run with these settings may have written, except `run.json`."""
     suffixes = sorted({_suffix(setting) for setting in settings} | ({""} if plain else set()))
     kinds = [(kind, "") for kind in _FOLDERS] + list(_FILES.items())
     named = [f"{kind}{suffix}{ending}" for suffix in suffixes for kind, ending in kinds]

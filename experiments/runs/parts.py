@@ -1,16 +1,16 @@
 """A run in parts: one process each, on any machines that see the folder of the run.
 
 Part i of n takes the records whose place in the stream is i modulo n. Results of two images do not
-depend on each other, so that processes need not talk while they compute. What they must know of
-each other stands in the folder:
+depend on each other, so processes need not communicate while they compute. All that they must know
+of each other is in the folder:
 
-    run.json                         what the run is, as ever
-    labels/, overlays/, ...          files of one image, as ever
+    run.json                         the identity of the run, as without parts
+    labels/, overlays/, ...          files of single images, as without parts
     parts/1-of-2/per_image.jsonl     lines of the first of two parts (segments.jsonl likewise)
-    parts/1-of-2/report.json         there once the part is finished
-    per_image.jsonl, summary.json    of all parts, once all are finished
+    parts/1-of-2/report.json         written when the part is finished
+    per_image.jsonl, summary.json    of all parts, written when all are finished
 
-A whole run is the only part of one.
+A run without parts is treated as part 1 of 1.
 """
 
 import dataclasses
@@ -43,20 +43,20 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """Whether it is all there is."""
+        """Whether it is the whole run."""
         return self.count == 1
 
     def home(self, folder: pathlib.Path) -> pathlib.Path:
-        """Where the files of the part alone lie."""
+        """The folder of the files that belong to the part alone."""
         name = f"{self.index + 1}-of-{self.count}"
         return folder if self.whole else folder / PARTS / name
 
     def size(self, total: int) -> int:
-        """How many of this number of records belong to the part."""
+        """How many of `total` records belong to the part."""
         return len(range(self.index, total, self.count))
 
     def siblings(self) -> list["Part"]:
-        """All parts, this one among them."""
+        """All parts of the run, including this one."""
         return [Part(index, self.count) for index in range(self.count)]
 
 
@@ -64,19 +64,20 @@ WHOLE = Part(0, 1)
 
 
 def part_of(text: str) -> Part:
-    """`1/2` as the first of two parts."""
+    """The part that a text such as `1/2` means: the first of two."""
     match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
     if match:
         number, count = int(match[1]), int(match[2])
         if 1 <= number <= count <= _MOST:
             return Part(number - 1, count)
     raise SpecjaxError(
-        f"--part={text}: give which part of how many, from 1/2 and 2/2 for two to {_MOST} parts"
+        f"--part={text}: give the part and the number of parts, such as 1/2 and 2/2 for two parts"
+        f" (at most {_MOST})"
     )
 
 
 class Share:
-    """A part of a stream of records, each with its place; `seen` counts the others too."""
+    """A part of a stream of records, each with its place; `seen` counts the whole stream."""
 
     def __init__(self, records: Iterable[Any], part: Part):
         self.seen = 0
@@ -92,13 +93,13 @@ class Share:
                 yield place, record
 
     def digest(self) -> str:
-        """Of the ids of all records so far: equal where two processes saw the same stream."""
+        """A hash of the ids of all records so far: equal if two processes saw the same stream."""
         return self._ids.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a finished part leaves behind; parts merge where `work`, what was asked, is the same.
+    """What a finished part reports; parts are merged if their `work`, the task, is the same.
 
     `visited` are ids in the order of the stream, `failures` are `{"id": ..., "error": ...}`.
     """
@@ -124,18 +125,18 @@ class Report:
 
 
 def write_report(folder: pathlib.Path, part: Part, report: Report) -> None:
-    """Say that a part is finished; a whole run's summary says so itself."""
+    """Mark a part as finished; a whole run has its summary instead."""
     if not part.whole:
         write_json(part.home(folder) / _REPORT, dataclasses.asdict(report))
 
 
 def withdraw_report(folder: pathlib.Path, part: Part) -> None:
-    """Say that a part is in work again."""
+    """Mark a part as not finished."""
     (part.home(folder) / _REPORT).unlink(missing_ok=True)
 
 
 def read_reports(folder: pathlib.Path, part: Part, own: Report) -> dict[Part, Report | None]:
-    """The report of each part; None for one that is not finished, or was asked for other work."""
+    """The report of each part; None if it is not finished or belongs to another task."""
     reports: dict[Part, Report | None] = {}
     for sibling in part.siblings():
         if sibling == part:
@@ -152,7 +153,7 @@ def read_reports(folder: pathlib.Path, part: Part, own: Report) -> dict[Part, Re
 
 
 def together(reports: Sequence[Report]) -> Report:
-    """The reports of all parts, in their order, as one."""
+    """Merge the reports of all parts, given in order, into one."""
     rounds = itertools.zip_longest(*(report.visited for report in reports))
     visited = [image for images in rounds for image in images if image is not None]
     place = {image: number for number, image in enumerate(visited)}

@@ -84,7 +84,7 @@ def test_two_workers_give_what_one_process_gives(world, photos, expected, tmp_pa
     assert process.returncode == 1, stderr
     assert "skipped 2007_000001_1: " in stderr and "Traceback" not in stderr
     assert_complete(tmp_path / "out", expected)
-    # Again: nothing but what failed is left to do, and nothing is made anew.
+    # A second run does only what failed; no file is written again.
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     process = start(world, photos, tmp_path / "out")
     process.communicate(timeout=300)

@@ -1,4 +1,4 @@
-"""What users get wrong: each mistake ends in one line, or in one failure among good images."""
+"""Mistakes of users: each ends in an error of one line, or in one failed image among others."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ from tests.support.tiny_datasets import save_palette
 
 @pytest.fixture
 def voc(world, tmp_path):
-    """A copy of the VOC folder, to spoil, and the flags that read it at its native size."""
+    """A copy of the VOC folder that a test may damage, and the flags to read it at native size."""
     folder = shutil.copytree(world.folder / "voc", tmp_path / "voc")
     return folder, ["--dataset=voc", f"--data_dir={folder}", "--N=16"]
 

@@ -1,4 +1,4 @@
-"""Features instead of a backbone: what does not fit, and what has no shape to find."""
+"""Stored features instead of a backbone: files that do not fit, and features without instances."""
 
 import shutil
 

@@ -59,19 +59,20 @@ def test_channels(world, channels):
         assert len({row["channel"] for row in rows}) == 48 and entropy == sorted(entropy)
         assert [row["kept_by_ncr"] for row in rows] == ["1"] * 16 + ["0"] * 32
         assert pixels(figures / "channels" / f"{image}.png").std() > 1
-    told = channels.stdout.splitlines()
-    assert {str(path) for path in figures.iterdir()} <= {*told} and len(told) == 5 + 1 + 1 + 7
+    printed = channels.stdout.splitlines()
+    assert {str(path) for path in figures.iterdir()} <= {*printed}
+    assert len(printed) == 5 + 1 + 1 + 7
 
 
-def test_the_method_beside_the_oracle_is_the_main_job(world, channels, tmp_path):
+def test_the_method_beside_the_oracle_is_that_of_instance(world, channels, tmp_path):
     alone = run("instance", tmp_path, *world.flags("voc"))
     for image in list(world.maps["voc"])[:2]:
-        ours = channels.lines[image, "oracle"]
-        assert ours["method_miou"] == alone.lines[image, "boc"]["miou"]
+        line = channels.lines[image, "oracle"]
+        assert line["method_miou"] == alone.lines[image, "boc"]["miou"]
 
 
 def test_figures_of_channels_resume(world, channels, tmp_path):
-    """One figure on two images, then all on all: the same as all at once; nothing done twice."""
+    """One figure on two images, then all on all: as all at once, and nothing is done twice."""
     flags = world.flags("voc")
     started = run("channels", tmp_path, *flags, "--figure=deviation", "--limit=2")
     assert [key[1] for key in started.lines] == ["deviation"] * 2
@@ -139,11 +140,11 @@ def test_similarity(world, tmp_path):
         assert result["mr"] == pytest.approx(result["intra"] / result["inter"])
         assert 0 < result["mr"] == float(row["mr"]) and row["metric"] == result["metric"]
         lines = [finished.lines[image, result["metric"]] for image in world.maps["ytvis"]]
-        told = [line for line in lines if line["intra"] is not None]
-        assert result["inter"] == pytest.approx(sum(line["inter"] for line in told) / 3)
-        assert [line["num_instances"] for line in told] == [2, 3, 3]
+        scored = [line for line in lines if line["intra"] is not None]
+        assert result["inter"] == pytest.approx(sum(line["inter"] for line in scored) / 3)
+        assert [line["num_instances"] for line in scored] == [2, 3, 3]
         # At 7 x 8 tokens the second video's third object has fewer than ten.
-        assert told[0]["tokens"] == 20 and 20 < told[1]["tokens"] <= 30
+        assert scored[0]["tokens"] == 20 and 20 < scored[1]["tokens"] <= 30
     assert len({result["mr"] for result in results}) == 9
     assert len({path.stem for path in (tmp_path / "run" / "figures").iterdir()}) == 2
     assert len(list((tmp_path / "run" / "features").rglob("*.npz"))) == 4

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what is refused, what overwriting deletes."""
+"""The folder of a run: other runs and files in it are refused; what overwriting deletes."""
 
 import json
 import pathlib
@@ -11,25 +11,15 @@ from tests.support.run_binary import assert_refused, contents, run
 from tests.support.tiny_checkpoint import write_checkpoint
 
 
-@pytest.fixture(scope="module")
-def flags(world):
-    return world.flags("voc")
-
-
-@pytest.fixture
-def copy(voc_run, tmp_path):
-    return shutil.copytree(voc_run.folder, tmp_path / "copy")
-
-
-def test_plots_belong_to_the_run(flags, tmp_path):
+def test_plots_belong_to_the_run(voc_flags, tmp_path):
     for name in ("strata_mbor.png", "strata_size_ratio.csv"):
         (tmp_path / name).write_text("mine")
-        refused = run("instance", tmp_path, *flags)
+        refused = run("instance", tmp_path, *voc_flags)
         assert_refused(refused, name, "choose another folder (--output_dir)")
         (tmp_path / name).unlink()
-    run("instance", tmp_path, *flags, "--metric=l2,dot")
+    run("instance", tmp_path, *voc_flags, "--metric=l2,dot")
     assert len(list(tmp_path.glob("strata_*.*"))) == 6
-    run("instance", tmp_path, *flags, "--metric=boc", "--N=3", "--overwrite")
+    run("instance", tmp_path, *voc_flags, "--metric=boc", "--N=3", "--overwrite")
     assert not list(tmp_path.glob("strata_*.*"))
 
 
@@ -50,47 +40,51 @@ def test_plots_belong_to_the_run(flags, tmp_path):
         ("--data_dir=OTHER", ["dataset was", "data_dir"]),
     ],
 )
-def test_another_configuration_is_not_mixed_in(world, flags, voc_run, copy, tmp_path, flag, words):
+def test_another_configuration_is_not_mixed_in(
+    world, voc_flags, voc_run, voc_copy, tmp_path, flag, words
+):
     if flag == "--checkpoint=OTHER":
         flag = f"--checkpoint={write_checkpoint(tmp_path / 'other', seed=1)}"
     elif flag == "--data_dir=OTHER":
         flag = f"--data_dir={shutil.copytree(world.folder / 'voc', tmp_path / 'voc')}"
-    finished = run("instance", copy, *flags, flag)
-    assert_refused(finished, copy, *words, "choose another folder, or overwrite (--output_dir)")
-    assert contents(copy) == contents(voc_run.folder)
+    finished = run("instance", voc_copy, *voc_flags, flag)
+    assert_refused(finished, voc_copy, *words, "choose another folder, or overwrite (--output_dir)")
+    assert contents(voc_copy) == contents(voc_run.folder)
     assert finished.summary == voc_run.summary
 
 
-def test_another_binary_is_not_mixed_in(flags, copy):
-    assert_refused(run("fgbg", copy, *flags), copy, 'binary was "instance", now "fgbg"')
+def test_another_binary_is_not_mixed_in(voc_flags, voc_copy):
+    assert_refused(run("fgbg", voc_copy, *voc_flags), voc_copy, 'binary was "instance", now "fgbg"')
 
 
-def test_features_belong_to_the_configuration(world, flags, voc_run, copy, tmp_path):
-    run("fgbg", tmp_path / "other", *flags, "--save=features")
-    others = [flag for flag in flags if flag != world.checkpoint]
+def test_features_belong_to_the_configuration(world, voc_flags, voc_run, voc_copy, tmp_path):
+    run("fgbg", tmp_path / "other", *voc_flags, "--save=features")
+    others = [flag for flag in voc_flags if flag != world.checkpoint]
     others.append(f"--features_dir={tmp_path / 'other' / 'features'}")
-    assert_refused(run("instance", copy, *others), copy, "checkpoint was", "features_dir was null")
+    assert_refused(
+        run("instance", voc_copy, *others), voc_copy, "checkpoint was", "features_dir was null"
+    )
 
 
-def test_overwriting(flags, voc_run, copy):
-    (copy / "notes.txt").write_text("mine")
-    finished = run("instance", copy, *flags, "--N=3", "--limit=1", "--overwrite")
+def test_overwriting(voc_flags, voc_run, voc_copy):
+    (voc_copy / "notes.txt").write_text("mine")
+    finished = run("instance", voc_copy, *voc_flags, "--N=3", "--limit=1", "--overwrite")
     assert finished.status == 0 and [line["N"] for line in finished.lines.values()] == [3]
-    assert (copy / "notes.txt").read_text() == "mine"
-    assert not (copy / "labels").exists()
+    assert (voc_copy / "notes.txt").read_text() == "mine"
+    assert not (voc_copy / "labels").exists()
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
 @pytest.mark.parametrize("name", ["labels/mine.png", "summary.json", "coco.json"])
-def test_files_of_others_are_left_alone(flags, tmp_path, name, overwrite):
+def test_files_of_others_are_left_alone(voc_flags, tmp_path, name, overwrite):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("mine")
-    finished = run("instance", tmp_path, *flags, "--save=labels,coco", *overwrite)
+    finished = run("instance", tmp_path, *voc_flags, "--save=labels,coco", *overwrite)
     assert_refused(finished, tmp_path, name.split("/")[0], "choose another folder (--output_dir)")
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_results_do_not_go_among_the_images(world, flags, tmp_path):
+def test_results_do_not_go_among_the_images(world, tmp_path):
     photos = shutil.copytree(world.photos, tmp_path / "photos")
     flags = [world.checkpoint, "--num_instances=3", "--dataset=folder", f"--data_dir={photos}"]
     for folder in (photos, photos / "results"):
@@ -98,9 +92,9 @@ def test_results_do_not_go_among_the_images(world, flags, tmp_path):
     assert not (photos / "results").exists()
 
 
-def test_overwriting_does_not_delete_what_is_read(flags, world, tmp_path):
-    run("fgbg", tmp_path, *flags, "--save=features", "--limit=1")
-    others = [flag for flag in flags if flag != world.checkpoint]
+def test_overwriting_does_not_delete_what_is_read(voc_flags, world, tmp_path):
+    run("fgbg", tmp_path, *voc_flags, "--save=features", "--limit=1")
+    others = [flag for flag in voc_flags if flag != world.checkpoint]
     others += [f"--features_dir={tmp_path / 'features'}", "--overwrite", "--limit=1"]
     assert_refused(run("fgbg", tmp_path, *others), "--overwrite might delete", "features")
     assert (tmp_path / "features" / "2007_000000.npz").exists()
@@ -116,10 +110,10 @@ def test_overwriting_does_not_delete_annotations(world, tmp_path):
     assert_refused(run("fgbg", tmp_path, *flags, "--overwrite"), "might delete", "coco_gt.json")
 
 
-def test_a_name_is_no_path_that_overwriting_might_delete(world, flags, tmp_path, monkeypatch):
-    run("fgbg", tmp_path / "features", *flags, "--save=features", "--limit=1")
+def test_a_name_is_no_path_that_overwriting_might_delete(world, voc_flags, tmp_path, monkeypatch):
+    run("fgbg", tmp_path / "features", *voc_flags, "--save=features", "--limit=1")
     # The checkpoint is "auto" then.
-    others = [flag for flag in flags if flag != world.checkpoint]
+    others = [flag for flag in voc_flags if flag != world.checkpoint]
     others += [f"--features_dir={tmp_path / 'features' / 'features'}", "--limit=1"]
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
@@ -128,10 +122,10 @@ def test_a_name_is_no_path_that_overwriting_might_delete(world, flags, tmp_path,
         assert finished.status == 0, finished.stderr
 
 
-def test_other_colours_are_another_run(world, flags, tmp_path):
+def test_other_colours_are_another_run(world, voc_flags, tmp_path):
     folder = pathlib.Path(world.checkpoint.removeprefix("--checkpoint="))
     copy = shutil.copytree(folder, tmp_path / "checkpoint")
-    others = [flag for flag in flags if flag != world.checkpoint] + [f"--checkpoint={copy}"]
+    others = [flag for flag in voc_flags if flag != world.checkpoint] + [f"--checkpoint={copy}"]
     assert run("fgbg", tmp_path / "out", *others, "--limit=1").status == 0
     colours = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
     (copy / "preprocessor_config.json").write_text(json.dumps(colours))
@@ -139,13 +133,13 @@ def test_other_colours_are_another_run(world, flags, tmp_path):
     assert_refused(finished, tmp_path / "out", "colours was", "--output_dir")
 
 
-def test_one_process_at_a_time(flags, voc_run, copy):
-    identity = json.loads((copy / "run.json").read_text())["identity"]
-    with RunFolder(copy, identity, [], overwrite=False):
-        finished = run("instance", copy, *flags, "--overwrite")
-    assert_refused(finished, "another process is writing", copy)
-    assert contents(copy) == contents(voc_run.folder)
-    assert run("instance", copy, *flags).status == 0
+def test_one_process_at_a_time(voc_flags, voc_run, voc_copy):
+    identity = json.loads((voc_copy / "run.json").read_text())["identity"]
+    with RunFolder(voc_copy, identity, [], overwrite=False):
+        finished = run("instance", voc_copy, *voc_flags, "--overwrite")
+    assert_refused(finished, "another process is writing", voc_copy)
+    assert contents(voc_copy) == contents(voc_run.folder)
+    assert run("instance", voc_copy, *voc_flags).status == 0
 
 
 @pytest.mark.parametrize(
@@ -158,9 +152,11 @@ def test_one_process_at_a_time(flags, voc_run, copy):
         ("run.json", "[]"),
     ],
 )
-def test_damaged_files(flags, copy, name, text):
-    (copy / name).write_text(text)
-    refused = run("instance", copy, *flags)
-    assert_refused(refused, copy / name, "overwrite it, or choose another folder (--output_dir)")
-    finished = run("instance", copy, *flags, "--overwrite", "--limit=1")
+def test_damaged_files(voc_flags, voc_copy, name, text):
+    (voc_copy / name).write_text(text)
+    refused = run("instance", voc_copy, *voc_flags)
+    assert_refused(
+        refused, voc_copy / name, "overwrite it, or choose another folder (--output_dir)"
+    )
+    finished = run("instance", voc_copy, *voc_flags, "--overwrite", "--limit=1")
     assert finished.status == 0 and len(finished.lines) == 1

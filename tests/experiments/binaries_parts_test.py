@@ -44,7 +44,7 @@ def foreground(many, tmp_path_factory):
 
 
 def assert_same(finished, whole):
-    """Number for number and byte for byte what one process gives."""
+    """The same numbers and bytes as from one process."""
     assert contents(finished.folder) == contents(whole.folder)
     found, expected = finished.summary, whole.summary
     for key in ("results", "config", "warnings", "failures", "versions"):
@@ -65,7 +65,7 @@ def test_two_parts_at_once_equal_the_whole(many, foreground, tmp_path):
     assert_same(ended[0], foreground)
     assert part_lines(folder, "1-of-2") == [(name, "M=16") for name in ids[::2]]
     assert part_lines(folder, "2-of-2") == [(name, "M=16") for name in ids[1::2]]
-    # One of the two has merged, and has printed the table.
+    # One of the two has merged and printed the table.
     table = foreground.stdout.splitlines()[:3]
     merged = [one.stdout.splitlines()[:3] == table for one in ended]
     assert sorted(merged) == [False, True]
@@ -88,7 +88,7 @@ def test_a_killed_part_is_done_by_the_same_command_again(many, foreground, tmp_p
         first = run("fgbg", folder, *flags, "--part=1/2")
         assert first.status == 0 and first.stderr == ""
         assert first.stdout.splitlines()[:2] == [
-            "part 1/2 is done: 14 images", "part 2/2 is at work",
+            "part 1/2 is done: 14 images", "part 2/2 is running",
         ]  # fmt: skip
     assert victim.returncode == -signal.SIGKILL
     before = lines.read_bytes()
@@ -105,12 +105,12 @@ def test_a_killed_part_is_done_by_the_same_command_again(many, foreground, tmp_p
     second = run("fgbg", folder, *flags, "--part=2/2")
     assert second.status == 0 and second.stderr == ""
     assert_same(second, foreground)
-    # It has gone on where it was killed, and has left alone what was there.
+    # It continued where it was killed, and did not touch what was there.
     assert lines.read_bytes().startswith(before)
     assert part_lines(folder, "2-of-2") == [(name, "M=16") for name in ids[1::2]]
     assert (folder / "parts" / "1-of-2" / "per_image.jsonl").read_bytes() == others
     assert {path: path.stat().st_mtime_ns for path in made} == made
-    # A third time finds all done, also what the other part says, and merges that again.
+    # A third run finds all done, also in the other part, and merges again.
     again = run("fgbg", folder, *flags, "--part=2/2")
     assert again.status == 0 and again.stdout == second.stdout
     assert "foreground" not in again.summary["parts"][1]["seconds"]
@@ -175,7 +175,7 @@ def test_a_metric_that_is_added_to_parts(many, tmp_path):
     for metric in ("boc", "l2"):
         whole = run("instance", tmp_path / "whole", *flags, f"--metric={metric}")
         first = run("instance", tmp_path / "parts", *flags, f"--metric={metric}", "--part=1/2")
-        # What the second part left for another metric does not pass for this one's.
+        # The second part's report is for another metric, so it does not count here.
         assert "part 2/2 is missing" in first.stdout
         last = run("instance", tmp_path / "parts", *flags, f"--metric={metric}", "--part=2/2")
         assert last.summary["results"] == whole.summary["results"]
@@ -198,7 +198,7 @@ def test_fgbg_and_one_part_that_is_all(world, tmp_path):
     [
         (["--part=3/2"], ["--part=3/2", "1/2 and 2/2"]),
         (["--part="], ["--part=", "1/2 and 2/2"]),
-        (["--part=1/2", "--overwrite"], ["--overwrite in a part would delete"]),
+        (["--part=1/2", "--overwrite"], ["--overwrite with --part would delete"]),
     ],
 )
 def test_mistakes(many, tmp_path, flags, words):

@@ -1,4 +1,4 @@
-"""What the binaries show beside the published numbers, and what they draw."""
+"""The published numbers beside those of a run, and the plots of both."""
 
 import csv
 
@@ -134,15 +134,15 @@ def test_masks_at_several_numbers_of_channels(world, tmp_path):
 def test_sweep(world, wide, tmp_path):
     finished = run("sweep", tmp_path, *wide, "--M=C/3,C/11", "--N=60,10")
     assert finished.status == 0
-    assert finished.stderr == "warning: N=60 left out at M=34: more than there are\n"
-    assert finished.summary["warnings"] == ["N=60 left out at M=34: more than there are"]
+    assert finished.stderr == "warning: N=60 left out at M=34: N is at most M\n"
+    assert finished.summary["warnings"] == ["N=60 left out at M=34: N is at most M"]
     first = finished.summary["results"]
     results = {(r["M"], r["N"]): r for r in first}
     assert list(results) == [(128, 60), (128, 10), (34, 10)]
     assert {key[1] for key in finished.lines} == {"M=128,N=60", "M=128,N=10", "M=34,N=10"}
     assert [r["published"] for r in results.values()] == [0.3441, None, None]
     assert len({r["miou"] for r in results.values()}) == 3
-    # Each is what the main job gives for its flags.
+    # Each pair gives what `experiments.instance` gives with its flags.
     for M, N in results:
         alone = run("instance", tmp_path / f"{M}-{N}", *wide, f"--M={M}", f"--N={N}")
         for key in ("miou", "miou_instances", "f_score", "f_score_raw", "images", "difference"):

@@ -12,16 +12,6 @@ from tests.support.run_binary import contents, run, stalled, wait_for_lines
 from tests.support.tiny_datasets import repeat_voc
 
 
-@pytest.fixture(scope="module")
-def flags(world):
-    return world.flags("voc")
-
-
-@pytest.fixture
-def copy(voc_run, tmp_path):
-    return shutil.copytree(voc_run.folder, tmp_path / "copy")
-
-
 def test_a_killed_run_continues(world, tmp_path):
     ids = repeat_voc(world.folder / "voc", tmp_path / "many", 4)
     flags = [world.checkpoint, "--image_size=112", "--save=labels"]
@@ -48,45 +38,45 @@ def test_a_killed_run_continues(world, tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 40])
-def test_a_cut_last_line_is_done_again(flags, voc_run, copy, cut):
-    lines = copy / "per_image.jsonl"
+def test_a_cut_last_line_is_done_again(voc_flags, voc_run, voc_copy, cut):
+    lines = voc_copy / "per_image.jsonl"
     lines.write_bytes(lines.read_bytes()[:-cut])
-    (copy / "labels" / "2007_000001.png").unlink()
-    finished = run("instance", copy, *flags, "--save=labels")
+    (voc_copy / "labels" / "2007_000001.png").unlink()
+    finished = run("instance", voc_copy, *voc_flags, "--save=labels")
     assert finished.status == 0
-    assert contents(copy) == contents(voc_run.folder)
+    assert contents(voc_copy) == contents(voc_run.folder)
     assert finished.summary["results"] == voc_run.summary["results"]
 
 
-def test_nothing_is_done_twice(flags, voc_run, copy):
-    stamps = {path: path.stat().st_mtime_ns for path in copy.rglob("*.png")}
+def test_nothing_is_done_twice(voc_flags, voc_run, voc_copy):
+    stamps = {path: path.stat().st_mtime_ns for path in voc_copy.rglob("*.png")}
     assert len(stamps) == 3
-    finished = run("instance", copy, *flags, "--save=labels")
+    finished = run("instance", voc_copy, *voc_flags, "--save=labels")
     assert finished.summary["results"] == voc_run.summary["results"]
     assert "foreground" not in finished.summary["seconds"]
-    assert contents(copy) == contents(voc_run.folder)
-    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*.png")} == stamps
+    assert contents(voc_copy) == contents(voc_run.folder)
+    assert {path: path.stat().st_mtime_ns for path in voc_copy.rglob("*.png")} == stamps
 
 
-def test_a_larger_limit_extends(flags, voc_run, tmp_path):
-    small = run("instance", tmp_path, *flags, "--limit=1", "--save=labels")
+def test_a_larger_limit_extends(voc_flags, voc_run, tmp_path):
+    small = run("instance", tmp_path, *voc_flags, "--limit=1", "--save=labels")
     assert small.summary["results"][0]["images"] == 1
-    larger = run("instance", tmp_path, *flags, "--limit=1000000", "--save=labels")
+    larger = run("instance", tmp_path, *voc_flags, "--limit=1000000", "--save=labels")
     assert larger.summary["results"] == voc_run.summary["results"]
     assert contents(tmp_path) == contents(voc_run.folder)
-    # A smaller limit afterwards tells of those images alone, and forgets none.
-    again = run("instance", tmp_path, *flags, "--limit=1", "--save=labels")
+    # A smaller limit afterwards reports only its images, and deletes nothing.
+    again = run("instance", tmp_path, *voc_flags, "--limit=1", "--save=labels")
     assert again.summary["results"] == small.summary["results"]
     assert again.lines == voc_run.lines
 
 
-def test_an_added_metric_and_an_added_save(flags, voc_run, copy):
-    finished = run("instance", copy, *flags, "--metric=l2", "--save=tokens,coco")
+def test_an_added_metric_and_an_added_save(voc_flags, voc_run, voc_copy):
+    finished = run("instance", voc_copy, *voc_flags, "--metric=l2", "--save=tokens,coco")
     assert finished.status == 0
     assert [result["metric"] for result in finished.summary["results"]] == ["boc", "l2"]
     assert finished.summary["results"][0] == voc_run.summary["results"][0]
     # A second metric has folders of its own, and leaves the first one's files alone.
-    new, old = contents(copy), contents(voc_run.folder)
+    new, old = contents(voc_copy), contents(voc_run.folder)
     assert {name: new[name] for name in old if name.endswith(".png")} == {
         name: old[name] for name in old if name.endswith(".png")
     }
@@ -96,21 +86,21 @@ def test_an_added_metric_and_an_added_save(flags, voc_run, copy):
     added = sorted(set(new) - set(old) - plots)
     assert added[:3] == ["coco_l2.json", "coco_results_l2.json", "segments.jsonl"]
     assert added[3:] == [f"tokens_l2/2007_00000{index}.png" for index in range(3)]
-    finished = run("instance", copy, *flags, "--metric=boc,l2", "--save=labels")
+    finished = run("instance", voc_copy, *voc_flags, "--metric=boc,l2", "--save=labels")
     for record_id in ("2007_000000", "2007_000001"):
-        boc, l2 = (copy / name / f"{record_id}.png" for name in ("labels", "labels_l2"))
+        boc, l2 = (voc_copy / name / f"{record_id}.png" for name in ("labels", "labels_l2"))
         assert boc.read_bytes() == (voc_run.folder / "labels" / f"{record_id}.png").read_bytes()
-        with Image.open(l2) as labels, Image.open(copy / "tokens_l2" / l2.name) as tokens:
+        with Image.open(l2) as labels, Image.open(voc_copy / "tokens_l2" / l2.name) as tokens:
             assert set(np.unique(labels)) == set(np.unique(tokens))
     assert len(finished.lines) == 6
 
 
-def test_lines_of_an_earlier_version_have_no_strata(flags, voc_run, copy):
-    lines = [json.loads(line) for line in (copy / "per_image.jsonl").read_text().splitlines()]
+def test_lines_of_an_earlier_version_have_no_strata(voc_flags, voc_run, voc_copy):
+    lines = [json.loads(line) for line in (voc_copy / "per_image.jsonl").read_text().splitlines()]
     for line in lines:
         del line["mbor"], line["size_ratio"]
-    (copy / "per_image.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    finished = run("instance", copy, *flags, "--metric=boc,l2", "--save=labels")
+    (voc_copy / "per_image.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    finished = run("instance", voc_copy, *voc_flags, "--metric=boc,l2", "--save=labels")
     assert finished.status == 0, finished.stderr
     boc, l2 = finished.summary["results"]
     assert boc["miou"] == voc_run.summary["results"][0]["miou"]
@@ -122,9 +112,9 @@ def test_lines_of_an_earlier_version_have_no_strata(flags, voc_run, copy):
     assert "an earlier version" not in voc_run.stdout
 
 
-def test_fgbg_takes_more_numbers_of_channels(world, flags, tmp_path):
-    first = run("fgbg", tmp_path, *flags, "--M=C/3")
-    second = run("fgbg", tmp_path, *flags, "--M=C")
+def test_fgbg_takes_more_numbers_of_channels(world, voc_flags, tmp_path):
+    first = run("fgbg", tmp_path, *voc_flags, "--M=C/3")
+    second = run("fgbg", tmp_path, *voc_flags, "--M=C")
     assert [result["M"] for result in second.summary["results"]] == [16, 48]
     assert second.summary["results"][0] == first.summary["results"][0]
 

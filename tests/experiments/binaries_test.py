@@ -92,7 +92,7 @@ def test_solvers_agree(world, tmp_path):
 def test_a_given_number_of_instances(world, tmp_path):
     finished = run("instance", tmp_path, *world.flags("voc"), "--num_instances=3")
     assert finished.status == 0
-    # The last image's eigensegments are flat after their median filter: one cluster is all.
+    # The eigensegments of the last image are flat after the median filter: one cluster.
     assert [line["num_clusters"] for line in finished.lines.values()] == [3, 3, 1]
     assert [line["num_instances"] for line in finished.lines.values()] == [2, 3, 1]
     assert finished.summary["config"]["num_instances"] == 3
@@ -205,7 +205,7 @@ def test_progress_is_shown_on_a_terminal_only(world, tmp_path):
     assert "images/s" not in shown.stdout
 
 
-def test_the_main_job_in_a_process_of_its_own(world, tmp_path):
+def test_the_default_run_in_a_process_of_its_own(world, tmp_path):
     flags = ["--metric=boc", "--M=C/3", "--limit=2", world.checkpoint, "--image_size=112"]
     finished = finish(start("instance", tmp_path, *flags), tmp_path)
     assert finished.status == 0

@@ -1,4 +1,4 @@
-"""Shows a page in a real browser that has no network, and returns what a reader would see."""
+"""Shows a page in a real browser without network, and returns what a reader would see."""
 
 import base64
 import hashlib
@@ -69,7 +69,7 @@ def show(path, folder, *flags, width=390, height=844):
     assert probed != text
     probed = probed.replace("<title>", f"<script>{PROBE}</script>\n<title>", 1)
     (folder / "probed.html").write_text(probed)
-    # A window is never as narrow as a phone; a frame is.
+    # A window cannot be as narrow as a phone, but a frame can.
     (folder / "frame.html").write_text(FRAME.format(width=width, height=height))
     command = [browser, *OPTIONS, f"--user-data-dir={folder / 'profile'}", *flags]
     finished = subprocess.run(

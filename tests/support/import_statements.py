@@ -1,4 +1,4 @@
-"""What Python files import, read from their statements: nothing is imported here.
+"""What Python files import, read from their statements without importing them.
 
 Statements inside functions count like any others.
 """

@@ -17,7 +17,7 @@ import sklearn.metrics
 
 EIGHT = np.ones((3, 3))
 
-# Ours to scikit-learn's name, for those that are 1 / (1 + pairwise_distances).
+# The metrics that are 1 / (1 + pairwise_distances), with their names in scikit-learn.
 _DISTANCES = {
     "braycurtis": "braycurtis",
     "chebyshev": "chebyshev",

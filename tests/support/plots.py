@@ -1,4 +1,4 @@
-"""What the tests of several plots share: features with known channels, and reading figures."""
+"""What the tests of several plots share: features with known channels, and readers of files."""
 
 import csv
 import pathlib
@@ -14,7 +14,7 @@ CONFIG = Config(M=9, N=4, bins=8)
 
 
 def features() -> np.ndarray:
-    """Float32 features of 300 tokens: enough for no two entropies to be equal."""
+    """Float32 features of 300 tokens, enough that no two entropies are equal."""
     rng = np.random.default_rng(4)
     return (rng.normal(0, 1, (300, CHANNELS)) * rng.uniform(0.5, 2, CHANNELS)).astype(np.float32)
 
@@ -39,6 +39,6 @@ def rows_of(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def texts_of(path: pathlib.Path) -> list[str]:
-    """What is written in an SVG file, in its order."""
+    """The texts in an SVG file, in order."""
     lines = path.read_text().split("</text>")[:-1]
     return [line.rsplit(">", 1)[1].strip() for line in lines]

@@ -1,4 +1,4 @@
-"""Folders of finished runs with scores that a test chooses, their report, and a reader of pages."""
+"""Folders of finished runs with scores chosen by a test, their report, a reader of pages."""
 
 import base64
 import collections
@@ -21,7 +21,7 @@ VOID_TAGS = {"meta", "img", "br"}
 
 
 def write_run(folder, scores, *, binary="instance", dataset="voc", config=None, **changes):
-    """A run whose images have these mIoUs, by setting and image.
+    """Writes a run whose images have these mIoUs, by setting and image.
 
     `config` adds to its configuration, `changes` replace parts of its summary.
     """

@@ -1,4 +1,4 @@
-"""Runs the binaries: within this process, or as a user would, in one of their own."""
+"""Runs the binaries: within this process, or as a user does, in a process of their own."""
 
 import contextlib
 import dataclasses
@@ -76,7 +76,7 @@ def read_lines(folder):
 
 
 def contents(folder):
-    """The bytes of every file of a run, by name; without its summary, locks and single parts."""
+    """The bytes of every file of a run by name, except its summary, locks and parts."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {
@@ -89,7 +89,7 @@ def contents(folder):
 def run(binary, folder, *arguments, terminal=False):
     """Runs a binary's own `__main__` in this process, so that compiled programs are shared.
 
-    Standard error passes for a terminal where `terminal` is true.
+    With `terminal`, standard error pretends to be a terminal.
     """
     forget_flags()
     argv = [binary, f"--output_dir={folder}", *map(str, arguments)]
@@ -112,7 +112,7 @@ def run(binary, folder, *arguments, terminal=False):
 
 
 def forget_flags():
-    """Undefines what binaries that ran in this process have defined."""
+    """Undefines the flags of binaries that ran in this process."""
     for module, defined in list(flags.FLAGS.flags_by_module_dict().items()):
         for flag in [] if module.startswith("absl.") else list(defined):
             delattr(flags.FLAGS, flag.name)
@@ -155,9 +155,9 @@ def finish(process, folder):
 
 @contextlib.contextmanager
 def stalled(binary, folder, *arguments, image):
-    """A process that hangs once it needs the VOC image of this id; killed in the end.
+    """A process that hangs when it reads the VOC image of this id; it is killed at the end.
 
-    What comes before that image in whole batches it has done, or will have done soon.
+    It has finished the whole batches before that image, or soon will have.
     """
     process = _popen(["tests.support.stalled_binary", image, binary], folder, arguments, {})
     try:
@@ -168,7 +168,7 @@ def stalled(binary, folder, *arguments, image):
 
 
 def wait_for_lines(path, count, process):
-    """Waits until a process has written so many lines."""
+    """Waits until a process has written `count` lines."""
     deadline = time.monotonic() + 300
     while not path.exists() or path.read_bytes().count(b"\n") < count:
         assert process.poll() is None, process.communicate()

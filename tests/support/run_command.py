@@ -1,4 +1,4 @@
-"""Runs the `specjax` command: within this process, or as a user would, in one of its own."""
+"""Runs the `specjax` command: within this process, or as a user does, in a process of its own."""
 
 import contextlib
 import io
@@ -43,7 +43,7 @@ def run_command(folder, *arguments, terminal=False):
 
 
 def start_command(folder, *arguments, cwd, prefix=("-m", "specjax"), **environment):
-    """Starts it in a process of its own; `prefix` is what Python is to run."""
+    """Starts it in a process of its own; `prefix` has the arguments of Python before its own."""
     command = [sys.executable, *prefix, f"--output_dir={folder}", *map(str, arguments)]
     return subprocess.Popen(
         command,
@@ -58,7 +58,7 @@ def start_command(folder, *arguments, cwd, prefix=("-m", "specjax"), **environme
 
 @contextlib.contextmanager
 def nothing_left():
-    """Undoes what a program does to its process; warnings are errors in tests, and shown here."""
+    """Undoes what a program changes in its process; prints warnings, which are errors in tests."""
     loggers = [logging.getLogger(), logging.getLogger("specjax")]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
     with (

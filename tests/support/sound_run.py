@@ -1,4 +1,4 @@
-"""What holds of every run without failures, whatever it computed."""
+"""Checks that hold for every run without failures, whatever it computed."""
 
 import pytest
 
@@ -10,7 +10,7 @@ SUMMARY = {"results", "config", "backbone", "warnings", "failures", "versions", 
 
 
 def check_run(finished, settings, *, images, annotated=True, instances=True):
-    """What holds of every run without failures."""
+    """Checks what holds for every run without failures."""
     assert finished.status == 0, finished.stderr
     summary, lines = finished.summary, finished.lines
     assert set(summary) == SUMMARY
@@ -31,7 +31,7 @@ def check_run(finished, settings, *, images, annotated=True, instances=True):
 
 
 def _too_few_tokens(line):
-    """Whether more instances are annotated than there are foreground tokens to share out."""
+    """Whether there are more annotated instances than foreground tokens."""
     return line["num_foreground"] < (line["num_instances"] or 0)
 
 

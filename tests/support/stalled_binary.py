@@ -1,8 +1,8 @@
-"""Runs a binary that hangs where it is to read a certain image of a VOC dataset.
+"""Runs a binary that hangs when it reads a certain image of a VOC dataset.
 
     python -m tests.support.stalled_binary 2007_000001 instance --dataset=voc ...
 
-A process that is killed while it hangs dies at the same point each time.
+So a test can kill the process at the same point each time.
 """
 
 import runpy

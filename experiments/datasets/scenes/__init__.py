@@ -1,1 +1,1 @@
-"""Draws the scenes of the built-in dataset and of the training of the built-in backbone."""
+"""Draws the scenes of the built-in dataset, and those that train the built-in backbone."""

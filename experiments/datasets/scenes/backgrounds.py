@@ -1,4 +1,4 @@
-"""What lies behind the objects of the drawn scenes, painted on canvases (see `textures`)."""
+"""The backgrounds of the drawn scenes, painted on canvases (see `textures`)."""
 
 import math
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from experiments.datasets.scenes.textures import blur, mix, rows_and_columns, to
 
 
 class Backdrop(NamedTuple):
-    """A kind of background, and the row where its ground begins (None: seen from above)."""
+    """A kind of background, and the row where its ground begins (None if seen from above)."""
 
     paint: Callable[..., np.ndarray]
     horizon: float | None
 
 
 def _rough_pattern(rng: Generator, x: np.ndarray, y: np.ndarray, size: float) -> np.ndarray:
-    """A pattern, roughened a little by noise, since nothing outdoors or on a floor is clean."""
+    """A pattern with a little noise, as real floors and grounds are never clean."""
     weight = textures.random_pattern(rng, size)(x, y)
     return weight + rng.uniform(0.02, 0.12) * textures.noise(x, y, rng.uniform(4, 30))
 
 
 def studio(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray:
-    """A smooth backdrop that turns into the table without an edge, with a pool of light."""
+    """A smooth backdrop that passes into the table without an edge, with a pool of light."""
     colours = textures.palette(rng)
     y, x = rows_and_columns(height, width)
     step = np.clip((y - horizon) / (height * rng.uniform(0.1, 0.4)) + 0.5, 0, 1)
@@ -55,7 +55,7 @@ def interior(rng: Generator, height: int, width: int, horizon: float) -> np.ndar
     y, x = rows_and_columns(height, width)
     first, across, depth, nearness = _perspective(height, width, horizon, rng.uniform(0.35, 0.8))
     weight = _rough_pattern(rng, across, depth, size)
-    # Far texture is finer than a pixel: fade it into its mean.
+    # Far away, the texture is finer than a pixel: fade it into its mean.
     weight = weight.mean() + (weight - weight.mean()) * np.clip(nearness * 1.6, 0.15, 1)
     floor = mix(colours[0], colours[1], weight * rng.uniform(0.3, 1.0)) * (0.8 + 0.2 * nearness)
     if rng.random() < 0.5:
@@ -76,8 +76,8 @@ def field(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     """Grass, sand or earth below a sky with clouds, and often hills or trees between."""
     colours = textures.palette(rng)
     y, x = rows_and_columns(height, width)
-    sky = [[0.45, 0.62, 0.85], [0.75, 0.84, 0.92], [0.93, 0.82, 0.7], [0.6, 0.63, 0.68]]
-    sky = np.array(sky, np.float32)[rng.permutation(4)]
+    tones = [[0.45, 0.62, 0.85], [0.75, 0.84, 0.92], [0.93, 0.82, 0.7], [0.6, 0.63, 0.68]]
+    sky = np.array(tones, np.float32)[rng.permutation(4)]
     cloud = np.clip(textures.fractal(x * 0.7, y * 1.6) * 0.5 + rng.uniform(-0.4, 0.3), 0, 1)
     canvas = mix(sky[0], sky[1], np.clip(y / horizon, 0, 1))
     canvas = canvas + (0.95 - canvas) * cloud * 0.7
@@ -118,10 +118,10 @@ def litter(rng: Generator, height: int, width: int, horizon: None) -> np.ndarray
     sizes = size * rng.uniform(0.5, 1.5, (count, 2))
     tones = colours[rng.integers(0, 6, count)] * rng.uniform(0.55, 1.1, (count, 1))
     tones = np.clip(tones * 255, 0, 255).astype(int)
-    round_ones, angles = rng.random() < 0.6, rng.uniform(0, 2 * np.pi, (count, 4))[:, 0]
+    round_pieces, angles = rng.random() < 0.6, rng.uniform(0, 2 * np.pi, (count, 4))[:, 0]
     for (x, y), (a, b), tone, angle in zip(centres, sizes, tones, angles, strict=True):
         fill = tuple(tone.tolist())
-        if round_ones:
+        if round_pieces:
             draw.ellipse((x - a, y - b, x + a, y + b), fill=fill)
             continue
         c, s = np.cos(angle), np.sin(angle)
@@ -133,7 +133,7 @@ def litter(rng: Generator, height: int, width: int, horizon: None) -> np.ndarray
 
 
 def bokeh(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray:
-    """Something far out of focus above a ground: soft blots of colour and discs of light."""
+    """A ground, and above it a distant background out of focus: soft blots and discs of light."""
     colours = textures.palette(rng)
     coarse = colours[rng.integers(0, 6, (int(rng.integers(4, 9)), int(rng.integers(4, 9))))]
     coarse = coarse * rng.uniform(0.6, 1.0, (*coarse.shape[:2], 1))
@@ -155,7 +155,7 @@ def bokeh(rng: Generator, height: int, width: int, horizon: float) -> np.ndarray
     return canvas
 
 
-# Kinds, and the ranges of their horizons as shares of the height.
+# The kinds of background, and the ranges of their horizons as shares of the height.
 _LEVEL = (studio, interior, interior, field, field, bokeh)
 _HORIZONS = {studio: (0.3, 0.55), interior: (0.3, 0.58), field: (0.18, 0.5), bokeh: (0.4, 0.7)}
 _FROM_ABOVE = (surface, surface, litter)
@@ -170,8 +170,8 @@ def random_backdrop(rng: Generator, height: int) -> Backdrop:
 
 
 def paint_background(rng: Generator, backdrop: Backdrop, height: int, width: int) -> np.ndarray:
-    """A canvas `[3, height, width]`, defocused more or less (or not at all)."""
+    """A canvas `[3, height, width]`, blurred at random."""
     canvas = backdrop.paint(rng, height, width, backdrop.horizon)
     radius = rng.choice([0.0, 0.6, 1.2, 2.5], p=[0.25, 0.35, 0.25, 0.15])
     radius *= max(height, width) / 400
-    return blur(canvas, radius) if radius > 0.4 else canvas  # less cannot be seen
+    return blur(canvas, radius) if radius > 0.4 else canvas  # less is not visible

@@ -9,7 +9,7 @@ from experiments.datasets.scenes import shapes
 from experiments.datasets.scenes.shapes import BODY, DARK, EYE, SECOND, THIRD, Box, Shape
 
 Point = tuple[float, float, float]  # u, v and a radius
-# A piece of a body: its field and its height at coordinates u and v, its box, its slot.
+# A piece of a body: a function from u and v to its field and height, its box, its slot.
 _Piece = tuple[Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], Box, int]
 
 
@@ -59,7 +59,7 @@ def _union(*pieces: _Piece, people: bool = False) -> Shape:
             np.copyto(height, level, where=front)
             slots[front] = slot
             np.minimum(field, value, out=field)
-        # The far side's pieces lie behind the sheet: lift all, so that the relief is positive.
+        # Pieces of the far side have negative heights: raise all, so that the relief is positive.
         return shapes.Surface(field, np.where(field < 0, height + 1, 0), slots)
 
     return Shape(surface, (*boxes[:, :2].min(0), *boxes[:, 2:].max(0)), people)

@@ -1,9 +1,9 @@
-"""Drawn scenes with exact instance masks: an endless supply of pictures for tests and training.
+"""Drawn scenes with exact instance masks: an endless supply of images for tests and training.
 
-A scene holds 2 to 5 shaded, textured objects that stand before each other and cast shadows on a
-background that has nothing in common with them. It is a function of its seed and its size alone.
-Instance maps are exact at pixel centres; the image's outlines are smoothed over a pixel. Surfaces
-are float32, some float64; numbers that meet them are rounded to float32 for both.
+A scene has 2 to 5 shaded, textured objects, which overlap and cast shadows on an unrelated
+background. It depends only on its seed and its size. Instance maps are exact at pixel centres; in
+the image, outlines are smoothed over a pixel. Most surfaces are float32, some float64; scalars are
+rounded to float32 before they are combined with either.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from experiments.datasets.scenes.layout import Placed, Rule, lay_out
 from experiments.datasets.scenes.shapes import cosine_and_sine
 from experiments.datasets.scenes.textures import mix, to_pixels
 
-# First words of the seeds, so that no picture of one stream is in another.
+# First words of the seeds, so that the streams have no image in common.
 SAMPLES_STREAM, TRAIN_STREAM, VALIDATION_STREAM = 0x53414D50, 0x5452414E, 0x56414C49
 MIN_SIDE, MAX_SIDE, MAX_ASPECT = 64, 4096, 3
 
@@ -28,9 +28,9 @@ _HAIR = np.array([[0.1, 0.08, 0.07], [0.3, 0.2, 0.12], [0.65, 0.5, 0.3], [0.45, 
 
 
 class Scene(NamedTuple):
-    """A picture, uint8 `[H, W, 3]`, and the truth about it, int32 `[H, W]`.
+    """An image, uint8 `[H, W, 3]`, and its instance map, int32 `[H, W]`.
 
-    0 is the background (shadows included), 1 and above are objects from back to front.
+    In the map, 0 is background (shadows included), 1 and above are objects from back to front.
     """
 
     image: np.ndarray
@@ -38,7 +38,7 @@ class Scene(NamedTuple):
 
 
 class _Material(NamedTuple):
-    """What an object is made of: two colours mixed by a pattern, and one for each further slot."""
+    """The look of an object: two colours mixed by a pattern, and one for each other slot."""
 
     pattern: textures.Pattern
     colours: np.ndarray  # [6, 3]: two of the body, then second, third, dark, eye
@@ -55,18 +55,18 @@ def draw_scene(
     num_objects: int | None = None,
     accept: Rule | None = None,
 ) -> Scene:
-    """Draws the scene of a seed, of 1 to 8 objects; None draws their number, 2 to 5.
+    """Draws the scene of a seed with 1 to 8 objects; if their number is None, a random 2 to 5.
 
-    Layouts are drawn until one satisfies the rule `accept`; ValueError where none does.
+    Layouts are drawn until one satisfies the rule `accept`; ValueError if none does.
     """
     name = f"a scene of {width}x{height} pixels"
     if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
         raise ValueError(f"{name}: sides must be {MIN_SIDE} to {MAX_SIDE}")
     if max(height, width) > MAX_ASPECT * min(height, width):
-        raise ValueError(f"{name}: the longer side may be {MAX_ASPECT} times the shorter")
+        raise ValueError(f"{name}: the longer side may be at most {MAX_ASPECT} times the shorter")
     if num_objects is not None and not 1 <= num_objects <= 8:
         raise ValueError(f"a scene of {num_objects} objects: give 1 to 8")
-    # Two generators, so that a layout that is tried again does not change the paint.
+    # Two generators, so that the paint does not depend on the number of layouts tried.
     layout, paint = (Generator(PCG64(child)) for child in SeedSequence(seed).spawn(2))
     backdrop = random_backdrop(layout, height)
     count = num_objects or int(layout.choice([2, 3, 4, 5], p=[0.3, 0.35, 0.2, 0.15]))
@@ -78,7 +78,7 @@ def draw_scene(
 def paint_scene(
     rng: Generator, canvas: np.ndarray, placed: list[Placed], horizon: float | None
 ) -> np.ndarray:
-    """Paints objects (back to front) and shadows on a canvas, in place; gives the photograph."""
+    """Paints objects (back to front) and shadows on a canvas, in place; returns the photograph."""
     light, size = shadows.random_light(rng), canvas.shape[1:]
     canvas *= 1 - light.depth * shadows.shadows(rng, light, placed, size, horizon)
     boxes = np.zeros(size, bool)  # of the objects painted so far
@@ -91,7 +91,7 @@ def paint_scene(
 
 
 def _materials(rng: Generator, placed: list[Placed], canvas: np.ndarray) -> list[_Material]:
-    """A material for each object; those of one template differ by a shade."""
+    """A material for each object; objects of one template differ only in shade."""
     by_template: dict[int, _Material] = {}
     materials = []
     shared = textures.palette(rng) if rng.random() < 0.5 else None
@@ -110,7 +110,7 @@ def _material(
 ) -> _Material:
     colours = rng.permutation(shared) if shared is not None else textures.palette(rng)
     if rng.random() < 0.2:
-        # Camouflage: the colour of some point of the background.
+        # Camouflage: the colour of a random point of the background.
         row, column = rng.integers(canvas.shape[1]), rng.integers(canvas.shape[2])
         colours[0] = np.clip(canvas[:, row, column] * 1.15, 0.05, 0.95)
     colours[4] *= 0.3
@@ -124,7 +124,7 @@ def _material(
 
 
 def _slope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Central differences to the right and downwards, 0 at the array's border."""
+    """Central differences to the right and downwards; 0 at the border of the array."""
     right, down = np.zeros_like(values), np.zeros_like(values)
     right[:, 1:-1] = (values[:, 2:] - values[:, :-2]) * 0.5
     down[1:-1] = (values[2:] - values[:-2]) * 0.5
@@ -132,10 +132,10 @@ def _slope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _normals(thing: Placed, relief: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Normals of an object's surface (right, down, to the viewer) and 1 over their length."""
+    """The normals of an object's surface (right, down, to the viewer), and 1 over their length."""
     right, down = _slope(relief)
     if thing.surface.normal is None:
-        x, y, z = np.clip(-right, -4, 4), np.clip(-down, -4, 4), float32(1)
+        x, y, z = np.clip(-right, -4, 4), np.clip(-down, -4, 4), np.array(1, float32)
     else:
         length = 1 / np.sqrt(right * right + down * down + 1)
         across, below, z = thing.surface.normal
@@ -145,9 +145,9 @@ def _normals(thing: Placed, relief: np.ndarray) -> tuple[np.ndarray, ...]:
     return x, y, z, 1 / np.sqrt(x * x + y * y + z * z)
 
 
-def _facing(normals: tuple[np.ndarray, ...], direction: Sequence[float]) -> np.ndarray:
-    """Cosine of the angle to a direction of length 1, or 0 where it lies behind."""
-    (x, y, z, scale), (right, down, near) = normals, float32(direction)
+def _facing(normals: tuple[np.ndarray, ...], direction: np.ndarray) -> np.ndarray:
+    """The cosine of the angle to a direction of length 1; 0 where the surface faces away."""
+    (x, y, z, scale), (right, down, near) = normals, direction.astype(float32)
     return np.maximum((x * right + y * down + z * near) * scale, 0)
 
 
@@ -161,21 +161,21 @@ def _paint_object(
 ) -> None:
     scale = float32(thing.pose.scale)
     x, y = (grain * scale for grain in thing.surface.grain or (thing.u, thing.v))
-    relief = thing.surface.height * scale
+    relief: np.ndarray = thing.surface.height * scale
     if material.bumps:
         bumps = textures.noise(x, y, material.bump_size)
         relief = relief + bumps * (material.bumps * material.bump_size / 16)
     normals = _, below, near, length = _normals(thing, relief)
-    # Light from the sky on what faces up, and from the ground a little on what faces down.
+    # Surfaces that face up get light from the sky, those that face down a little from the ground.
     shade = float32(light.ambient) * (1 - float32(0.3) * below * length)
     shade = shade + float32(light.strength) * _facing(normals, light.direction)
     if upright:
         _, low, _, high = map(float, thing.shape.box)
         rise = (thing.v - low) * (1 / (0.35 * (high - low)))
         shade = shade * np.clip(0.72 + 0.28 * rise, 0.72, 1)
-    # A pattern on a round body crowds together towards the outline.
+    # A pattern on a round body looks denser towards the outline.
     bulge = 1 + float32(0.35) * (1 - near * length)
-    shift_x, shift_y = float32(rng.uniform(0, 200, 2))
+    shift_x, shift_y = rng.uniform(0, 200, 2).astype(float32)
     weight = material.pattern(x * bulge + shift_x, y * bulge + shift_y)
     colour = mix(material.colours[0], material.colours[1], weight)
     if thing.surface.slot is not None:
@@ -198,7 +198,7 @@ def _photograph(rng: Generator, canvas: np.ndarray) -> np.ndarray:
     """Exposure, darker corners, sensor noise."""
     y, x = (np.linspace(-1, 1, side, dtype=float32) for side in canvas.shape[1:])
     corners = 1 - rng.uniform(0, 0.12) * (x * x + (y * y)[:, None])
-    # A camera brightens dark scenes and dims bright ones, but not all the way.
+    # A camera partly evens out dark and bright scenes.
     exposure = np.clip((0.45 / max(float(canvas.mean()), 0.01)) ** 0.6, 0.8, 1.8)
     canvas = canvas * (corners * float32(exposure * rng.uniform(0.85, 1.1)))
     canvas += rng.standard_normal(canvas.shape, dtype=float32) * rng.uniform(0.003, 0.022)

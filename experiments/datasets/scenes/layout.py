@@ -1,4 +1,4 @@
-"""Where the objects of a drawn scene stand, and which of their pixels are seen."""
+"""Where the objects of a drawn scene are, and which of their pixels are visible."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +18,7 @@ _LYING = (creatures.fish, creatures.quadruped, creatures.snail, things.bottle, t
 _FROM_ABOVE = (*things.FLAT, *_LYING)
 
 Size = tuple[int, int]  # height, width of the image in pixels
-Rule = Callable[[np.ndarray], bool]  # which instance maps will do
+Rule = Callable[[np.ndarray], bool]  # whether an instance map is accepted
 
 _ATTEMPTS, _CANDIDATES = 500, 10
 _MIN_VISIBLE_SHARE = 0.45  # of the object's own pixels
@@ -26,7 +26,7 @@ _MIN_VISIBLE_AREA = 0.02  # of the image
 
 
 class Pose(NamedTuple):
-    """Where a shape's origin lies in pixels, pixels per unit, turn in radians, mirrored or not."""
+    """The origin of a shape in pixels, pixels per unit, angle in radians, mirrored or not."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class Pose(NamedTuple):
     mirrored: bool = False
 
     def extent(self, shape: Shape) -> Box:
-        """Left, top, right, bottom in pixels of the turned box."""
+        """Left, top, right and bottom of the turned box, in pixels."""
         left, bottom, right, top = map(float, shape.box)
         if self.mirrored:
             left, right = -right, -left
@@ -46,24 +46,24 @@ class Pose(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A shape in its place: everything is known but the paint."""
+    """A shape at its place; only the paint is missing."""
 
     shape: Shape
     pose: Pose
-    template: int  # objects of the same number are alike
+    template: int  # objects with the same template have the same shape and similar colours
     rows: slice  # the part of the image that the arrays cover
     columns: slice
     u: np.ndarray  # the shape's coordinates at the pixel centres
     v: np.ndarray
-    surface: Surface  # the shape there
+    surface: Surface  # the shape at these coordinates
     mask: np.ndarray  # bool, pixel centres inside the outline, whether hidden by others or not
 
 
 def place(shape: Shape, pose: Pose, size: Size, template: int = 0) -> Placed:
-    """Evaluates a shape at the pixel centres of an image, inside its bounding box only."""
+    """Evaluates a shape at the pixel centres of an image, only inside its bounding box."""
     height, width = size
     left, top, right, bottom = pose.extent(shape)
-    # Two more pixels, so that the soft edge and the slope at the outline are inside too.
+    # Two more pixels, so that the soft edge and the slope at the outline are included.
     rows = slice(max(int(top) - 2, 0), max(min(int(bottom) + 3, height), 0))
     columns = slice(max(int(left) - 2, 0), max(min(int(right) + 3, width), 0))
     dx = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :] + (0.5 - pose.x)
@@ -86,15 +86,15 @@ def instance_map(placed: list[Placed], size: Size) -> np.ndarray:
 def lay_out(
     rng: Generator, backdrop: Backdrop, size: Size, count: int, accept: Rule | None = None
 ) -> tuple[list[Placed], np.ndarray]:
-    """`count` objects from back to front and their map, drawn until all are well seen."""
+    """`count` objects from back to front and their map, drawn until all are well visible."""
     for attempt in range(_ATTEMPTS):
         # Crowded layouts that fail again and again get smaller objects.
         shrink = 1.0 if accept else 0.97 ** max(attempt - 10, 0)
         placed = _try(rng, backdrop, size, count, shrink)
         instances = instance_map(placed, size)
         visible = np.bincount(instances.ravel(), minlength=count + 1)[1:]
-        whole = np.array([np.count_nonzero(thing.mask) for thing in placed])
-        least = np.maximum(_MIN_VISIBLE_AREA * instances.size, _MIN_VISIBLE_SHARE * whole)
+        areas = np.array([np.count_nonzero(thing.mask) for thing in placed])
+        least = np.maximum(_MIN_VISIBLE_AREA * instances.size, _MIN_VISIBLE_SHARE * areas)
         if (visible >= least).all() and (accept is None or accept(instances)):
             return placed, instances
     raise ValueError(
@@ -108,16 +108,17 @@ def _try(rng: Generator, backdrop: Backdrop, size: Size, count: int, shrink: flo
     flat = backdrop.horizon is None
     makers = _FROM_ABOVE if flat else _THEMES[rng.integers(len(_THEMES))]
     drawn = [makers[rng.integers(len(makers))](rng) for _ in range(count)]
-    # In two scenes of five some or all objects share a shape.
+    # In two of five scenes, some or all objects share a shape.
     shared = int(rng.integers(2, count + 1)) if count > 1 and rng.random() < 0.4 else 1
     templates = [0 if i < shared else i for i in range(count)]
     shapes = [drawn[i] for i in templates]
     low, high = (0.2, 0.4) if count < 3 else (0.21 + 0.05 * count, 0.36 + 0.05 * count)
     total = rng.uniform(min(low, 0.5), min(high, 0.65))
     shares = rng.uniform(0.55, 1.3, count) if count < 4 else rng.uniform(0.75, 1.2, count)
-    # Objects hide parts of each other, so their whole areas may add up to more than they show.
+    # As objects hide parts of each other, their areas may sum to more than what is visible.
     areas = np.clip(shares / shares.sum() * total * shrink, 0.03, 0.24) * height * width
-    poses, boxes = [], []
+    poses: list[Pose] = []
+    boxes: list[Box] = []
     for shape, area in zip(shapes, areas, strict=True):
         angle = rng.uniform(0, 2 * np.pi) if flat else rng.normal(0, 0.035)
         scale = float((area / shape.area()) ** 0.5)
@@ -134,7 +135,7 @@ def _try(rng: Generator, backdrop: Backdrop, size: Size, count: int, shrink: flo
 def _best_place(
     rng: Generator, pose: Pose, shape: Shape, boxes: list[Box], backdrop: Backdrop, size: Size
 ) -> Pose:
-    """The best of some random places: mostly inside, overlapping others as much as wished."""
+    """The best of some random places: mostly inside, with about the wanted overlap."""
     height, width = size
     left, top, right, bottom = pose.extent(shape)
     wanted = rng.uniform(0.15, 0.45) if rng.random() < 0.5 else 0.0
@@ -156,9 +157,9 @@ def _best_place(
     return best
 
 
-def _overlap(one: Box, other: Box) -> float:
-    """Common area of two boxes as a share of the smaller."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    smaller = min((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+def _overlap(first: Box, second: Box) -> float:
+    """The common area of two boxes as a share of the smaller."""
+    wide = min(first[2], second[2]) - max(first[0], second[0])
+    high = min(first[3], second[3]) - max(first[1], second[1])
+    smaller = min((b[2] - b[0]) * (b[3] - b[1]) for b in (first, second))
     return max(wide, 0.0) * max(high, 0.0) / smaller

@@ -1,4 +1,4 @@
-"""Light and shadow of the drawn scenes. Shadows are soft, so they are computed on coarse layers."""
+"""Light and shadow of the drawn scenes. Shadows are soft, so coarse layers suffice for them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from PIL import Image, ImageFilter
 from experiments.datasets.scenes.layout import Placed, Size
 from experiments.datasets.scenes.textures import rows_and_columns, to_bytes
 
-_COARSE = 4  # pixels of the image to a pixel of a coarse layer, along each side
+_COARSE = 4  # side of a pixel of a coarse layer, in pixels of the image
 
 
 class Light(NamedTuple):
-    """A lamp and the light of the sky."""
+    """A lamp, and the light of the sky."""
 
     direction: np.ndarray  # to the lamp (right, down, to the viewer), float32 `[3]` of length 1
     ambient: float  # strength of the light from all sides
@@ -25,7 +25,7 @@ class Light(NamedTuple):
 
 
 def random_light(rng: Generator) -> Light:
-    """A lamp above and before the scene, more to the left or to the right."""
+    """A lamp above and in front of the scene, more to the left or to the right."""
     side = rng.uniform(-0.95, 0.95)
     direction = np.array([side, -rng.uniform(0.35, 1.0), rng.uniform(0.5, 1.1)], np.float32)
     ambient, warm = rng.uniform(0.35, 0.65), rng.uniform(-0.07, 0.07)
@@ -45,13 +45,13 @@ def shadows(
         layer = np.any([_displaced(mask, light, reach) for mask in masks], axis=0)
         return _upsampled(layer, max(0.5 * reach, 0.8), size)
     layer = _cast(rng, light, placed, masks)
-    # What reaches the wall or the sky is weak.
+    # Shadows on the wall or the sky are weak.
     layer[: int(horizon / _COARSE)] *= 0.25
     return _upsampled(layer, rng.uniform(0.6, 1.4), size)
 
 
 def darken_around(canvas: np.ndarray, thing: Placed, light: Light) -> None:
-    """A soft dark rim on what lies behind an object, displaced away from the light."""
+    """Paint a soft dark rim on the things behind an object, displaced away from the light."""
     margin = 3 * _COARSE
     top, left = max(thing.rows.start - margin, 0), max(thing.columns.start - margin, 0)
     behind = canvas[:, top : thing.rows.stop + margin, left : thing.columns.stop + margin]
@@ -71,7 +71,7 @@ def _upsampled(coarse: np.ndarray, radius: float, size: Sequence[int]) -> np.nda
     """A coarse layer in [0, 1], blurred by a radius in its own pixels and brought to full size."""
     height, width = size
     image = Image.fromarray(to_bytes(coarse)).filter(ImageFilter.GaussianBlur(float(radius)))
-    # The coarse layer may reach a little beyond the image: the box is the image itself.
+    # The coarse layer may reach a little beyond the image; the box is that of the image.
     box = (0, 0, width / _COARSE, height / _COARSE)
     image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.asarray(image).astype(np.float32) * np.float32(1 / 255)
@@ -86,7 +86,7 @@ def _displaced(mask: np.ndarray, light: Light, reach: float) -> np.ndarray:
 def _cast(
     rng: Generator, light: Light, placed: list[Placed], masks: list[np.ndarray]
 ) -> np.ndarray:
-    """Shadows of upright things on the ground: sheared, flattened, darkest where they stand."""
+    """Shadows of upright things on the ground: sheared, flattened, darkest at the base."""
     height, width = masks[0].shape
     layer = np.zeros((height, width), np.float32)
     y, x = rows_and_columns(height, width)

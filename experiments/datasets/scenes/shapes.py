@@ -1,7 +1,7 @@
-"""Outlines and reliefs of the objects in the drawn scenes: what a shape is, and three families.
+"""Outlines and reliefs of the objects in the drawn scenes: the type of a shape, three families.
 
-A shape lives in its own coordinates: u to the right, v up, in units chosen by the shape. Its
-surface is a function of float32 arrays u and v; a pose is applied by whoever draws it.
+A shape has its own coordinates: u to the right, v up, in units of its choice. Its surface is a
+function of float32 arrays u and v; the code that draws a shape applies its pose.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Slots of a surface: which colour of the object a point has.
+# Slots of a surface: the number of the colour that a point has.
 BODY, SECOND, THIRD, DARK, EYE = 0, 1, 2, 3, 4
 
 Box = tuple[float, float, float, float]
@@ -20,26 +20,26 @@ ANGLES = np.arange(_TABLE) * (2 * np.pi / _TABLE)  # at which `polar` takes radi
 
 
 class Surface(NamedTuple):
-    """What a shape says about points: arrays of the coordinates' shape."""
+    """The values of a shape at points: arrays of the shape of the coordinates."""
 
     field: np.ndarray  # negative inside, zero on the outline, positive outside; not a distance
     height: np.ndarray  # relief towards the viewer in the shape's units, 0 outside
-    slot: np.ndarray | None = None  # uint8 colour slot, None where all is body
-    # [3, ...] normals (right, down, to the viewer) where the relief does not give them.
+    slot: np.ndarray | None = None  # uint8 colour slot; None if all is body
+    # [3, ...] normals (right, down, to the viewer), if they do not follow from the relief.
     normal: np.ndarray | None = None
-    # Coordinates for patterns where u and v would cross an edge as if it were flat.
+    # Coordinates for patterns, if with u and v a pattern would ignore the edges of a body.
     grain: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Shape(NamedTuple):
-    """A surface and the box that holds its inside: (left, bottom, right, top)."""
+    """A surface, and the box around its inside: (left, bottom, right, top)."""
 
     surface: Callable[[np.ndarray, np.ndarray], Surface]
     box: Box
     people: bool = False
 
     def area(self) -> float:
-        """Area inside the outline in square units, measured on a coarse grid."""
+        """The area inside the outline in square units, measured on a coarse grid."""
         left, bottom, right, top = self.box
         steps = (np.arange(32, dtype=np.float32) + 0.5) / 32
         u, v = np.meshgrid(left + steps * (right - left), bottom + steps * (top - bottom))
@@ -48,7 +48,7 @@ class Shape(NamedTuple):
 
 
 def cosine_and_sine(angle: float) -> tuple[float, float]:
-    """Of an angle in radians, as Python floats, which leave float32 arrays as they are."""
+    """Cosine and sine of an angle in radians, as Python floats, which keep arrays float32."""
     return float(np.cos(angle)), float(np.sin(angle))
 
 
@@ -67,14 +67,14 @@ def polar(radii: np.ndarray, dome: float, power: float) -> Shape:
     """A shape given by its radii at `ANGLES`."""
     closed = np.append(radii, radii[0]).astype(np.float32)
     x, y = radii * np.cos(ANGLES), radii * np.sin(ANGLES)
-    depth, power = np.float32(dome * radii.min()), np.float32(power)
+    depth, exponent = np.float32(dome * radii.min()), np.float32(power)
 
     def surface(u, v):
         turn = np.arctan2(v, u) * (_TABLE / (2 * np.pi))
         turn = np.where(turn < 0, turn + _TABLE, turn)
         index = np.minimum(turn.astype(np.int32), _TABLE - 1)
         ratio = np.sqrt(u * u + v * v) / _between(closed, index, turn - index)
-        return Surface(ratio - 1, depth * np.sqrt(np.maximum(1 - ratio**power, 0)))
+        return Surface(ratio - 1, depth * np.sqrt(np.maximum(1 - ratio**exponent, 0)))
 
     return Shape(surface, (float(x.min()), float(y.min()), float(x.max()), float(y.max())))
 
@@ -82,19 +82,22 @@ def polar(radii: np.ndarray, dome: float, power: float) -> Shape:
 def profile(
     widths: np.ndarray, depth: float, bow: float, bands: Bands = (), mouth: int | None = None
 ) -> Shape:
-    """Half-widths at equal steps of v from -1 to 1; lathed (depth 1) or flat; slot of a mouth."""
+    """A shape of given half-widths at equal steps of v from -1 to 1.
+
+    It is round with `depth` 1 and flatter with less; `mouth` is the slot of its opening, if any.
+    """
     table = np.append(widths, widths[-1]).astype(np.float32)
     last, widest, opening = len(widths) - 1, float(widths.max()), float(widths[-1])
     rise = max(bow * (opening / widest) ** 2 * 1.6, 1e-3)
-    depth = np.float32(depth)  # meets float64 below
+    relief = np.float32(depth)  # as it is combined with float64 arrays
 
     def surface(u, v):
-        # A lathe's circles, seen from a little above, bow downwards in the middle.
+        # Horizontal circles, seen from a little above, bow downwards in the middle.
         w = v + bow * (1 - u * u * (1 / widest**2))
         place = np.clip((w + 1) * (last / 2), 0, last)
         index = place.astype(np.int32)
         half = _between(table, index, place - index)
-        height = depth * np.sqrt(np.maximum(half * half - u * u, 0))
+        height = relief * np.sqrt(np.maximum(half * half - u * u, 0))
         slot = np.zeros(u.shape, np.uint8) if bands or mouth is not None else None
         for low, high, which in bands:
             slot[(w > low) & (w < high)] = which

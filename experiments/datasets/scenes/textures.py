@@ -1,8 +1,9 @@
 """Canvases, colours, noise and patterns of the drawn scenes.
 
-Canvases are float32 `[3, height, width]` in [0, 1]. A pattern maps coordinates in pixels (arrays
-that broadcast, attached to the object, so that the pattern turns with it) to a mixing weight in
-[0, 1] of two colours. Most coordinates are float32, some float64; numbers are rounded for both.
+Canvases are float32 `[3, height, width]` in [0, 1]. A pattern maps coordinates in pixels to a
+mixing weight of two colours in [0, 1]. The coordinates are arrays that broadcast; they belong to
+the object, so that the pattern turns with it. Most are float32, some float64; scalars are rounded
+to float32 before they are combined with either.
 """
 
 import functools
@@ -13,10 +14,10 @@ from numpy import float32
 from numpy.random import PCG64, Generator
 from PIL import Image, ImageFilter
 
-_TILE = 256  # side of a noise tile in texels; a power of two, so that wrapping is a bit mask
+_TILE = 256  # side of a noise tile in texels; a power of two, so that a bit mask wraps
 _SIGMAS = (0.7, 1.5, 3.0, 6.0, 12.0)
 _ATLAS_SEED = 20240202
-# Lookups truncate towards zero, so coordinates are moved far into the positive numbers first.
+# Lookups truncate towards zero, so coordinates are first shifted to be positive.
 _ORIGIN = 64 * _TILE
 
 Pattern = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -50,7 +51,7 @@ def to_canvas(image: Image.Image) -> np.ndarray:
 
 
 def blur(canvas: np.ndarray, radius: float) -> np.ndarray:
-    """Defocus by a Gaussian of that radius in pixels."""
+    """Blur with a Gaussian of the given radius in pixels."""
     image = Image.fromarray(to_pixels(canvas))
     return to_canvas(image.filter(ImageFilter.GaussianBlur(float(radius))))
 
@@ -76,7 +77,7 @@ def _look_up(layer: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def noise(x: np.ndarray, y: np.ndarray, wavelength: float) -> np.ndarray:
-    """Smooth noise of unit deviation whose blotches are about `wavelength` pixels apart."""
+    """Smooth noise of unit deviation, with blotches about `wavelength` pixels apart."""
     sigma = wavelength / 6
     layer = min(range(len(_SIGMAS)), key=lambda i: abs(np.log(_SIGMAS[i] / sigma)))
     zoom = float32(min(max(_SIGMAS[layer] / sigma, 0.35), 2.0))
@@ -110,7 +111,9 @@ def _checks(rng: Generator, size: float) -> Pattern:
     """A chess board, or a tartan of two crossing sets of stripes."""
     step = float32(2 * np.pi / max(rng.uniform(0.25, 0.6) * size, 8.0))
     if rng.random() < 0.5:
-        return lambda x, y: sum(_soft_step(np.sin(side * step), 0.4) for side in (x, y)) * 0.5
+        return lambda x, y: (
+            (_soft_step(np.sin(x * step), 0.4) + _soft_step(np.sin(y * step), 0.4)) * 0.5
+        )
     return lambda x, y: _soft_step(np.sin(x * step) * np.sin(y * step), 0.25)
 
 
@@ -138,7 +141,7 @@ def _cloudy(rng: Generator, size: float) -> Pattern:
 
 
 def _fur(rng: Generator, size: float) -> Pattern:
-    """Short hair: fine noise drawn out along one direction, over a coarse variation."""
+    """Short hair: fine noise stretched along one direction, over a coarse variation."""
     stretch = float32(rng.uniform(0.2, 0.5))
     return lambda x, y: np.clip(
         noise(x, y * stretch, 5.0) * 0.22 + noise(x, y, 40.0) * 0.2 + 0.45, 0, 1
@@ -188,13 +191,13 @@ _PATTERNS = (*_CLEAN, _fur, _fur, _speckle, _plain, _plain, _marble, _wood, _zig
 def random_pattern(rng: Generator, size: float) -> Pattern:
     """A pattern, turned and shifted, for an object (or floor tile) of about `size` pixels."""
     maker, angle = _PATTERNS[rng.integers(len(_PATTERNS))], rng.uniform(0, 2 * np.pi)
-    shift_x, shift_y = float32(rng.uniform(0, _TILE, 2))
+    shift_x, shift_y = rng.uniform(0, _TILE, 2).astype(float32)
     c, s = float32(np.cos(angle)), float32(np.sin(angle))
     pattern = maker(rng, size)
     return lambda x, y: pattern(x * c + y * s + shift_x, y * c - x * s + shift_y)
 
 
-# Families of colours that occur together: six of "rrggbb" each.
+# Families of six colours that go together, as "rrggbb".
 _FAMILIES = (
     "5b4636 8a6b4a b89a6e d9c6a0 3a2f28 a6784c",  # earth
     "4f5d2f 74803f 9aa35a 2f3d25 b9b77d 6a5a3a",  # meadow
@@ -212,7 +215,7 @@ _FAMILIES = (
 
 
 def colours_of(text: str) -> np.ndarray:
-    """Colours [n, 3] in [0, 1] of n words "rrggbb"."""
+    """The colours [n, 3] in [0, 1] of n words "rrggbb"."""
     return np.array(list(bytes.fromhex(text)), float32).reshape(-1, 3) / 255
 
 

@@ -1,10 +1,10 @@
-"""Things of the drawn scenes that do not live: pots, boxes, stones, and flat figures."""
+"""Inanimate objects of the drawn scenes: pots, boxes, stones, and flat figures."""
 
 import numpy as np
 from numpy.random import Generator
 
 from experiments.datasets.scenes import shapes
-from experiments.datasets.scenes.shapes import BODY, DARK, SECOND, THIRD, Shape, Surface
+from experiments.datasets.scenes.shapes import BODY, DARK, SECOND, THIRD, Bands, Shape, Surface
 
 _STEPS = np.linspace(-1, 1, 256)
 
@@ -18,7 +18,7 @@ def _smooth_ring(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _smooth_ends(values: np.ndarray, width: int) -> np.ndarray:
-    """Moving average, the ends repeated."""
+    """Moving average, with the ends repeated."""
     padded = np.pad(values, width // 2, mode="edge")
     return np.convolve(padded, np.ones(width) / width, mode="valid")
 
@@ -83,7 +83,7 @@ def vase(rng: Generator) -> Shape:
     """A vase: a smooth profile through a few random widths."""
     knots = rng.uniform([0.4, 0.5, 0.25, 0.16, 0.25], [0.75, 0.8, 0.6, 0.4, 0.5])
     widths = np.interp(_STEPS, [-1, -0.6, -0.15, 0.35, 0.75, 1.0], [0.3, *knots])
-    bands = ()
+    bands: Bands = ()
     if rng.random() < 0.5:
         middle = rng.uniform(-0.5, 0.3)
         bands = ((middle, middle + rng.uniform(0.1, 0.3), SECOND),)
@@ -96,7 +96,7 @@ def bottle(rng: Generator) -> Shape:
     shoulder = rng.uniform(0.05, 0.35)
     at = [-1, -0.97, shoulder, shoulder + rng.uniform(0.2, 0.35), 0.8, 0.81, 1.0]
     widths = np.interp(_STEPS, at, [body * 0.9, body, body, neck, neck, neck * 1.25, neck * 1.2])
-    bands = ((0.8, 1.5, SECOND),)
+    bands: Bands = ((0.8, 1.5, SECOND),)
     if rng.random() < 0.7:
         bands += ((rng.uniform(-0.8, -0.6), shoulder - rng.uniform(0.05, 0.2), THIRD),)
     return shapes.profile(_smooth_ends(widths, 13), 1.0, rng.uniform(0.04, 0.09), bands, SECOND)
@@ -142,7 +142,7 @@ def mug(rng: Generator) -> Shape:
         outside = np.sqrt(np.maximum(half * half - u * u, 0)) + 0.3
         tube = 0.35 * np.sqrt(np.maximum(thick**2 - np.square(ring + thick), 0))
         height = np.where(body < 0, outside, tube)
-        # The inside is hollow: its relief falls where the outside's rises.
+        # The inside is hollow: its relief falls where that of the outside rises.
         hollow = top < rim * rim
         height = np.where(top < 1, np.where(hollow, 1 - height * 0.6, 0.3), height)
         slot = np.where(hollow, SECOND, BODY).astype(np.uint8)
@@ -170,7 +170,7 @@ def box(rng: Generator) -> Shape:
         face = np.where(w > near + h, 2, (u > 0).astype(np.int32))
         slot = np.where(face == 2, SECOND, BODY).astype(np.uint8) if lid else None
         normal = np.moveaxis(faces.take(face, axis=0), -1, 0)
-        # Along the edges of each face, so that a pattern lies on the faces.
+        # Coordinates along the edges of each face, so that a pattern follows the faces.
         top = w - h
         across = np.where(face == 2, (top - ka * u) * edge_b, u * 1.2)
         along = np.where(face == 2, (top + kb * u) * edge_a, w - near)

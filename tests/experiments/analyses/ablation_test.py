@@ -1,4 +1,4 @@
-"""Table V's settings are what the main job gives for their flags."""
+"""The settings of Table V give what `experiments.instance` gives with their flags."""
 
 from tests.support.run_binary import assert_refused, run
 
@@ -36,7 +36,7 @@ def test_ablation(world, tmp_path):
     # The paper has no number for 16 and 5 channels.
     assert {r["published"] for r in results} == {r["difference"] for r in results} == {None}
     check_tables(finished.stdout, results)
-    # Each setting is what the main job gives for its flags, where the main job can be so asked.
+    # Each setting gives what `experiments.instance` gives, if that has flags for it.
     same = {5: ("boc", 16, 5), 1: ("dot", 16, 16), 7: ("boc", 48, 48)}
     for index, (metric, M, N) in same.items():
         folder = tmp_path / f"{metric}-{M}-{N}"

@@ -1,4 +1,4 @@
-"""Plans of settings: what they share is computed once, and each image stands alone."""
+"""Plans of settings: what they share is computed once; images do not affect each other."""
 
 import collections
 import dataclasses
@@ -39,7 +39,7 @@ class CountingWatch(Stopwatch):
 
 
 def scene():
-    """An image alone: two instances of noisy features on a 6 x 8 grid, of 24 x 32 pixels."""
+    """One image: two instances with noisy features on a grid of 6 x 8, of 24 x 32 pixels."""
     rng = np.random.default_rng(0)
     instances = np.zeros((24, 32), np.int32)
     instances[4:20, 4:16] = 1
@@ -91,7 +91,7 @@ def test_metrics_are_computed_together_as_far_as_they_fit():
     assert found == [["boc", "l1"], ["l2", "dot"], ["cosine"], ["N=2"]]
     (together, settings), (alone, last) = groups(list(plans), 9)
     assert (settings, last) == (list(metrics), ["N=2"])
-    # What they share names no metric of theirs.
+    # The plan of a group always names "dot", whatever the metrics of its settings.
     assert together == Plan(given, dataclasses.replace(given, metric="dot"))
     assert alone == Plan(given, dataclasses.replace(other, metric="dot"))
 
@@ -110,8 +110,8 @@ def test_pairs_of_a_sweep():
     plans, warnings = sweep.make_plans(configs, [3, 2, 9])
     assert list(plans) == ["M=12,N=3", "M=12,N=2", "M=12,N=9", "M=3,N=3", "M=3,N=2", "M=2,N=2"]
     assert warnings == [
-        "N=9 left out at M=3: more than there are",
-        "N=3, 9 left out at M=2: more than there are",
+        "N=9 left out at M=3: N is at most M",
+        "N=3, 9 left out at M=2: N is at most M",
     ]
     for setting, plan in plans.items():
         assert setting == f"M={plan.instances.M},N={plan.instances.N}"
@@ -125,6 +125,6 @@ def test_asking_for_too_many_instances_is_not_silent():
     assert too_many_asked("boc", lines[:2], None) == []
     (warning,) = too_many_asked("boc", lines, None)
     assert warning.startswith("boc: images with fewer instances than asked for: 2 (")
-    assert "foreground tokens, and 254" in warning
+    assert "foreground token, and at most 254" in warning
     (warning,) = too_many_asked("l2", lines, 10)
     assert warning.startswith("l2: images with fewer instances than asked for: 4 (")

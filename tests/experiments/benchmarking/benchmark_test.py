@@ -60,10 +60,10 @@ def small_models(monkeypatch):
 
 @pytest.fixture(scope="module")
 def features():
-    """Two blobs, rather alike, on a background that is less so; and noise."""
+    """Two similar blobs on a less similar background, with noise."""
     rng = np.random.default_rng(0)
     (common, shared), own = rng.normal(size=(2, CHANNELS)), rng.normal(size=(3, CHANNELS))
-    # Something in common, so that the graph is connected.
+    # A common part, so that the graph is connected.
     directions = 2 * common + np.array([-1, 1, 1])[:, None] * shared + 0.5 * own
     regions = np.zeros(GRID, int)
     regions[2:9, 2:7], regions[3:10, 9:14] = 1, 2

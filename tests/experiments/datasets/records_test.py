@@ -73,11 +73,11 @@ def test_safe_ids_and_clashes():
 def test_unknown_name_and_unused_options(tmp_path):
     with pytest.raises(SpecjaxError, match="unknown dataset 'kitti': choose one of samples, voc"):
         datasets.open_dataset("kitti")
-    with pytest.raises(SpecjaxError, match="--annotations means nothing to dataset 'voc'"):
+    with pytest.raises(SpecjaxError, match="--annotations has no meaning for dataset 'voc'"):
         datasets.open_dataset("voc", data_dir=tmp_path, annotations="a.json")
-    with pytest.raises(SpecjaxError, match="--data_dir means nothing to dataset 'samples'"):
+    with pytest.raises(SpecjaxError, match="--data_dir has no meaning for dataset 'samples'"):
         datasets.open_dataset("samples", data_dir=tmp_path)
-    with pytest.raises(SpecjaxError, match="--split means nothing to dataset 'folder'"):
+    with pytest.raises(SpecjaxError, match="--split has no meaning for dataset 'folder'"):
         datasets.open_dataset("folder", data_dir=tmp_path, split="val")
     for name in ("voc", "coco", "ytvis"):
         with pytest.raises(SpecjaxError, match="give --data_dir"):
@@ -117,7 +117,7 @@ def test_list_without_the_leading_folders_of_an_id(tmp_path):
     dataset = datasets.open_dataset("folder", data_dir=tmp_path / "data", frames=listing)
     assert ids(dataset) == ["train/a/1", "train/b/0"]
     listing.write_text("0\n")
-    with pytest.raises(SpecjaxError, match="'0' fits 2 records"):
+    with pytest.raises(SpecjaxError, match="'0' matches 2 records"):
         datasets.open_dataset("folder", data_dir=tmp_path / "data", frames=listing)
 
 

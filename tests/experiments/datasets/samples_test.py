@@ -38,7 +38,7 @@ def test_images_fit_their_maps():
         assert image.shape == (*record.read_instances().shape, 3) and image.dtype == np.uint8
 
 
-def test_what_a_caller_does_to_an_array_stays_with_the_caller():
+def test_a_caller_may_change_its_arrays():
     record = next(samples.records())
     image, instances = record.read_image(), record.read_instances()
     kept_image, kept_instances = image.copy(), instances.copy()

@@ -80,7 +80,10 @@ def _drop_frames(content):
         (lambda c: c["videos"][1].update(id=1), "two videos have the id 1"),
         (lambda c: c.update(annotations=[]) or _drop_frames(c), "lists no images"),
         (lambda c: c["annotations"][0].pop("segmentations"), "no valid 'segmentations'"),
-        (lambda c: c["annotations"][0]["segmentations"].pop(), "1 segmentations, its video 2"),
+        (
+            lambda c: c["annotations"][0]["segmentations"].pop(),
+            "1 segmentations, but its video has 2",
+        ),
         (lambda c: c["annotations"][0].update(video_id=9), "video 9, which is not listed"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Runs in batches: the images that meet, and what does not depend on it."""
+"""Runs in batches: which images share one, and that results do not depend on it."""
 
 import itertools
 import pathlib
@@ -107,7 +107,7 @@ def test_one_program_serves_all_sizes_of_a_length(world, tmp_path):
 
 
 def tasks(tokens):
-    """Records whose images have so many tokens once they are read; None cannot be read."""
+    """Records whose images have these numbers of tokens; None for one that cannot be read."""
     return [Task(n, Record(str(n), str(n), None, None), ("boc",)) for n in range(len(tokens))]
 
 

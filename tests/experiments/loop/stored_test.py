@@ -1,4 +1,4 @@
-"""Features that somebody else made: files are data, and are not trusted."""
+"""Stored features: files from elsewhere are data, and are not trusted."""
 
 import io
 import zipfile

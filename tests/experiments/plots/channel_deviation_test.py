@@ -77,4 +77,4 @@ def test_plot(tmp_path):
 def test_plot_of_no_image(tmp_path):
     paths = channel_deviation.write(tmp_path, LINES[1:2], N=1)
     assert plots.rows_of(paths[2]) == []
-    assert "no image of two instances" in plots.texts_of(paths[1])
+    assert "no image with two instances" in plots.texts_of(paths[1])

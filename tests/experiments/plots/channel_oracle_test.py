@@ -14,7 +14,7 @@ TOKENS = 30
 
 @pytest.fixture(scope="module")
 def image():
-    """(features, foreground, truth, counted); channels know the instances to various degrees."""
+    """(features, foreground, truth, counted); channels separate the instances more or less."""
     rng = np.random.default_rng(3)
     truth = rng.integers(0, 4, TOKENS)
     knowledge = rng.uniform(0, 3, plots.CHANNELS)
@@ -62,7 +62,7 @@ def test_each_channel_splits_the_foreground(image, clusters):
     assert len(set(expected)) > 10 or clusters == 1
 
 
-def test_a_channel_that_knows_the_instances():
+def test_a_channel_that_separates_the_instances():
     """Twelve tokens, 1-1-1-1-2-2-2-2 and four of background, one of which is taken for foreground.
 
     The first channel splits what it is given exactly: 4/5 and 1. The second is constant, so that

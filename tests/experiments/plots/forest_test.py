@@ -27,14 +27,14 @@ def test_points_and_bars():
     # The first is on top.
     assert axes.yaxis_inverted() and axes.get_xlabel() == "mIoU (%)"
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["here, with 95 % interval", "published"]
+    assert texts == ["this run, with 95 % interval", "published"]
 
 
 def test_without_published_numbers():
     figure = forest.draw(ROWS[1:2], score="F-score", level=0.9)
     assert len(figure.axes[0].get_lines()) == 1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "here, with 90 % interval"
+        "this run, with 90 % interval"
     ]
 
 

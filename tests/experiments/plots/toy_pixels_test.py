@@ -27,7 +27,7 @@ def test_three_pixels_by_hand():
         np.testing.assert_allclose(result.pairs, pairs, rtol=1e-6)
         np.testing.assert_allclose(result.spread, np.std(pairs) / np.mean(pairs), rtol=1e-5)
         assert result.matrix.shape == (3, 3)
-    # What the figure is for: the dot product finds the irregular pixels alike, and little else.
+    # The point of the figure: to the dot product only the irregular pixels look similar.
     dot, braycurtis, _ = (result.spread for result in results)
     assert dot > 5 * braycurtis
 

@@ -137,7 +137,7 @@ def test_stream_of_crops_begins_anywhere(photos):
     large, small = whole[0].arrays
     assert large.shape == (3, 2, 16, 192) and small.shape == (3, 2, 4, 192)
     assert whole[0].shape == SHAPES
-    # No crop is like another, in a batch or in the next epoch.
+    # All crops differ, in a batch and in the next epoch.
     assert (
         len({crop.tobytes() for batch in whole for crop in batch.arrays[0].reshape(-1, 16, 192)})
         == 5 * 6
@@ -148,7 +148,7 @@ def test_without_small_crops(photos):
     assert next(stream(photos, small_crops=0).batches()).arrays[1].shape == (3, 0, 4, 192)
 
 
-def test_images_that_cannot_be_read_are_passed_over(photos, capfd):
+def test_images_that_cannot_be_read_are_skipped(photos, capfd):
     for name in "bcd":
         (photos / f"{name}.png").write_bytes(b"no image")
     for batch in itertools.islice(stream(photos).batches(), 4):

@@ -48,7 +48,7 @@ def new_trainer():
     return Trainer(new_objective(), steps=8, learning_rate=3e-3)
 
 
-def test_training_learns_and_a_restored_state_goes_on_alike(tmp_path):
+def test_training_learns_and_a_restored_state_continues_in_the_same_way(tmp_path):
     whole = new_trainer()
     losses = [whole.step(tiny_batch()) for _ in range(4)]
     whole.save(tmp_path / "state.npz")
@@ -112,14 +112,14 @@ def train(folder, stream, *, overwrite=False):
     loop.train(training, folder, **every, overwrite=overwrite)
 
 
-def test_an_interrupted_training_ends_alike(tmp_path, monkeypatch):
+def test_an_interrupted_training_ends_in_the_same_way(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "spectral_scores", lambda *_, **__: {"miou": 0.5})
     train(tmp_path / "whole", Batches())
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "cut", Batches(breaks_before=6))
     assert [line["step"] for line in log(tmp_path / "cut")] == [2, 4]
     assert not (tmp_path / "cut" / "model.safetensors").exists()
-    # It goes on after step 3, the last that was saved.
+    # It continues after step 3, the last that was saved.
     train(tmp_path / "cut", Batches(breaks_before=3))
     for name in ("model.safetensors", "config.json", "training.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

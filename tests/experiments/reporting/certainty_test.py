@@ -27,7 +27,7 @@ def test_scores_intervals_and_comparison(tmp_path):
     assert list(found) == ["dot", "boc"]
     assert [round(100 * bound, 9) for bound in found["boc"]] == [40, 20, 60]
     compared = comparison(run)
-    assert compared.caption == "mIoU, difference from boc in points"
+    assert compared.caption == "mIoU, difference from boc in percentage points"
     assert compared.headings == ["setting", "points", "95 % interval", "p", "p (Holm)", "images"]
     assert compared.rows == [["dot", "-20.00", "-30.00 to -10.00", "0.500", "0.500", "2"]]
     assert compared.remarks == ["With 2 images the test cannot give a p below 0.5."]
@@ -37,9 +37,9 @@ def test_the_page_shows_them(tmp_path):
     scores = {"dot": {"a": 0.1, "b": 0.3}, "boc": {"a": 0.2, "b": 0.6}}
     page = write_page([write_run(tmp_path / "run", scores)], tmp_path / "report.html")
     assert page.tables["mIoU, mean over images"][1] == ["dot", "20.00", "10.00 to 30.00", "2"]
-    assert page.tables["mIoU, difference from boc in points"][1][:2] == ["dot", "-20.00"]
+    assert page.tables["mIoU, difference from boc in percentage points"][1][:2] == ["dot", "-20.00"]
     assert "With 2 images the test cannot give a p below 0.5." in page.text
-    assert "Every image is treated as drawn independently" in page.text
+    assert "All images are treated as drawn independently" in page.text
     for name in ("png", "svg", "csv"):
         assert (tmp_path / "report_plots" / f"run1_intervals.{name}").stat().st_size
 

@@ -1,4 +1,4 @@
-"""Which images a page shows, and what it says of those without a picture."""
+"""Which images a page shows, and its remark on images without a picture."""
 
 import re
 
@@ -41,7 +41,7 @@ def test_gallery(tmp_path):
     assert [text.partition(":")[0] for text in alternatives] == [
         *("b, 90.00 %", "b, 90.00 %", "x/a, 30.00 %")
     ]
-    assert "mIoU, with boc, the setting with the highest mean." in page.text
+    assert "mIoU of each image, with boc, the setting with the highest mean." in page.text
     assert re.search(
         r"Best\s+b, 90\.00 %.*Median\s+c, 60\.00 % \(no picture\).*Worst\s+x/a, 30",
         page.text,
@@ -63,7 +63,7 @@ def test_a_run_without_annotation(tmp_path):
     save_picture(tmp_path / "run" / "overlays_boc" / "b.png", (0, 200, 0))
     page = write_page([tmp_path / "run"], tmp_path / "report.html")
     assert page.tables["Scores"] == [["metric", "images"], ["boc", "2"]]
-    assert "no image is scored" in page.text and "Confidence" not in page.text
+    assert "images have no scores" in page.text and "Confidence" not in page.text
     assert page.tables["Runs"][1][3:] == ["-", "2", "0"]
     np.testing.assert_allclose(colour_of(page.named("img", "src")[0]), (0, 200, 0), atol=4)
 

@@ -112,7 +112,7 @@ def test_the_same_runs_give_the_same_page(folder, tmp_path):
 
 
 def test_the_binary(folder, tmp_path):
-    """As a user starts it; twice the same run is one."""
+    """As a user starts it; a run that is named twice appears once."""
     output = tmp_path / "new" / "page.html"
     command = [sys.executable, "-m", "experiments.report", f"--output={output}"]
     finished = subprocess.run(

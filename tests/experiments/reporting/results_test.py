@@ -1,4 +1,4 @@
-"""The tables of scores, of runs whose results are known."""
+"""The tables of scores of runs with known results."""
 
 from experiments.reporting.results import tables_of
 from experiments.reporting.runs import read_run
@@ -126,13 +126,13 @@ def test_both_tables_of_an_ablation(tmp_path):
     run = write_run(tmp_path / "run", scores, binary="ablation", results=results)
     page = write_page([run], tmp_path / "report.html")
     first = page.tables["Foreground with NCR in all settings"]
-    second = page.tables["Foreground without NCR where the setting is without it"]
+    second = page.tables["Foreground without NCR in the settings without NCR"]
     assert [row[0] for row in first] == ["on", *NAMES]
     assert first[2] == ["NCR", "yes", "30.00", "30.00", "2"]
     assert [row[0] for row in second[1:]] == [
         *("none+foregroundC", *NAMES[1:3], "BoC+foregroundC", *NAMES[4:])
     ]
-    rows = page.tables["mIoU, difference from NCR+DCR+BoC in points"][1:]
+    rows = page.tables["mIoU, difference from NCR+DCR+BoC in percentage points"][1:]
     assert [row[0] for row in rows] == [name for name in settings if name != "NCR+DCR+BoC"]
     # Without one of the settings: what there is.
     del scores["NCR"], results[1]

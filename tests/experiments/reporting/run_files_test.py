@@ -1,4 +1,4 @@
-"""The files of a run: what is read of them, and what is refused."""
+"""The files of a run: what is read from them, and what is refused."""
 
 import json
 

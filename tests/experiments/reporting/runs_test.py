@@ -1,4 +1,4 @@
-"""Folders that a report is made of, and those that it cannot be made of."""
+"""Folders of runs that a report can read, and folders that it refuses."""
 
 import pytest
 

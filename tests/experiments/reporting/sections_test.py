@@ -1,4 +1,4 @@
-"""What a page says of a run besides its scores and pictures."""
+"""The parts of a page about a run other than scores and pictures."""
 
 from experiments.reporting.runs import read_run
 from experiments.reporting.sections import overview_row
@@ -28,7 +28,7 @@ def test_facts_and_warnings(tmp_path):
     assert "images2 (0 more failed)" in text and "protocolpaper" in text and "UTC" in text
 
 
-def test_a_remark_on_several_scores_is_made_once(tmp_path):
+def test_a_remark_on_several_scores_appears_once(tmp_path):
     run = write_run(tmp_path / "run", {"boc": {"a": 0.5, "b": 0.7}})
     page = write_page([run], tmp_path / "report.html")
     assert {"mIoU, mean over images", "F-score, mean over images"} <= page.tables.keys()

@@ -1,4 +1,4 @@
-"""Overlap and size ratio of instances, and mIoU by them."""
+"""Overlap and size ratio of instances, and the mIoU of their strata."""
 
 import itertools
 
@@ -146,8 +146,8 @@ def test_the_tables_say_what_is_missing():
         [">=0.34", "boc", "0", "no", "image", "32.33", "-"],
         [">=0.34", "l2", "0", "no", "image", "30.99", "-"],
     ]
-    assert overlap[8] == "a stratum includes its lower bound and excludes its upper one"
-    assert "MBOR an earlier version" in overlap[9] and "no stratum: 1; --overwrite" in overlap[9]
+    assert overlap[8] == "a stratum includes its lower bound and excludes its upper bound"
+    assert "MBOR an earlier version" in overlap[9] and "no stratum: 1; a run with" in overlap[9]
     assert ratio[7] == "images below 1.26, in no stratum: 1" and len(ratio) == 9
 
 

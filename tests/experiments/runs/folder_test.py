@@ -25,12 +25,12 @@ def test_a_run_holds_its_folder(tmp_path):
         RunFolder(folder, {"N": 2}, ["boc"], overwrite=False)
     with pytest.raises(SpecjaxError, match="N was 1, now null; M was null, now 1"):
         RunFolder(folder, {"M": 1}, ["boc"], overwrite=False)
-    # A refusal lets go of the folder.
+    # A refusal releases the folder.
     with RunFolder(folder, {"N": 2}, ["boc"], overwrite=True) as run:
         assert run.lines.get("a", "boc") is None
 
 
-def test_identities_are_compared_as_they_are_rund(tmp_path):
+def test_identities_are_compared_as_they_are_stored(tmp_path):
     for _ in range(2):
         with RunFolder(tmp_path, {"sizes": (1, 2), "none": None}, [], overwrite=False) as run:
             run.write_summary({"results": []})
@@ -65,14 +65,14 @@ def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(tmp_path, damage)
         made = [run.path(kind, name, "a") for kind in ("labels", "overlays", "features")
                 for name in ("boc", "dot")]  # fmt: skip
         made += [run.path(kind, name) for kind in ("coco", "gallery") for name in ("boc", "dot")]
-        mine = [tmp_path / name for name in ("coco_gt.json", "gallery2.png", "labels_l1/a.png")]
-        for path in (*made, *mine):
+        foreign = [tmp_path / name for name in ("coco_gt.json", "gallery2.png", "labels_l1/a.png")]
+        for path in (*made, *foreign):
             path.parent.mkdir(exist_ok=True)
             path.write_text("x")
     if damage:
         (tmp_path / damage).write_text("{")
     with RunFolder(tmp_path, {}, ["boc"], overwrite=True):
-        assert all(path.exists() for path in mine)
+        assert all(path.exists() for path in foreign)
         left = [path.name for path in made if path.exists()]
         # Without the lines nobody knows of "dot".
         unknown = {"a.png", "coco_dot.json", "gallery_dot.png"}

@@ -1,4 +1,4 @@
-"""A run in parts: which records a part has, what it leaves, and who merges."""
+"""A run in parts: the records of a part, its report, and which part merges."""
 
 import dataclasses
 import json
@@ -92,7 +92,7 @@ def test_parts_know_what_others_have_done(tmp_path):
         first.segments.append([line("b", masks=[])])
         journal = tmp_path / "parts" / "1-of-2" / "per_image.jsonl"
         assert [json.loads(text)["id"] for text in journal.read_text().splitlines()] == ["b"]
-        # In the middle of a write, or dead in it: not known, and not touched.
+        # An incomplete line, of a process that writes or died: it is ignored and not touched.
         with journal.open("ab") as stream:
             stream.write(b'{"id": "c", "sett')
         before = journal.read_bytes()
@@ -106,7 +106,7 @@ def test_parts_know_what_others_have_done(tmp_path):
     with opened(tmp_path, Part(2, 3)) as third:
         assert [third.lines.get(name, "boc")["by"] for name in "abc"] == [
             "whole", "first", "second"]  # fmt: skip
-    # Its own file is another matter.
+    # In its own file it is dropped.
     with opened(tmp_path, FIRST):
         assert journal.read_bytes() == before[: before.rindex(b"\n") + 1]
 
@@ -116,7 +116,7 @@ def test_a_damaged_journal_of_another_part_is_named(tmp_path):
         (tmp_path / "parts" / "1-of-2" / "per_image.jsonl").write_text("[1]\n")
         with pytest.raises(SpecjaxError, match=r"1-of-2/per_image\.jsonl holds a line"):
             opened(tmp_path, SECOND)
-        # The refusal lets go of the part.
+        # The refusal releases the part.
         (tmp_path / "parts" / "1-of-2" / "per_image.jsonl").write_text("")
         opened(tmp_path, SECOND).__exit__()
 
@@ -166,7 +166,7 @@ def test_one_run_claims_a_new_folder(tmp_path, monkeypatch):
 
 
 class Conclusion:
-    """What the last part calls, and with what."""
+    """Records the call that the last part makes, and its arguments."""
 
     def __init__(self, store):
         self.store, self.calls = store, []
@@ -184,18 +184,21 @@ def test_the_last_part_merges(tmp_path, capsys):
         second.lines.append([line("b")])
         second.segments.append([line("b", masks=[])])
         ends = Conclusion(first), Conclusion(second)
-        mine, other = report("a", "c", failures="ca", write=1.0), report("b", failures="b", write=2)
-        assert first.finish(mine, ends[0]) == 1
+        first_report, second_report = (
+            report("a", "c", failures="ca", write=1.0),
+            report("b", failures="b", write=2),
+        )
+        assert first.finish(first_report, ends[0]) == 1
         assert capsys.readouterr().out.splitlines() == [
             "part 1/2 is done: 2 images",
-            "part 2/2 is at work",
-            f"the last to finish writes {tmp_path / 'summary.json'} and prints the table",
+            "part 2/2 is running",
+            f"the last part to finish writes {tmp_path / 'summary.json'} and prints the table",
         ]
         assert not (tmp_path / "summary.json").exists() and ends[0].calls == []
-        assert second.finish(other, ends[1]) == 1
+        assert second.finish(second_report, ends[1]) == 1
         assert ends[1].calls == [(["a", "b", "c"], ["a", "b", "c"], {"write": 3.0})]
         # As if the first had seen, only now, that all are finished.
-        assert first.finish(mine, ends[0]) == 1
+        assert first.finish(first_report, ends[0]) == 1
         assert ends[0].calls == []
         assert "another process has merged" in capsys.readouterr().out
     text = (tmp_path / "per_image.jsonl").read_text()
@@ -218,8 +221,8 @@ def test_of_parts_that_finish_together_one_merges(tmp_path, monkeypatch):
     ends = [Conclusion(store) for store in stores]
 
     def end(part):
-        mine = report(str(part.index), work={**WORK, "images": 4})
-        stores[part.index].finish(mine, ends[part.index])
+        own_report = report(str(part.index), work={**WORK, "images": 4})
+        stores[part.index].finish(own_report, ends[part.index])
 
     together(end, siblings)
     for store in stores:
@@ -277,7 +280,7 @@ def test_overwriting_the_whole_deletes_its_parts(tmp_path):
     with RunFolder(tmp_path, {}, ["boc"], overwrite=True) as store:
         assert store.lines.get("a", "boc") is None
     assert not (tmp_path / "parts").exists() and not (tmp_path / "labels_l2").exists()
-    # What is called like the parts' folder, in a folder of no run, is somebody else's.
+    # A folder `parts` in a folder that is not that of a run belongs to somebody else.
     (tmp_path / "other" / "parts").mkdir(parents=True)
     with pytest.raises(SpecjaxError, match=r"'parts' without a run\.json"):
         opened(tmp_path / "other", FIRST)

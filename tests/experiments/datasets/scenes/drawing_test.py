@@ -80,7 +80,7 @@ def test_what_cannot_be_drawn_is_refused(arguments, message, monkeypatch):
         draw_scene(0, **arguments)
 
 
-def test_accept_gets_its_way_and_changes_nothing_where_the_first_layout_satisfies_it():
+def test_accept_is_satisfied_and_changes_nothing_if_the_first_layout_satisfies_it():
     free = draw_scene(1, height=80, width=80)
     same = draw_scene(1, height=80, width=80, accept=lambda _: True)
     np.testing.assert_array_equal(free.image, same.image)
@@ -175,7 +175,7 @@ def test_paint_stays_on_the_objects():
             assert np.percentile(brightness[instances == number], 90) > 30
 
 
-def test_some_scenes_hold_objects_that_are_alike():
+def test_some_scenes_hold_objects_of_the_same_shape():
     repeated = 0
     for seed in range(30):
         placed, _ = lay_out(_generator(seed), Backdrop(studio, 30.0), (80, 100), 3)
