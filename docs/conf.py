@@ -35,7 +35,11 @@ exclude_patterns = ["_build"]
 
 html_theme = "sphinx_book_theme"
 html_title = "specjax"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "navbar_persistent": [],  # the search field is in the sidebar
+}
 html_copy_source = False
 
 # ---------------------------------------------------------------- pages and the notebook

@@ -12,6 +12,7 @@ from PIL import Image
 
 import specjax
 from experiments.datasets import NAMES
+from experiments.results import published
 from tests.support.run_binary import quick_compilation, run
 from tests.support.run_command import run_command
 from tests.support.tiny_checkpoint import write_checkpoint
@@ -121,6 +122,18 @@ def test_commands_have_the_flags_they_are_given():
     assert {program for program, _, _ in found} == programs | {"specjax"}
     for program, flags, name in found:
         assert set(flags) <= known_flags(program), (name, program)
+
+
+def test_published_numbers_are_the_stored_ones():
+    """Tables II to IV by metric, in the stored order."""
+    rows = re.findall(r"^\| [\w-]+ ((?:\| \d+\.\d\d )+)\|$", PAGES["paper.md"], re.MULTILINE)
+    shown = [[float(number) for number in row.split("|") if number.strip()] for row in rows]
+    strata = published.BY_STRATUM
+    stored = [
+        [share, *strata["mbor"][metric], *strata["size_ratio"][metric]]
+        for metric, share in published.MIOU.items()
+    ]
+    np.testing.assert_allclose(shown, 100 * np.array(stored))
 
 
 def test_the_readme_is_short():
