@@ -16,7 +16,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 from sphinx.util.typing import stringify_annotation  # noqa: E402
 
-from specjax import PAPER, EntropyRule  # noqa: E402
+from specjax import PAPER, EntropyRule, ViT  # noqa: E402
 from specjax.tokens import Grid  # noqa: E402
 
 project = "specjax"
@@ -76,6 +76,8 @@ _SHORT = {
 
 
 def _shorten(app, what, name, obj, options, signature, result):
+    if obj is ViT:  # Flax hides it behind a metaclass
+        signature = "(config: ViTConfig, *, rngs: Rngs)"
     for long, short in _SHORT.items():
         signature = signature and signature.replace(long, short)
         result = result and result.replace(long, short)
