@@ -15,6 +15,7 @@ from specjax._eigensolvers import SOLVERS
 from specjax.affinity import METRICS
 from specjax.config import MAX_INSTANCES, PROTOCOLS
 from specjax.errors import SpecjaxError
+from specjax.models.positions import POSITIONS
 
 SAVES = {
     "labels": "indexed PNGs at image resolution",
@@ -85,12 +86,21 @@ METHOD = {
         "Resize images so that the short side has this many pixels. Default: the native size.",
         at_least(1),
     ),
+    "features": Flag(
+        "string",
+        "keys",
+        "Which of the backbone's features are compared: the keys, queries, values or outputs of a"
+        " block, or several with commas (keys,values), which are joined. The paper takes keys.",
+    ),
+    "layer": Flag(
+        "integer", -1, "The block of the backbone they are of: 1 is the first, -1 the last."
+    ),
     "pos_interpolation": Flag(
         "enum",
-        "dino",
-        "How position embeddings are resampled to the image's grid: as the original DINO code or as"
-        " Hugging Face's does it.",
-        {"enum_values": ["dino", "hf"]},
+        "auto",
+        "How position embeddings are resampled to the image's grid: auto, as the backbone's"
+        " original code; dino, as DINO's; hf, as Hugging Face's.",
+        {"enum_values": list(POSITIONS)},
     ),
     "solver": Flag(
         "enum",

@@ -37,6 +37,8 @@ class Method:
     model: ViT
     seed: int
     config: Config
+    features: str
+    layer: int
     pos_interpolation: str
     dtype: str
     num_instances: int
@@ -44,7 +46,7 @@ class Method:
     @property
     def static(self) -> Mapping[str, Hashable]:
         """What programs are compiled for."""
-        names = ("config", "pos_interpolation", "dtype")
+        names = ("config", "features", "layer", "pos_interpolation", "dtype")
         most = padded_instances(self.num_instances)
         return {"max_instances": most, **{name: getattr(self, name) for name in names}}
 
@@ -114,17 +116,16 @@ def _every_stage(
     grid,
     *,
     config,
-    pos_interpolation,
-    dtype,
     max_instances,
     alone=False,
+    **backbone,
 ):
     """Features, foreground mask and instances of one image.
 
     `alone`, outside of a program, each stage is one of its own, and the instance graph is compiled
     for one size; otherwise all are one program, which serves every image of its length.
     """
-    features = extract_features(model, patches, grid, interpolation=pos_interpolation, dtype=dtype)
+    features = extract_features(model, patches, grid, **backbone)
     mask = segment_foreground(features, grid, config=config).mask
     reduced = reduce_features(features, mask, grid, config=config)
     capacity = None

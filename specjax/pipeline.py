@@ -33,7 +33,7 @@ from specjax.instances import (
     foreground_features,
     foreground_members,
 )
-from specjax.models.vit import ViT
+from specjax.models.vit import ViT, feature_kinds
 from specjax.spectral import Eigenpairs, collapsed_graphs, smallest_eigenpairs
 from specjax.tokens import Grid, valid_tokens
 
@@ -69,33 +69,46 @@ class Instances(NamedTuple):
     eigenvalues: Float[Array, " pairs"]
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "interpolation", "dtype"))
+@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
 def extract_features(
     model: ViT,
     patches: Float[Array, "tokens values"],
     grid: Grid,
     *,
+    features: str = "keys",
     layer: int = -1,
-    interpolation: str = "dino",
+    pos_interpolation: str = "auto",
     dtype: str = "float32",
 ) -> Float[Array, "tokens channels"]:
-    """Keys of a block's attention (the last one's by default), CLS dropped, padding zero.
+    """Keys of the last block's attention, or others of its features, without CLS and registers.
 
     Args:
         model: the backbone.
         patches: of one image (`specjax.cut_patches`).
         grid: rows and columns of its tokens.
-        layer: the block; negative counts from the end.
-        interpolation: of position embeddings, "dino" or "hf".
+        features: "keys", "queries" or "values" of the block's attention, as they leave their
+            projections, or its "outputs" (of the last block, after the final norm). Several, with
+            commas, are joined along the channels, each token L2-normalised first.
+        layer: the block, 1 for the first, -1 for the last.
+        pos_interpolation: of position embeddings, "auto" (as the backbone's original code), "dino"
+            or "hf" (as Hugging Face's).
         dtype: of what is multiplied; "bfloat16" is for accelerators (`specjax.models.vit`).
             Features are float32.
 
+    Returns:
+        Float32, zero where the grid has no token.
+
     Raises:
-        SpecjaxError: the model has no such layer, interpolation or dtype, or the patches do not
-            fit the model or the grid.
+        SpecjaxError: there are no such features, layer, interpolation or dtype, or the patches do
+            not fit the model or the grid.
     """
-    keys = model(patches, grid, layer=layer, interpolation=interpolation, dtype=dtype).keys
-    return jnp.where(valid_tokens(keys.shape[0], grid)[:, None], keys, 0.0)
+    kinds = feature_kinds(features)
+    block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
+    found = [getattr(block, kind) for kind in kinds]
+    if len(found) > 1:
+        found = [normalize_tokens(part) for part in found]
+    valid = valid_tokens(patches.shape[0], grid)
+    return jnp.where(valid[:, None], jnp.concatenate(found, axis=1), 0.0)
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

@@ -21,15 +21,17 @@ from specjax._reading import read_ahead
 from specjax._segmenting import Key, Method, segment_each
 from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
+from specjax.models.attention import DTYPES
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
-from specjax.models.vit import DTYPES
+from specjax.models.positions import POSITIONS
+from specjax.models.vit import feature_kinds
 from specjax.segmentation import Segmentation
 
 BUILT_IN = "specjax-mini"
 _ADVICE = "facebook/dino-vits16"
 _CHOICES = {
     "protocol": tuple(PROTOCOLS),
-    "pos_interpolation": ("dino", "hf"),
+    "pos_interpolation": POSITIONS,
     "dtype": tuple(DTYPES),
 }
 _RANGES = {"image_size": (1, 2**31 - 1), "batch_size": (1, 4096), "seed": (0, 2**32 - 1)}
@@ -51,7 +53,11 @@ class Segmenter:
         solver: "auto", "eigh" or "krylov".
         image_size: short side in pixels that photographs are resized to before they are cut into
             patches; None for their own. Labels have the photograph's size.
-        pos_interpolation: of position embeddings, "dino" or "hf".
+        features: which of the backbone's features are compared: "keys", "queries", "values" or
+            "outputs" of a block, or several with commas ("keys,values"), joined.
+        layer: the block they are of: 1 is the first, -1 the last.
+        pos_interpolation: how position embeddings are resampled to the image's grid: "auto" as the
+            backbone's original code does it, "dino" as DINO's, "hf" as Hugging Face's.
         dtype: of the backbone's products, "float32" or "bfloat16".
         batch_size: images that each device works on at a time; None for as many as suit it.
         seed: of the clustering's starts.
@@ -69,7 +75,9 @@ class Segmenter:
     protocol: str = "paper"
     solver: str = "auto"
     image_size: int | None = None
-    pos_interpolation: str = "dino"
+    features: str = "keys"
+    layer: int = -1
+    pos_interpolation: str = "auto"
     dtype: str = "float32"
     batch_size: int | None = None
     seed: int = 0
@@ -78,6 +86,7 @@ class Segmenter:
         # Wrong settings and checkpoints end here, and not at the first photograph.
         _check_settings(self)
         assert self.config and self.backbone
+        self.backbone.config.check_layer(self.layer)
 
     @functools.cached_property
     def backbone(self) -> Checkpoint:
@@ -95,7 +104,8 @@ class Segmenter:
     @functools.cached_property
     def config(self) -> Config:
         """The settings of the stages after the backbone."""
-        M, N = channel_count(self.M, self.backbone.config.hidden_size), self.N
+        channels = self.backbone.config.hidden_size * len(feature_kinds(self.features))
+        M, N = channel_count(self.M, channels), self.N
         if isinstance(N, int) and N > M:
             warnings.warn(f"N={N} is more than M={M}; N={M} is used", stacklevel=5)
             N = M
@@ -152,6 +162,8 @@ class Segmenter:
             model=self.backbone.model,
             seed=self.seed,
             config=self.config,
+            features=self.features,
+            layer=self.layer,
             pos_interpolation=self.pos_interpolation,
             dtype=self.dtype,
             num_instances=num_instances,
