@@ -56,6 +56,8 @@ from specjax.tokens import (
     valid_tokens,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     # The front door
     "Segmenter",

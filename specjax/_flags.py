@@ -15,6 +15,7 @@ from specjax._eigensolvers import SOLVERS
 from specjax.affinity import METRICS
 from specjax.config import MAX_INSTANCES, PROTOCOLS
 from specjax.errors import SpecjaxError
+from specjax.models.positions import POSITIONS
 
 SAVES = {
     "labels": "label maps as PNG files, at the size of the image",
@@ -100,12 +101,23 @@ METHOD = {
         "Resize images to this short side in pixels. Default: no resizing.",
         at_least(1),
     ),
+    "features": Flag(
+        "string",
+        "keys",
+        "Which features of the backbone to compare: keys, queries, values or outputs of a block."
+        " Several with commas (keys,values) are joined. The paper takes keys.",
+    ),
+    "layer": Flag(
+        "integer",
+        -1,
+        "The block of the backbone that features are taken of: 1 is the first, -1 the last.",
+    ),
     "pos_interpolation": Flag(
         "enum",
-        "dino",
-        "How to resample the ViT's position embeddings to the size of the image: as the original"
-        " DINO code ('dino') or as Hugging Face ('hf') does.",
-        {"enum_values": ["dino", "hf"]},
+        "auto",
+        "How to resample the backbone's position embeddings to the size of the image: as its"
+        " original code does ('auto'), as DINO's ('dino') or as Hugging Face's ('hf').",
+        {"enum_values": list(POSITIONS)},
     ),
     "solver": Flag(
         "enum",

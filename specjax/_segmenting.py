@@ -31,19 +31,18 @@ class Method:
     model: ViT
     seed: int
     config: Config
+    features: str
+    layer: int
     pos_interpolation: str
     dtype: str
     num_instances: int
 
     @property
     def static(self) -> Mapping[str, Hashable]:
-        """The static arguments of `_every_stage`."""
-        return {
-            "config": self.config,
-            "pos_interpolation": self.pos_interpolation,
-            "dtype": self.dtype,
-            "max_instances": padded_instances(self.num_instances),
-        }
+        """What programs are compiled for."""
+        names = ("config", "features", "layer", "pos_interpolation", "dtype")
+        most = padded_instances(self.num_instances)
+        return {"max_instances": most, **{name: getattr(self, name) for name in names}}
 
 
 def segment_each(
@@ -113,10 +112,9 @@ def _every_stage(
     grid,
     *,
     config,
-    pos_interpolation,
-    dtype,
     max_instances,
     alone=False,
+    **backbone,
 ):
     """Features, foreground mask and instances of an image.
 
@@ -124,7 +122,7 @@ def _every_stage(
     is compiled for one size. Otherwise all stages become one program, which serves all images of
     one padded length.
     """
-    features = extract_features(model, patches, grid, interpolation=pos_interpolation, dtype=dtype)
+    features = extract_features(model, patches, grid, **backbone)
     mask = segment_foreground(features, grid, config=config).mask
     reduced = reduce_features(features, mask, grid, config=config)
     capacity = None

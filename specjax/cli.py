@@ -31,8 +31,8 @@ from specjax.errors import SpecjaxError
 from specjax.segmenter import Segmenter
 
 _METHOD = (
-    "protocol", "M", "N", "bins", "metric", "solver", "image_size", "pos_interpolation", "dtype",
-    "batch_size", "seed", "overwrite",
+    "protocol", "M", "N", "bins", "metric", "solver", "image_size", "features", "layer",
+    "pos_interpolation", "dtype", "batch_size", "seed", "overwrite",
 )  # fmt: skip
 FLAGS = {
     **{name: METHOD[name] for name in _METHOD},

@@ -26,7 +26,7 @@ from specjax.errors import SpecjaxError
 from specjax.foreground import bipartition, postprocess
 from specjax.instance_stages import instance_eigenpairs, label_instances
 from specjax.instances import foreground_features
-from specjax.models.vit import ViT
+from specjax.models.vit import ViT, feature_kinds
 from specjax.tokens import Grid, valid_tokens
 
 _Features = Float[Array, "tokens channels"]
@@ -53,26 +53,32 @@ class Foreground(NamedTuple):
     eigenvalues: Float[Array, "2"]
 
 
-@functools.partial(jax.jit, static_argnames=("layer", "interpolation", "dtype"))
+@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
 def extract_features(
     model: ViT,
     patches: Float[Array, "tokens values"],
     grid: Grid,
     *,
+    features: str = "keys",
     layer: int = -1,
-    interpolation: str = "dino",
+    pos_interpolation: str = "auto",
     dtype: str = "float32",
 ) -> Float[Array, "tokens channels"]:
-    """Features of an image: the keys of a block's attention, without the class token.
+    """Features of an image: the keys of the last block's attention, or others of a block.
 
-    They are the output of the key projection, bias included, with the heads concatenated.
+    Keys, queries and values are the outputs of their projections, bias included, heads
+    concatenated, before any rotary position. The class token and registers are left out.
 
     Args:
         model: the backbone (`load_checkpoint(...).model`).
         patches: of one image (`cut_patches`).
         grid: rows and columns of the token grid; may be traced.
-        layer: number of the block, from 0; negative numbers count from the last; static.
-        interpolation: how position embeddings are resampled to the grid, "dino" or "hf"; static.
+        features: "keys", "queries", "values", or a block's "outputs" (of the last block, after the
+            final norm). Several, with commas, are joined along the channels, each token
+            L2-normalised first; static.
+        layer: number of the block: 1 is the first, -1 the last; static.
+        pos_interpolation: how position embeddings are resampled to the grid: "auto" (as the
+            backbone's original code), "dino" or "hf" (as Hugging Face); static.
         dtype: precision of the matrix products, "float32", or "bfloat16" for accelerators; static.
 
     Returns:
@@ -91,8 +97,13 @@ def extract_features(
         >>> specjax.extract_features(model, patches.values, patches.tiling.grid).shape
         (256, 6)
     """
-    keys = model(patches, grid, layer=layer, interpolation=interpolation, dtype=dtype).keys
-    return jnp.where(valid_tokens(keys.shape[0], grid)[:, None], keys, 0.0)
+    kinds = feature_kinds(features)
+    block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
+    found = [getattr(block, kind) for kind in kinds]
+    if len(found) > 1:
+        found = [normalize_tokens(part) for part in found]
+    valid = valid_tokens(patches.shape[0], grid)
+    return jnp.where(valid[:, None], jnp.concatenate(found, axis=1), 0.0)
 
 
 @functools.partial(jax.jit, static_argnames=("config",))

@@ -21,8 +21,10 @@ from specjax._reading import read_ahead
 from specjax._segmenting import Key, Method, segment_each
 from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
+from specjax.models.attention import DTYPES
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
-from specjax.models.vit import DTYPES
+from specjax.models.positions import POSITIONS
+from specjax.models.vit import feature_kinds
 from specjax.segmentation import Segmentation
 
 _Photograph = TypeVar("_Photograph", bound=Photograph)
@@ -31,7 +33,7 @@ BUILT_IN = "specjax-mini"
 _ADVICE = "facebook/dino-vits16"
 _CHOICES = {
     "protocol": tuple(PROTOCOLS),
-    "pos_interpolation": ("dino", "hf"),
+    "pos_interpolation": POSITIONS,
     "dtype": tuple(DTYPES),
 }
 _RANGES = {"image_size": (1, 2**31 - 1), "batch_size": (1, 4096), "seed": (0, 2**32 - 1)}
@@ -57,8 +59,11 @@ class Segmenter:
         solver: eigensolver, "auto", "eigh" or "krylov" (see `smallest_eigenpairs`).
         image_size: resize photographs to this short side in pixels before they are cut into
             patches; None keeps their size. Labels always have the size of the photograph.
-        pos_interpolation: how position embeddings are resampled to the token grid: "dino", as the
-            original DINO code does, or "hf", as Hugging Face does.
+        features: which of the backbone's features are compared: "keys", "queries", "values" or
+            "outputs" of a block, or several with commas ("keys,values"), which are joined.
+        layer: number of that block: 1 is the first, -1 the last.
+        pos_interpolation: how position embeddings are resampled to the token grid: "auto", as the
+            backbone's original code does, "dino", as DINO's does, or "hf", as Hugging Face does.
         dtype: precision of the backbone's matrix products, "float32" or "bfloat16".
         batch_size: images that each device computes at a time; None chooses by their size.
         seed: random seed of k-means, from 0 to 2**32 - 1.
@@ -98,7 +103,9 @@ class Segmenter:
     protocol: str = "paper"
     solver: str = "auto"
     image_size: int | None = None
-    pos_interpolation: str = "dino"
+    features: str = "keys"
+    layer: int = -1
+    pos_interpolation: str = "auto"
     dtype: str = "float32"
     batch_size: int | None = None
     seed: int = 0
@@ -107,6 +114,7 @@ class Segmenter:
         # Wrong settings and checkpoints are errors here, and not at the first photograph.
         _check_settings(self)
         assert self.config and self.backbone
+        self.backbone.config.check_layer(self.layer)
 
     @functools.cached_property
     def backbone(self) -> Checkpoint:
@@ -124,7 +132,8 @@ class Segmenter:
     @functools.cached_property
     def config(self) -> Config:
         """The settings of the stages after the backbone, with M as a number."""
-        M, N = channel_count(self.M, self.backbone.config.hidden_size), self.N
+        channels = self.backbone.config.hidden_size * len(feature_kinds(self.features))
+        M, N = channel_count(self.M, channels), self.N
         if isinstance(N, int) and N > M:
             warnings.warn(f"N={N} is more than M={M}; N={M} is used", stacklevel=5)
             N = M
@@ -196,6 +205,8 @@ class Segmenter:
             model=self.backbone.model,
             seed=self.seed,
             config=self.config,
+            features=self.features,
+            layer=self.layer,
             pos_interpolation=self.pos_interpolation,
             dtype=self.dtype,
             num_instances=num_instances,

@@ -80,6 +80,12 @@ def shared_oracle():
 
 
 @pytest.fixture(scope="session")
+def shared_checkpoints():
+    """Real self-supervised backbones."""
+    return _shared("checkpoints")
+
+
+@pytest.fixture(scope="session")
 def shared_data():
     """Real photographs with instance masks."""
     return _shared("data")

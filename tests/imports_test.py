@@ -42,7 +42,7 @@ OPERATIONS = modules(
     " clustering instances evaluation config"
 )
 # The model itself, apart from what reads and writes checkpoints.
-MODEL = modules("models.config models.positions models.vit")
+MODEL = modules("models.config models.attention models.positions models.vit")
 PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules(
@@ -69,6 +69,7 @@ LIBRARIES = {
     "specjax.coco": {"pycocotools"},
     "specjax.evaluation": {"optax"},
     "specjax.images": {"PIL"},
+    "specjax.models.attention": {"flax"},
     "specjax.models.vit": {"flax"},
     "specjax.overlay": {"PIL"},
     "specjax.segmentation": {"PIL"},

@@ -23,8 +23,8 @@ from specjax._batching import Lanes, open_lanes
 def images_per_second(
     size: Size, batch_sizes: Sequence[int], backbone: Checkpoint, dtype: str, repeats: int
 ) -> list[dict[str, float]]:
-    """A row for each batch size: images per device, and images per second."""
-    model = Transformer(backbone, "", "dino", dtype)
+    """A row for each batch size: images on each device, images per second."""
+    model = Transformer(backbone, "", features="keys", layer=-1, dtype=dtype)
     scenes = [draw(size, seed) for seed in range(3)]
     tokens = len(model.prepare("", scenes[0]).values)
     calls, images = {}, {}
@@ -40,8 +40,8 @@ def images_per_second(
 
 
 def metrics_beside_one(size: Size, features_from: Checkpoint, repeats: int) -> dict[str, float]:
-    """Seconds for one image after the backbone, under one metric and under all nine."""
-    model = Transformer(features_from, "", "dino")
+    """Seconds after the backbone of one image under one metric and under all nine."""
+    model = Transformer(features_from, "", features="keys", layer=-1)
     extracted, run = _extract(model, [draw(size, 1)], open_lanes(1)), _analysis()
     calls = {
         "one": lambda: run(*extracted, ["boc"])(),

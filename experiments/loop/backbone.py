@@ -90,21 +90,28 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
         checkpoint = random_checkpoint(VIT_S16, seed=0)
     else:
         checkpoint = load_checkpoint(source)
-    return Transformer(checkpoint, kind, options.pos_interpolation, options.dtype)
+    return Transformer(
+        checkpoint,
+        kind,
+        features=options.features,
+        layer=options.layer,
+        pos_interpolation=options.pos_interpolation,
+        dtype=options.dtype,
+    )
 
 
 class Transformer:
-    """The keys of the last block of a vision transformer."""
+    """Features of a block of a vision transformer; options are those of `extract_features`."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, kind: str, interpolation: str, dtype: str = "float32"
-    ):
+    def __init__(self, checkpoint: Checkpoint, kind: str, **options: Any):
         self.kind = kind
         colours = [list(checkpoint.mean), list(checkpoint.std)]
-        self.identity = {"checkpoint": checkpoint.digest, "colours": colours, "dtype": dtype}
-        self.channels = checkpoint.config.hidden_size
+        self.identity = {"checkpoint": checkpoint.digest, "colours": colours, **options}
+        checkpoint.config.check_layer(options["layer"])
+        kinds = options["features"].split(",")
+        self.channels = checkpoint.config.hidden_size * len(kinds)
         self._checkpoint = checkpoint
-        self._options = {"interpolation": interpolation, "dtype": dtype}
+        self._options = options
         self._model_on = functools.cache(functools.partial(replicated, checkpoint.model))
 
     def prepare(self, image_id: str, image: np.ndarray) -> Patches:
@@ -119,7 +126,7 @@ class Transformer:
         )
 
     def extract(self, batch: Batch, inputs: jax.Array, grids: jax.Array) -> jax.Array:
-        """The keys of the images of a batch."""
+        """Features of the batch's images."""
         shared = (self._model_on(batch.mesh),)
         return batch.run(extract_features, inputs, grids, shared=shared, **self._options)
 

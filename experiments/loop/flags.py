@@ -88,6 +88,8 @@ class Options:
     bins: int
     num_instances: int | None
     image_size: int | None
+    features: str
+    layer: int
     pos_interpolation: str
     solver: str
     dtype: str

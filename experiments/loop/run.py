@@ -119,7 +119,6 @@ def _identity(setup: Setup, experiment: Experiment) -> dict[str, Any]:
         "bins": options.bins,
         "protocol": options.protocol.name,
         "image_size": options.image_size,
-        "pos_interpolation": options.pos_interpolation,
         "solver": options.solver,
         "seed": options.seed,
         **experiment.identity,

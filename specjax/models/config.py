@@ -1,8 +1,8 @@
-"""The shape of a vision transformer, and how a Hugging Face `config.json` describes it."""
+"""The shape of a vision transformer: its variants are fields, not classes of their own."""
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from typing import NamedTuple
 
 from specjax.errors import SpecjaxError
 
@@ -15,17 +15,50 @@ _LARGEST = {
     "patch_size": 256,
     "image_size": 16384,
 }
+_MOST_REGISTERS = 256
 
-# Hugging Face's names and the values it assumes for a field that is not written.
-_HUGGING_FACE = {
-    "hidden_size": ("hidden_size", 768),
-    "num_layers": ("num_hidden_layers", 12),
-    "num_heads": ("num_attention_heads", 12),
-    "mlp_size": ("intermediate_size", 3072),
-    "patch_size": ("patch_size", 16),
-    "image_size": ("image_size", 224),
-    "layer_norm_eps": ("layer_norm_eps", 1e-12),
-    "qkv_bias": ("qkv_bias", True),
+
+class Resampling(NamedTuple):
+    """How stored position embeddings are resampled to a grid of another size.
+
+    Attributes:
+        offset: added to the number of tokens along a side before the scale is computed.
+        antialias: whether the kernel widens where the grid shrinks.
+    """
+
+    offset: float = 0.0
+    antialias: bool = False
+
+
+class Family(NamedTuple):
+    """What the code of a family of models does that its weights do not show.
+
+    Attributes:
+        original: how the family's original code resamples position embeddings.
+        huggingface: how transformers does it.
+        layer_scale: whether every block of such a model has one.
+    """
+
+    original: Resampling
+    huggingface: Resampling = Resampling()
+    layer_scale: bool = False
+
+
+_DINO = Resampling(offset=0.1)
+
+# By the `model_type` of Hugging Face, which lacks MoCo v3.
+FAMILIES = {
+    "vit": Family(original=_DINO),  # DINO's, iBOT's and, any other ViT of this shape
+    "vit_msn": Family(original=Resampling()),
+    "vit_mae": Family(original=Resampling()),
+    "moco_v3": Family(original=Resampling()),
+    "dinov2": Family(original=_DINO, layer_scale=True),
+    "dinov2_with_registers": Family(
+        original=Resampling(antialias=True),
+        huggingface=Resampling(antialias=True),
+        layer_scale=True,
+    ),
+    "dinov3_vit": Family(original=Resampling(), layer_scale=True),  # rotary: nothing to resample
 }
 
 
@@ -34,17 +67,32 @@ class ViTConfig:
     """The shape of a ViT.
 
     Attributes:
-        hidden_size: Channels of a token.
-        num_layers: Number of blocks.
-        num_heads: Attention heads of a block; divides `hidden_size`.
-        mlp_size: Width of a block's perceptron.
-        patch_size: Side of a patch in pixels.
-        image_size: Side of the training images in pixels: it fixes the stored position embeddings.
-        layer_norm_eps: Added to the variance in every LayerNorm.
-        qkv_bias: Whether query, key and value projections have a bias.
+        hidden_size: channels of a token.
+        num_layers: number of blocks.
+        num_heads: attention heads of a block; divides `hidden_size`.
+        mlp_size: width of a block's perceptron.
+        patch_size: side of a patch in pixels.
+        image_size: side of the training images in pixels: it fixes the stored position embeddings.
+        layer_norm_eps: added to the variance in every LayerNorm.
+        qkv_bias: whether query, key and value projections have a bias.
+        key_bias: whether the key projection has one, where the other two do.
+        gated_mlp: whether the perceptron is a SwiGLU, `mlp_out(silu(mlp_gate(x)) * mlp_in(x))`,
+            instead of `mlp_out(gelu(mlp_in(x)))`.
+        num_registers: learned tokens beside the class token, left out of every result like it.
+        rope_theta: base of rotary positions, which replace position embeddings; None for these.
+        final_norm: whether a LayerNorm follows the last block.
+        family: whose code the weights are from, one of `FAMILIES`.
 
     Raises:
-        SpecjaxError: A value is out of range.
+        SpecjaxError: a value is out of range.
+
+    Example:
+        >>> config = specjax.ViTConfig(
+        ...     hidden_size=384, num_layers=12, num_heads=6, mlp_size=1536, patch_size=14,
+        ...     image_size=518, family="dinov2",
+        ... )
+        >>> config.grid_size
+        37
     """
 
     hidden_size: int
@@ -55,12 +103,22 @@ class ViTConfig:
     image_size: int = 224
     layer_norm_eps: float = 1e-12
     qkv_bias: bool = True
+    key_bias: bool = True
+    gated_mlp: bool = False
+    num_registers: int = 0
+    rope_theta: float | None = None
+    final_norm: bool = True
+    family: str = "vit"
 
     def __post_init__(self):
         for name, largest in _LARGEST.items():
             value = getattr(self, name)
             if not 0 < value <= largest:
                 raise SpecjaxError(f"{name} is {value}: it must be from 1 to {largest}")
+        if not 0 <= self.num_registers <= _MOST_REGISTERS:
+            raise SpecjaxError(
+                f"num_registers is {self.num_registers}: it must be from 0 to {_MOST_REGISTERS}"
+            )
         if self.hidden_size % self.num_heads:
             raise SpecjaxError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
@@ -73,6 +131,33 @@ class ViTConfig:
             raise SpecjaxError(
                 f"layer_norm_eps is {self.layer_norm_eps!r}: it must not be negative"
             )
+        if self.family not in FAMILIES:
+            raise SpecjaxError(f"family is {self.family!r}: choose one of {', '.join(FAMILIES)}")
+        if self.rope_theta is not None:
+            self._check_rope(self.rope_theta)
+
+    def _check_rope(self, theta: float) -> None:
+        if not (math.isfinite(theta) and theta > 1):
+            raise SpecjaxError(f"rope_theta is {theta!r}: it must be more than 1")
+        if self.head_size % 4:
+            raise SpecjaxError(
+                f"heads of {self.head_size} channels cannot have rotary positions: it must be a"
+                " multiple of 4"
+            )
+
+    def check_layer(self, layer: int) -> int:
+        """The number of a block from 1 on; negative ones count from the end.
+
+        Raises:
+            SpecjaxError: there is no such block.
+        """
+        depth = self.num_layers
+        if type(layer) is not int or not 1 <= abs(layer) <= depth:
+            raise SpecjaxError(
+                f"layer is {layer!r}: the model has {depth} blocks, 1 to {depth} or -{depth} to -1",
+                parameter="layer",
+            )
+        return layer if layer > 0 else depth + 1 + layer
 
     @property
     def grid_size(self) -> int:
@@ -80,56 +165,14 @@ class ViTConfig:
         return self.image_size // self.patch_size
 
     @property
+    def head_size(self) -> int:
+        """Channels of one attention head."""
+        return self.hidden_size // self.num_heads
+
+    @property
     def patch_values(self) -> int:
         """Numbers in one patch: rows, columns and the three colours."""
         return self.patch_size**2 * 3
-
-    @classmethod
-    def from_huggingface(cls, fields: Mapping, *, source: str = "config.json") -> "ViTConfig":
-        """The config that a parsed `config.json` describes; fields about other things are ignored.
-
-        Raises:
-            SpecjaxError: It is no ViT, or one that this model does not compute exactly. The message
-                starts with `source`.
-        """
-        required = {"model_type": "vit", "hidden_act": "gelu", "num_channels": 3}
-        assumed = {"model_type": None, "hidden_act": "gelu", "num_channels": 3}
-        for name, value in required.items():
-            found = fields.get(name, assumed[name])
-            if found != value:
-                raise SpecjaxError(
-                    f"{source}: {name} is {found!r:.80}, but only {value!r} is supported: "
-                    "use a ViT checkpoint such as facebook/dino-vits16"
-                )
-        values = {
-            field: fields.get(name, default) for field, (name, default) in _HUGGING_FACE.items()
-        }
-        for name in ("patch_size", "image_size"):
-            values[name] = _square(values[name])
-        kinds = {**dict.fromkeys(_LARGEST, int), "layer_norm_eps": float, "qkv_bias": bool}
-        for name, kind in kinds.items():
-            if type(values[name]) is not kind:  # True is an int otherwise
-                raise SpecjaxError(
-                    f"{source}: {name} is {values[name]!r:.80}, not a {kind.__name__}"
-                )
-        try:
-            config = cls(**values)
-        except SpecjaxError as error:
-            raise SpecjaxError(f"{source}: {error}") from None
-        head = config.hidden_size // config.num_heads
-        if fields.get("head_dim", head) != head:
-            raise SpecjaxError(
-                f"{source}: head_dim is {fields['head_dim']!r:.80}, but only "
-                f"hidden_size / num_attention_heads = {head} is supported"
-            )
-        return config
-
-
-def _square(value: object) -> object:
-    """The side of `[side, side]`; anything else unchanged, for the range check to judge."""
-    if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
-        return value[0]
-    return value
 
 
 VIT_S16 = ViTConfig(hidden_size=384, num_layers=12, num_heads=6, mlp_size=1536, patch_size=16)

@@ -1,5 +1,7 @@
 """Vision transformer (ViT) in Flax NNX: patches of one image in, tokens and attention inputs out.
 
+One model for the families of `specjax.models.config`: what differs between them is configuration.
+
 Layout: the patches of an image are `[tokens, patch_values]` float32, flat over the token grid (see
 `specjax.tokens`), each patch flattened as (row, column, channel) and already normalised. The grid
 may be traced and the array may be padded, so that images of many sizes share one compiled program.
@@ -13,7 +15,6 @@ The module knows no files and no network: `specjax.models.checkpoints` fills it.
 by a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit` and `jax.vmap`.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -24,46 +25,91 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from specjax.errors import SpecjaxError
+from specjax.models.attention import PRECISION, Product, attention, rotate
 from specjax.models.config import ViTConfig
-from specjax.models.positions import interpolate_positions
+from specjax.models.positions import interpolate_positions, resampling_named, rotary_angles
 from specjax.tokens import Grid, valid_tokens
 
-_PRECISION = jax.lax.Precision.HIGHEST
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+FEATURES = ("keys", "queries", "values", "outputs")
+
+
+def feature_kinds(features: str) -> tuple[str, ...]:
+    """The kinds of features in a list with commas, such as "keys" or "keys,values".
+
+    Raises:
+        SpecjaxError: one is unknown, or named twice.
+    """
+    kinds = tuple(features.split(","))
+    unknown = [kind for kind in kinds if kind not in FEATURES]
+    if unknown or len(set(kinds)) < len(kinds):
+        raise SpecjaxError(
+            f"features is {features!r}: it must be one or several, with commas, of"
+            f" {', '.join(FEATURES)}",
+            parameter="features",
+        )
+    return kinds
 
 
 class BlockOutputs(NamedTuple):
     """What one block computes for the patch tokens; padding rows are meaningless.
 
     Attributes:
-        keys: Output of the key projection, bias included, heads concatenated.
-        queries: The same of the query projection.
-        values: The same of the value projection.
-        tokens: The block's output; of the last block, after the model's final LayerNorm.
-        cls: The same of the class token, which the others leave out.
+        keys: output of the key projection, bias included, heads concatenated, before any rotation.
+        queries: the same of the query projection.
+        values: the same of the value projection.
+        outputs: the block's output; of the last block, after the model's final LayerNorm.
+        cls: the same of the class token, which the others leave out, as they do registers.
     """
 
     keys: Float[Array, "tokens channels"]
     queries: Float[Array, "tokens channels"]
     values: Float[Array, "tokens channels"]
-    tokens: Float[Array, "tokens channels"]
+    outputs: Float[Array, "tokens channels"]
     cls: Float[Array, " channels"]
 
 
 class ViT(nnx.Module):
-    """A ViT with a class token (CLS) and learned position embeddings, without a head."""
+    """A ViT with a class token (CLS), without a head.
+
+    Layer scale is no part of it: checkpoints fold it into the projections that it follows.
+
+    Args:
+        config: its shape.
+        rngs: of the initial weights.
+
+    Attributes:
+        config: its shape.
+
+    Example:
+        >>> config = specjax.ViTConfig(
+        ...     hidden_size=8, num_layers=2, num_heads=2, mlp_size=16, patch_size=2, image_size=8
+        ... )
+        >>> model = specjax.random_checkpoint(config, seed=0).model
+        >>> block = model(jnp.ones((6, 12)), (2, 3), layer=1)
+        >>> block.keys.shape, block.outputs.shape, block.cls.shape
+        ((6, 8), (6, 8), (8,))
+        >>> len(model.every_block(jnp.ones((6, 12)), (2, 3)))
+        2
+    """
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
         channels = config.hidden_size
-        normal = nnx.initializers.normal(0.02)
+
+        def learned(rows: int) -> nnx.Param:
+            return nnx.Param(
+                nnx.initializers.normal(0.02)(rngs.params(), (rows, channels), jnp.float32)
+            )
+
         self.config = config
         self.patch_embedding = _linear(config.patch_values, channels, rngs=rngs)
-        self.cls_token = nnx.Param(normal(rngs.params(), (1, channels), jnp.float32))
-        self.position_embeddings = nnx.Param(
-            normal(rngs.params(), (1 + config.grid_size**2, channels), jnp.float32)
-        )
+        self.cls_token = learned(1)
+        if config.num_registers:
+            self.registers = learned(config.num_registers)
+        if config.rope_theta is None:
+            self.position_embeddings = learned(1 + config.grid_size**2)
         self.blocks = nnx.List([_Block(config, rngs=rngs) for _ in range(config.num_layers)])
-        self.norm = _layer_norm(config, rngs=rngs)
+        if config.final_norm:
+            self.norm = _layer_norm(config, rngs=rngs)
 
     def __call__(
         self,
@@ -71,29 +117,35 @@ class ViT(nnx.Module):
         grid: Grid,
         *,
         layer: int = -1,
-        interpolation: str = "dino",
+        pos_interpolation: str = "auto",
         attention_chunk: int = 128,
         dtype: str = "float32",
     ) -> BlockOutputs:
-        """Keys, queries, values and tokens of one block, for one image.
+        """Keys, queries, values and outputs of one block, for one image.
 
         Args:
-            patches: Normalised patches, (row in patch, column in patch, channel) flattened. Rows
+            patches: normalised patches, (row in patch, column in patch, channel) flattened. Rows
                 from `height * width` on are padding and change nothing.
-            grid: Height and width in tokens, Python integers or traced.
-            layer: The block; negative counts from the end. Later blocks are not computed.
-            interpolation: Position embeddings for other sizes, see `interpolate_positions`.
-            attention_chunk: Queries per step of the attention: its memory is
+            grid: height and width in tokens, Python integers or traced.
+            layer: the block, 1 for the first; negative counts from the end, -1 for the last. Later
+                blocks are not computed.
+            pos_interpolation: position embeddings for other sizes: "auto" as the family's original
+                code resamples them, "dino" as DINO's, "hf" as Hugging Face's.
+            attention_chunk: queries per step of the attention: its memory is
                 `num_heads * attention_chunk * tokens` floats.
-            dtype: Of what is multiplied, "float32" or "bfloat16"; outputs are float32.
+            dtype: of what is multiplied, "float32" or "bfloat16"; outputs are float32.
+
+        Returns:
+            Float32 arrays over the patch tokens.
 
         Raises:
-            SpecjaxError: the model has no such `layer`, `interpolation`, `attention_chunk` or
+            SpecjaxError: the model has no such `layer`, `pos_interpolation`, `attention_chunk` or
                 `dtype`, or the patches do not fit the model or the grid.
         """
         depth = self._check(patches, grid, layer, attention_chunk)
-        product = _Product(_dtype_named(dtype))
-        for outputs in self._walk(patches, grid, depth, interpolation, attention_chunk, product):
+        product = Product.named(dtype)
+        walk = self._walk(patches, grid, depth, pos_interpolation, attention_chunk, product)
+        for outputs in walk:
             last = outputs
         return last
 
@@ -102,32 +154,65 @@ class ViT(nnx.Module):
         patches: Float[Array, "tokens patch_values"],
         grid: Grid,
         *,
-        interpolation: str = "dino",
+        pos_interpolation: str = "auto",
         attention_chunk: int = 128,
         dtype: str = "float32",
     ) -> tuple[BlockOutputs, ...]:
-        """What `__call__` gives for each block, first to last, in one pass."""
+        """What `__call__` gives for each block, first to last, in one pass.
+
+        Args:
+            patches: as `__call__` takes them.
+            grid: the same.
+            pos_interpolation: the same.
+            attention_chunk: the same.
+            dtype: the same.
+
+        Returns:
+            One `BlockOutputs` a block.
+
+        Raises:
+            SpecjaxError: as `__call__` does.
+        """
         depth = self._check(patches, grid, -1, attention_chunk)
-        product = _Product(_dtype_named(dtype))
-        return tuple(self._walk(patches, grid, depth, interpolation, attention_chunk, product))
+        product = Product.named(dtype)
+        return tuple(self._walk(patches, grid, depth, pos_interpolation, attention_chunk, product))
 
     def _walk(
-        self, patches, grid, depth, interpolation, attention_chunk, product
+        self, patches, grid, depth, pos_interpolation, attention_chunk, product
     ) -> Iterator[BlockOutputs]:
         """The outputs of the first `depth` blocks, one after the other."""
         real = valid_tokens(patches.shape[0], grid)
+        hidden, angles = self._embed(patches, grid, real, pos_interpolation, product)
+        extra = 1 + self.config.num_registers
+        key_mask = jnp.concatenate([jnp.ones(extra, bool), real])
+        for number, block in enumerate(self.blocks[:depth], start=1):
+            hidden, *inputs = block(hidden, key_mask, angles, attention_chunk, product)
+            is_last = number == self.config.num_layers
+            outputs = self.norm(hidden) if is_last and self.config.final_norm else hidden
+            queries, keys, values = (projected[extra:] for projected in inputs)
+            yield BlockOutputs(keys, queries, values, outputs[extra:], outputs[0])
+
+    def _embed(
+        self, patches, grid, real, pos_interpolation, product
+    ) -> tuple[Float[Array, "sequence channels"], Float[Array, "sequence head_size"] | None]:
+        """CLS, registers and patches before the first block, and their rotary angles."""
+        config, tokens = self.config, patches.shape[0]
         # A masked key still meets its value as 0 * value, and 0 * NaN is NaN.
         hidden = product.linear(self.patch_embedding, jnp.where(real[:, None], patches, 0.0))
-        positions = self.position_embeddings[...]
-        hidden = hidden + interpolate_positions(
-            positions[1:], patches.shape[0], grid, interpolation=interpolation
-        )
-        hidden = jnp.concatenate([self.cls_token[...] + positions[:1], hidden])
-        key_mask = jnp.concatenate([jnp.ones(1, bool), real])
-        for number, block in enumerate(self.blocks[:depth], start=1):
-            hidden, queries, keys, values = block(hidden, key_mask, attention_chunk, product)
-            tokens = self.norm(hidden) if number == self.config.num_layers else hidden
-            yield BlockOutputs(keys[1:], queries[1:], values[1:], tokens[1:], tokens[0])
+        resampling = resampling_named(pos_interpolation, family=config.family)
+        cls_token, angles = self.cls_token[...], None
+        if config.rope_theta is None:
+            positions = self.position_embeddings[...]
+            cls_token = cls_token + positions[:1]
+            hidden = hidden + interpolate_positions(
+                positions[1:], tokens, grid, resampling=resampling
+            )
+        else:
+            turns = rotary_angles(tokens, grid, head_size=config.head_size, theta=config.rope_theta)
+            # CLS and registers have no place in the image and are not turned.
+            angles = jnp.pad(turns, ((1 + config.num_registers, 0), (0, 0)))
+        registers = [self.registers[...]] if config.num_registers else []
+        return jnp.concatenate([cls_token, *registers, hidden]), angles
 
     def _check(
         self,
@@ -137,12 +222,7 @@ class ViT(nnx.Module):
         attention_chunk: int,
     ) -> int:
         """The number of blocks to run; raises what `__call__` documents."""
-        depth, (tokens, values) = self.config.num_layers, patches.shape
-        if not -depth <= layer < depth:
-            raise SpecjaxError(
-                f"layer {layer} is out of range: the model has {depth} blocks, "
-                f"0 to {depth - 1} or -{depth} to -1"
-            )
+        tokens, values = patches.shape
         if attention_chunk < 1:
             raise SpecjaxError(f"attention_chunk is {attention_chunk}: it must be at least 1")
         if values != self.config.patch_values:
@@ -159,21 +239,24 @@ class ViT(nnx.Module):
                     f"a grid of {height} x {width} does not fit {tokens} patches: "
                     "pass the grid the patches were cut on"
                 )
-        return layer % depth + 1
+        return self.config.check_layer(layer)
 
 
 class _Block(nnx.Module):
-    """Pre-norm transformer block: attention, then a two-layer perceptron."""
+    """Pre-norm transformer block: attention, then a perceptron of two layers, gated or not."""
 
     def __init__(self, config: ViTConfig, *, rngs: nnx.Rngs):
         channels, bias = config.hidden_size, config.qkv_bias
         self.num_heads = config.num_heads
+        self.gated = config.gated_mlp
         self.norm1 = _layer_norm(config, rngs=rngs)
         self.query = _linear(channels, channels, bias=bias, rngs=rngs)
-        self.key = _linear(channels, channels, bias=bias, rngs=rngs)
+        self.key = _linear(channels, channels, bias=bias and config.key_bias, rngs=rngs)
         self.value = _linear(channels, channels, bias=bias, rngs=rngs)
         self.projection = _linear(channels, channels, rngs=rngs)
         self.norm2 = _layer_norm(config, rngs=rngs)
+        if config.gated_mlp:
+            self.mlp_gate = _linear(channels, config.mlp_size, rngs=rngs)
         self.mlp_in = _linear(channels, config.mlp_size, rngs=rngs)
         self.mlp_out = _linear(config.mlp_size, channels, rngs=rngs)
 
@@ -181,86 +264,30 @@ class _Block(nnx.Module):
         self,
         hidden: Float[Array, "sequence channels"],
         key_mask: Bool[Array, "sequence"],
+        angles: Float[Array, "sequence head_size"] | None,
         attention_chunk: int,
-        product: "_Product",
+        product: Product,
     ) -> tuple[Float[Array, "sequence channels"], ...]:
-        """The block's output, and its queries, keys and values."""
+        """The block's output, and its queries, keys and values before any rotation."""
         normed = self.norm1(hidden)
         queries, keys, values = (
             product.linear(layer, normed) for layer in (self.query, self.key, self.value)
         )
+        placed = (
+            (queries, keys) if angles is None else (rotate(queries, angles), rotate(keys, angles))
+        )
         attended = attention(
-            queries, keys, values, key_mask, num_heads=self.num_heads, chunk=attention_chunk,
+            *placed, values, key_mask, num_heads=self.num_heads, chunk=attention_chunk,
             dtype=product.dtype,
         )  # fmt: skip
         hidden = hidden + product.linear(self.projection, attended)
-        widened = _gelu(product.linear(self.mlp_in, self.norm2(hidden)))
+        normed = self.norm2(hidden)
+        widened = product.linear(self.mlp_in, normed)
+        if self.gated:
+            widened = jax.nn.silu(product.linear(self.mlp_gate, normed)) * widened
+        else:
+            widened = _gelu(widened)
         return hidden + product.linear(self.mlp_out, widened), queries, keys, values
-
-
-@dataclasses.dataclass(frozen=True)
-class _Product:
-    """Matrix products of factors rounded to a precision, summed in float32."""
-
-    dtype: jax.typing.DTypeLike
-
-    def linear(self, layer: nnx.Linear, inputs: jax.Array) -> jax.Array:
-        """The layer's output."""
-        outputs = self(inputs, layer.kernel[...])
-        return outputs if layer.bias is None else outputs + layer.bias[...][None, :]
-
-    def __call__(self, left: jax.Array, right: jax.Array) -> jax.Array:
-        return jnp.matmul(
-            left.astype(self.dtype),
-            right.astype(self.dtype),
-            precision=_PRECISION,
-            preferred_element_type=jnp.float32,
-        )
-
-
-def _dtype_named(name: str) -> jax.typing.DTypeLike:
-    if name not in DTYPES:
-        raise SpecjaxError(f"unknown dtype {name!r}: choose {' or '.join(DTYPES)}")
-    return DTYPES[name]
-
-
-def attention(
-    queries: Float[Array, "sequence channels"],
-    keys: Float[Array, "sequence channels"],
-    values: Float[Array, "sequence channels"],
-    key_mask: Bool[Array, "sequence"],
-    *,
-    num_heads: int,
-    chunk: int,
-    dtype: jax.typing.DTypeLike = jnp.float32,
-) -> Float[Array, "sequence channels"]:
-    """Softmax attention, at most `chunk` queries at a time; keys outside the mask weigh 0.
-
-    At least one key must be inside the mask. `dtype` is that of what is multiplied.
-    """
-    product = _Product(dtype)
-    length, channels = queries.shape
-    size = channels // num_heads
-    steps = math.ceil(length / chunk)
-    # Equal steps waste fewer padded queries than full ones and a remainder.
-    step = min(math.ceil(length / steps), chunk)
-    keys, values = keys.astype(dtype), values.astype(dtype)
-    queries = jnp.pad(queries * (1 / math.sqrt(size)), ((0, steps * step - length), (0, 0)))
-    # Heads first and contiguous: each step is then two plain batched matrix products.
-    queries = queries.reshape(steps, step, num_heads, size).transpose(0, 2, 1, 3)
-    keys = keys.reshape(length, num_heads, size).transpose(1, 2, 0)
-    values = values.reshape(length, num_heads, size).transpose(1, 0, 2)
-    penalty = jnp.where(key_mask, 0.0, -jnp.inf)[None, None, :]
-
-    def attend(queries: Float[Array, "heads step size"]) -> Float[Array, "heads step size"]:
-        scores = product(queries, keys) + penalty
-        weights = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
-        # Dividing after the product touches `size` numbers a query instead of `length`.
-        total = jnp.sum(weights, axis=-1, keepdims=True)
-        return product(weights, values) / total
-
-    attended = attend(queries[0])[None] if steps == 1 else jax.lax.map(attend, queries)
-    return attended.transpose(0, 2, 1, 3).reshape(steps * step, channels)[:length]
 
 
 def _gelu(x: Float[Array, "sequence size"]) -> Float[Array, "sequence size"]:
@@ -269,7 +296,7 @@ def _gelu(x: Float[Array, "sequence size"]) -> Float[Array, "sequence size"]:
 
 
 def _linear(inputs: int, outputs: int, *, bias: bool = True, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(inputs, outputs, use_bias=bias, precision=_PRECISION, rngs=rngs)
+    return nnx.Linear(inputs, outputs, use_bias=bias, precision=PRECISION, rngs=rngs)
 
 
 def _layer_norm(config: ViTConfig, *, rngs: nnx.Rngs) -> nnx.LayerNorm:

@@ -14,15 +14,6 @@ import pytest
 import specjax
 from tests.support.run_binary import quick_compilation
 
-# Documented with `specjax.models`.
-_ELSEWHERE = {
-    "Checkpoint",
-    "ViT",
-    "ViTConfig",
-    "load_checkpoint",
-    "random_checkpoint",
-    "save_checkpoint",
-}
 # The imports that the docstring of `specjax` names.
 _NAMES = {"jax": jax, "jnp": jnp, "np": np, "specjax": specjax}
 
@@ -38,7 +29,7 @@ def public_members():
     found = {}
     for name in specjax.__all__:
         value = getattr(specjax, name)
-        if name in _ELSEWHERE or not callable(value):
+        if not callable(value):
             continue
         found[name] = value
         if inspect.isclass(value):

@@ -87,8 +87,8 @@ def file_tensors(leaves, names, patch=4):
 _FILE = {"kernel": "weight", "scale": "weight"}
 
 
-def timm_tensors(leaves):
-    tensors = file_tensors(leaves, TIMM_NAMES)
+def timm_tensors(leaves, patch=4):
+    tensors = file_tensors(leaves, TIMM_NAMES, patch)
     parts = {key: tensors.pop(key) for key in list(tensors) if re.search(r"attn\.\d", key)}
     for key in parts:
         if ".attn.0." in key:

@@ -102,6 +102,19 @@ def _quiet_hub() -> Iterator[None]:
 
 
 def _unavailable(repository: str, name: str, error: BaseException) -> SpecjaxError:
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError) or status == 403:
+        return SpecjaxError(
+            f"{repository} is gated on the Hugging Face hub: accept its terms there, then set"
+            " HF_TOKEN to a token of your account that may read it"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 401:
+        return SpecjaxError(
+            f"the Hugging Face hub has no {repository} that it shows to you: check the name, and"
+            " set HF_TOKEN if the model is private or gated"
+        )
     cause = " ".join(str(error).split())
     cause = f"{type(error).__name__}: {cause[:150]}{'...' if len(cause) > 150 else ''}"
     return SpecjaxError(

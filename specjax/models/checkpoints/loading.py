@@ -9,32 +9,26 @@ import hashlib
 import json
 import math
 import os
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from specjax.errors import SpecjaxError
-from specjax.models.checkpoints import hub
-from specjax.models.checkpoints.files import (
-    SUFFIXES,
-    Colours,
-    read_colours,
-    read_json,
-    read_tensors,
-)
-from specjax.models.checkpoints.layouts import infer_config
+from specjax.models.checkpoints.files import read_backbone, read_colours, read_json
+from specjax.models.checkpoints.huggingface import MODEL_TYPES, config_of, heads_of
+from specjax.models.checkpoints.inference import infer_config
 from specjax.models.checkpoints.parameters import read_parameters
+from specjax.models.checkpoints.places import Place, find
 from specjax.models.checkpoints.skeleton import fill, leaf_shapes
-from specjax.models.vit import ViT, ViTConfig
+from specjax.models.config import ViTConfig
+from specjax.models.vit import ViT
 from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in the order they are tried
-
-# Backbones that come with the package, by the names that `load_checkpoint` takes.
-BUILT_IN = {
-    "specjax-mini": pathlib.Path(__file__).resolve().parents[2] / "assets" / "specjax-mini",
-}
+# Fields of a config that were there from the first; of the others, defaults leave the digest alone.
+_DIGESTED = (
+    *("hidden_size", "num_layers", "num_heads", "mlp_size", "patch_size", "image_size"),
+    *("layer_norm_eps", "qkv_bias"),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,14 +36,18 @@ class Checkpoint:
     """A filled model and what identifies it.
 
     Attributes:
-        config: Shape of the model.
-        model: The model.
+        config: shape of the model.
+        model: the model.
         digest: sha256 (hex) of the config and every parameter: equal for the same weights, in
             whichever file format and under whichever names they were stored.
-        source: What was loaded, as it was given; "random" for random weights.
-        mean: Per colour, subtracted from pixels in [0, 1].
-        std: Per colour, what the difference is divided by.
-        ignored: Keys of the file that the model has no use for (heads).
+        source: what was loaded, as it was given; "random" for random weights.
+        mean: per colour, subtracted from pixels in [0, 1].
+        std: per colour, what the difference is divided by.
+        ignored: keys of the file that the model has no use for (heads, a student).
+
+    Example:
+        >>> specjax.load_checkpoint("specjax-mini").digest[:8]
+        '67fdca21'
     """
 
     config: ViTConfig
@@ -62,53 +60,64 @@ class Checkpoint:
 
 
 def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -> Checkpoint:
-    """Loads a ViT from a local folder, a single file, the package, or the Hugging Face hub.
+    """Load a vision transformer from a folder, a file, the package, or the Hugging Face hub.
+
+    DINO, DINOv2 (with and without registers), DINOv3, iBOT, MSN, MAE, MoCo v3 and plain ViTs are
+    read, under the names of Hugging Face, timm or their original code, out of training checkpoints
+    too (the teacher's or momentum encoder's weights). Nothing in a file is executed.
 
     Args:
-        source: A folder with `model.safetensors` or `pytorch_model.bin` (tried in that order) and
-            `config.json`; a single `.safetensors`, `.bin`, `.pth` or `.pt` file; or a hub id
-            `owner/name`; or a name of `BUILT_IN` ("specjax-mini", trained on drawn scenes alone:
-            see its `README.md`). What exists locally wins. For a single file, a `config.json`
-            beside it is used when it describes a ViT. Without one the config is inferred from the
-            shapes of the tensors, assuming heads of 64 channels. Mean and deviation of the colours
-            come from `preprocessor_config.json` where there is one, else from ImageNet.
-        revision: Branch, tag or commit on the hub; meaningless for local files.
+        source: what exists locally, else a name of the package or a hub id:
+
+            - a folder with `config.json` and `model.safetensors` or `pytorch_model.bin`, whole or
+              in shards, or the hub's cache of a repository (`models--owner--name`);
+            - a safetensors file, or one of torch.save (1.6 or later). A `config.json` beside it is
+              used where it describes a known model. Without one, the shape is inferred from the
+              tensors, and the number of heads from the width, for known widths;
+            - "specjax-mini", which comes with the package and was trained on drawn scenes alone;
+            - a hub id, `owner/name`. Gated models need `HF_TOKEN` in the environment.
+
+            Mean and deviation of the colours come from `preprocessor_config.json` where there is
+            one, else from ImageNet.
+        revision: branch, tag or commit on the hub; meaningless for other local files.
+
+    Returns:
+        The model and what identifies it.
 
     Raises:
-        SpecjaxError: Nothing is there, it is damaged, it is no ViT that the model computes exactly,
-            or its tensors do not account for every parameter and every key.
+        SpecjaxError: nothing is there, it is damaged, it is no ViT that the model computes exactly,
+            nothing says how many heads it has, or its tensors do not account for every parameter
+            and every key.
+
+    Example:
+        >>> checkpoint = specjax.load_checkpoint("specjax-mini")
+        >>> checkpoint.config.num_layers, checkpoint.config.patch_size
+        (6, 16)
     """
-    path = pathlib.Path(os.path.expanduser(source))
     try:
-        if path.is_dir():
-            return _load_folder(path, str(source))
-        if path.exists():
-            return _load_file(path, str(source))
+        return _load(find(source, revision), str(source))
     except OSError as error:
         raise SpecjaxError(f"cannot read {source}: {error.strerror or error}") from error
-    if source in BUILT_IN:
-        return _load_folder(BUILT_IN[source], source)
-    if not hub.is_hub_id(source):
-        raise SpecjaxError(
-            f"{source}: no such file or folder; a model on the Hugging Face hub is named"
-            f" owner/name, the built-in one {', '.join(BUILT_IN)}"
-        )
-    config = hub.fetch(str(source), "config.json", revision)
-    preprocessor = hub.fetch(str(source), "preprocessor_config.json", revision)
-    weights = hub.fetch_first(str(source), _WEIGHTS, revision)
-    fields = read_json(config) if config else {}
-    return _load(
-        weights,
-        str(source),
-        _huggingface_config(fields, f"{source}: config.json"),
-        read_colours(read_json(preprocessor) if preprocessor else None, fields, str(source)),
-    )
 
 
 def random_checkpoint(config: ViTConfig, *, seed: int) -> Checkpoint:
     """A ViT with random weights, the same for the same seed on every machine.
 
     The scales are such that features differ from token to token; they mean nothing.
+
+    Args:
+        config: shape of the model.
+        seed: any integer from 0.
+
+    Returns:
+        The model, with ImageNet's colours.
+
+    Example:
+        >>> config = specjax.ViTConfig(
+        ...     hidden_size=8, num_layers=1, num_heads=2, mlp_size=16, patch_size=2, image_size=8
+        ... )
+        >>> specjax.random_checkpoint(config, seed=0).source
+        'random'
     """
     # numpy's generator, since jax's initialisers have changed between versions.
     generator = np.random.default_rng(seed)
@@ -124,65 +133,39 @@ def random_checkpoint(config: ViTConfig, *, seed: int) -> Checkpoint:
     return Checkpoint(config, fill(config, parameters), _digest(config, parameters), "random")
 
 
-def _load_folder(folder: pathlib.Path, source: str) -> Checkpoint:
-    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-    if weights is None:
-        raise SpecjaxError(
-            f"{folder} holds neither {' nor '.join(_WEIGHTS)}: pass the weights file itself, "
-            f"or fetch a model with `hf download facebook/dino-vits16 --local-dir {folder}`"
-        )
-    config_path = folder / "config.json"
-    fields = read_json(config_path) if config_path.is_file() else {}
-    config = _huggingface_config(fields, str(config_path))
-    return _load(weights, source, config, _colours_beside(weights, fields))
-
-
-def _load_file(path: pathlib.Path, source: str) -> Checkpoint:
-    if path.suffix not in SUFFIXES or not path.is_file():
-        raise SpecjaxError(
-            f"{path} is no checkpoint: it must be a file ending in {', '.join(SUFFIXES)}"
-        )
-    config_path = path.parent / "config.json"
-    fields = read_json(config_path) if config_path.is_file() else {}
-    if fields.get("model_type") != "vit":  # it belongs to something else
-        return _load(path, source, None, (IMAGENET_MEAN, IMAGENET_STD))
-    config = _huggingface_config(fields, str(config_path))
-    return _load(path, source, config, _colours_beside(path, fields))
-
-
-def _load(
-    path: pathlib.Path,
-    source: str,
-    config: ViTConfig | None,
-    colours: Colours,
-) -> Checkpoint:
-    tensors = read_tensors(path)
+def _load(place: Place, source: str) -> Checkpoint:
+    fields = read_json(place.config) if place.config else {}
+    name = str(place.config)
+    is_described = "model_type" in fields
+    if place.is_file and is_described and fields["model_type"] not in MODEL_TYPES:
+        # A folder is a whole; beside a file, a config of something else is no config.
+        fields, is_described = {}, False
+    preprocessor = place.preprocessor if is_described or not place.is_file else None
+    colours = read_colours(
+        read_json(preprocessor) if preprocessor else None, fields, str(preprocessor or name)
+    )
+    config = config_of(fields, source=name) if is_described else None
+    tensors, others = read_backbone(place.weights)
     try:
         if config is None:
-            config = infer_config({name: tensor.shape for name, tensor in tensors.items()})
+            config = infer_config(tensors, num_heads=heads_of(fields))
         parameters, ignored = read_parameters(tensors, config)
     except SpecjaxError as error:
-        raise SpecjaxError(f"{path}: {error}") from None
+        raise SpecjaxError(f"{place.weights[0]}: {error}") from None
     del tensors
     digest = _digest(config, parameters)
-    return Checkpoint(config, fill(config, parameters), digest, source, *colours, ignored)
+    model = fill(config, parameters)
+    return Checkpoint(config, model, digest, source, *colours, tuple(sorted((*ignored, *others))))
 
 
 def _digest(config: ViTConfig, parameters: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
+    fields = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name in _DIGESTED or getattr(config, field.name) != field.default
+    }
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     for name, values in sorted(parameters.items()):
         digest.update(f"\n{name} {values.shape}\n".encode())
         digest.update(np.ascontiguousarray(values, "<f4").data)
     return digest.hexdigest()
-
-
-def _huggingface_config(fields: Mapping, source: str) -> ViTConfig | None:
-    """The config a `config.json` gives; None where it says nothing of the model (timm's)."""
-    if "model_type" not in fields:
-        return None
-    return ViTConfig.from_huggingface(fields, source=source)
-
-
-def _colours_beside(weights: pathlib.Path, fields: Mapping) -> Colours:
-    path = weights.parent / "preprocessor_config.json"
-    return read_colours(read_json(path) if path.is_file() else None, fields, str(path))

@@ -187,6 +187,7 @@ def _unpickle(archive: zipfile.ZipFile) -> object:
 
 
 def _check_sizes(archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> None:
+    assert archive.fp is not None
     size = os.fstat(archive.fp.fileno()).st_size
     total = sum(entry.file_size for entry in entries.values())
     # Entries are stored as they are; one that claims more than the file holds is a bomb.
@@ -209,7 +210,7 @@ def _checked(program: bytes) -> io.BytesIO:
         if opcode.name not in _OPCODES:
             raise SpecjaxError(f"its pickle uses {opcode.name}; refused, nothing was executed")
         # Memo indices count the values that were made: a larger one is no pickler's.
-        if opcode.name in ("BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in ("BINPUT", "LONG_BINPUT") and (argument or 0) > count:
             raise SpecjaxError(f"its pickle has a memo index of {argument}; refused")
         checked.write(_REPLACED.get(opcode.name, program[start : source.tell()]))
     checked.seek(0)

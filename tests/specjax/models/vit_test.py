@@ -16,6 +16,12 @@ from tests.support.naive_vit import naive_vit
 TINY = ViTConfig(
     hidden_size=12, num_layers=2, num_heads=3, mlp_size=20, patch_size=4, image_size=20
 )
+BASE = {"hidden_size": 768, "num_heads": 12, "mlp_size": 3072}
+LARGE = {"hidden_size": 1024, "num_layers": 24, "num_heads": 16, "mlp_size": 4096}
+GIANT = {"hidden_size": 1536, "num_layers": 40, "num_heads": 24, "mlp_size": 4096}
+GIANT |= {"gated_mlp": True}
+HUGE_PLUS = {"hidden_size": 1280, "num_layers": 32, "num_heads": 20, "mlp_size": 5120}
+HUGE_PLUS |= {"gated_mlp": True}
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +34,14 @@ def some_patches(tokens, config=TINY, seed=0):
     return jnp.asarray(values, jnp.float32)
 
 
-@functools.partial(nnx.jit, static_argnames=("layer", "interpolation", "attention_chunk"))
-def run(model, patches, grid, layer=-1, interpolation="dino", attention_chunk=256):
+@functools.partial(nnx.jit, static_argnames=("layer", "pos_interpolation", "attention_chunk"))
+def run(model, patches, grid, layer=-1, pos_interpolation="dino", attention_chunk=256):
     """The model under jit with a traced grid: one operation at a time would be slow to compile."""
     return model(
         patches,
         grid,
         layer=layer,
-        interpolation=interpolation,
+        pos_interpolation=pos_interpolation,
         attention_chunk=attention_chunk,
     )
 
@@ -53,15 +59,15 @@ def assert_close(outputs, expected, tokens, atol=2e-5):
 def test_agrees_with_a_naive_transformer(model, grid, interpolation):
     patches, tokens = some_patches(25), grid[0] * grid[1]
     expected = naive_vit(model, patches[:tokens], grid, interpolation)
-    outputs = run(model, patches, jnp.array(grid), interpolation=interpolation)
+    outputs = run(model, patches, jnp.array(grid), pos_interpolation=interpolation)
     assert_close(outputs, expected[-1], tokens)
 
 
-@pytest.mark.parametrize("layer", [0, -2])
-def test_an_earlier_block_by_its_number(model, layer):
+@pytest.mark.parametrize(("layer", "index"), [(1, 0), (-2, 0), (2, 1)])
+def test_an_earlier_block_by_its_number(model, layer, index):
     expected = naive_vit(model, some_patches(21), (3, 7))
     outputs = run(model, some_patches(25), jnp.array((3, 7)), layer=layer)
-    assert_close(outputs, expected[layer], 21)
+    assert_close(outputs, expected[index], 21)
 
 
 def test_every_block_in_one_pass(model):
@@ -133,7 +139,7 @@ def test_features_differ_between_images_and_tokens(model):
 
 def test_gradients_are_finite(model):
     def total(patches):
-        return model(patches, (2, 3)).tokens[:6].sum()
+        return model(patches, (2, 3)).outputs[:6].sum()
 
     gradient = jax.jit(jax.grad(total))(some_patches(9))
     assert np.isfinite(gradient).all()
@@ -146,14 +152,56 @@ def test_gradients_are_finite(model):
     [
         ({}, 21_665_664),
         ({"patch_size": 8}, 21_670_272),
-        ({"hidden_size": 768, "num_heads": 12, "mlp_size": 3072}, 85_798_656),
-        ({"hidden_size": 768, "num_heads": 12, "mlp_size": 3072, "patch_size": 8}, 85_807_872),
+        (BASE, 85_798_656),
+        ({**BASE, "patch_size": 8}, 85_807_872),
+        (LARGE, 303_301_632),
     ],
-    ids=["S/16", "S/8", "B/16", "B/8"],
+    ids=["S/16", "S/8", "B/16", "B/8", "L/16"],
 )
 def test_parameter_counts_of_published_models(changes, count):
     shapes = leaf_shapes(dataclasses.replace(VIT_S16, **changes))
     assert sum(map(math.prod, shapes.values())) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 22_056_576),
+        (BASE, 86_580_480),
+        (LARGE, 304_368_640),
+        (GIANT, 1_136_480_768),
+        ({**BASE, "num_registers": 4}, 86_583_552),
+    ],
+    ids=["S/14", "B/14", "L/14", "g/14", "B/14 with registers"],
+)
+def test_parameter_counts_of_dinov2(changes, count):
+    """As published, less the mask token and the layer scales, which are folded into projections."""
+    config = dataclasses.replace(
+        VIT_S16, **{"patch_size": 14, "image_size": 518, "family": "dinov2", **changes}
+    )
+    shapes = leaf_shapes(config)
+    scales = 2 * config.num_layers * config.hidden_size
+    assert sum(map(math.prod, shapes.values())) == count - config.hidden_size - scales
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 21_596_544),
+        ({"mlp_size": 1536, "gated_mlp": True}, 28_692_864),
+        (BASE, 85_660_416),
+        (LARGE, 303_129_600),
+        (HUGE_PLUS, 840_592_640),
+    ],
+    ids=["S", "S+", "B", "L", "H+"],
+)
+def test_parameter_counts_of_dinov3(changes, count):
+    """As transformers counts them, less the mask token and the layer scales."""
+    v3 = {"num_registers": 4, "rope_theta": 100.0, "key_bias": False, "family": "dinov3_vit"}
+    config = dataclasses.replace(VIT_S16, **v3, **changes)
+    shapes = leaf_shapes(config)
+    scales = 2 * config.num_layers * config.hidden_size
+    assert sum(map(math.prod, shapes.values())) == count - config.hidden_size - scales
 
 
 def test_agrees_with_the_reference_features(shared_oracle):
@@ -174,9 +222,10 @@ def test_agrees_with_the_reference_features(shared_oracle):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"layer": 2}, ["layer 2", "2 blocks"]),
-        ({"layer": -3}, ["layer -3"]),
-        ({"interpolation": "linear"}, ["linear", "dino", "hf"]),
+        ({"layer": 3}, ["layer is 3", "2 blocks"]),
+        ({"layer": 0}, ["layer is 0"]),
+        ({"layer": -3}, ["layer is -3"]),
+        ({"pos_interpolation": "linear"}, ["linear", "dino", "hf"]),
         ({"attention_chunk": 0}, ["attention_chunk"]),
         ({"dtype": "float16"}, ["float16", "float32", "bfloat16"]),
     ],

@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 
 from experiments.pretraining import loop
-from specjax.models.checkpoints.loading import BUILT_IN, load_checkpoint, random_checkpoint
+from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoint
+from specjax.models.checkpoints.places import BUILT_IN
 from specjax.models.config import ViTConfig
 from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
 from tests.support.run_binary import ROOT, World, quick_compilation, run

@@ -1,10 +1,12 @@
 """A saved model is the model: for this library, and for transformers' names and shapes."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from specjax.errors import SpecjaxError
 from specjax.models.checkpoints.export import file_tensors, save_checkpoint
 from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoint
 from tests.support.checkpoint_files import HF_NAMES, model_leaves
@@ -25,6 +27,36 @@ def test_round_trip_keeps_every_parameter(tmp_path):
         "model.safetensors",
         "preprocessor_config.json",
     ]
+
+
+VARIANTS = {
+    "dinov2": {"family": "dinov2"},
+    "dinov2_giant": {"family": "dinov2", "gated_mlp": True},
+    "registers": {"family": "dinov2_with_registers", "num_registers": 4},
+    "dinov3": {
+        "family": "dinov3_vit",
+        "num_registers": 4,
+        "rope_theta": 100.0,
+        "key_bias": False,
+    },
+    "mae": {"family": "vit_mae"},
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_round_trip_of_other_families(tmp_path, changes):
+    config = dataclasses.replace(TINY, num_heads=4, **changes)
+    made = random_checkpoint(config, seed=3)
+    save_checkpoint(tmp_path, made.model, **COLOURS)
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.config == config
+    assert loaded.digest == made.digest and loaded.ignored == ()
+
+
+def test_a_model_without_a_final_norm_is_refused(tmp_path):
+    config = dataclasses.replace(TINY, final_norm=False, family="vit_mae")
+    with pytest.raises(SpecjaxError, match="final norm"):
+        save_checkpoint(tmp_path, random_checkpoint(config, seed=0).model, **COLOURS)
 
 
 def test_half_precision_rounds_and_halves_the_file(tmp_path):

@@ -35,11 +35,22 @@ class Failing(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         if "/busy/" in self.path:
             self.send_error(503)
+        for name, status, code in REFUSED:
+            if name in self.path:
+                self.send_response(status)
+                if code:
+                    self.send_header("X-Error-Code", code)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
     def log_message(self, *_):
         pass
 
 asked, waits = [], []
+REFUSED = (
+    ("/gated/", 401, "GatedRepo"), ("/forbidden/", 403, None),
+    ("/private/", 401, None), ("/missing/", 404, "RepoNotFound"),
+)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing)
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
 time.sleep = waits.append
@@ -58,6 +69,8 @@ thread = threading.Thread(target=server.serve_forever)
 thread.start()
 load("owner/silent")
 load("owner/busy")
+for name, _, _ in REFUSED:
+    load("owner" + name.rstrip("/"))
 server.shutdown()
 server.server_close()
 thread.join()
@@ -103,7 +116,13 @@ def test_the_hub_offline(tmp_path, tensors, checkpoint):
 def test_a_hub_that_fails_gives_one_error_in_silence(tmp_path):
     lines, log = run(FAILING, tmp_path)
     assert log == "" and lines.pop() == "WARNING"
-    (silent, asked, waits), busy, refused = map(json.loads, lines)
+    (silent, asked, waits), busy, gated, forbidden, private, missing, refused = map(
+        json.loads, lines
+    )
+    for name, message in (("gated", gated[0]), ("forbidden", forbidden[0])):
+        assert f"owner/{name} is gated" in message and "HF_TOKEN" in message
+    for name, message in (("private", private[0]), ("missing", missing[0])):
+        assert f"has no owner/{name} that it shows to you" in message and "HF_TOKEN" in message
     assert "disconnected" in silent and (asked, waits) == (1, 0)
     assert "503" in busy[0] and busy[1] > 2  # an overloaded hub is asked again
     assert "refused" in refused[0] and refused[1:] == [0, 0]  # without a network, at once

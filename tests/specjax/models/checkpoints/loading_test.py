@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 
 import ml_dtypes
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoint
 from specjax.models.config import ViTConfig
+from specjax.models.positions import sine_cosine_positions
 from tests.support.checkpoint_files import (
     HF_CONFIG,
     HF_NAMES,
@@ -69,14 +71,90 @@ def test_training_checkpoints_of_dino(tmp_path, checkpoint, leaves, prefix):
     path = save(tmp_path, saved, "dino.pth")
     loaded = load_checkpoint(path)
     assert loaded.digest == checkpoint.digest
-    assert loaded.ignored == (head,)
+    others = [f"student.{key}" for key in student] + [f"teacher.{head}"]
+    assert loaded.ignored == tuple(sorted(others))
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "checkpoint_teacher.pth.tar", "weights"])
+def test_the_content_of_a_file_decides_not_its_name(tmp_path, checkpoint, tensors, name):
+    assert load_checkpoint(save(tmp_path, tensors, name)).digest == checkpoint.digest
+
+
+def test_what_lies_beside_the_weights_is_inert(tmp_path, checkpoint, leaves):
+    scalar = pickled(np.float64(0.5))
+    saved = {"model": timm_tensors(leaves), "best": scalar, "epoch": 3, "optimizer": {"state": {}}}
+    assert load_checkpoint(save(tmp_path, saved, "a.pth")).digest == checkpoint.digest
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_shards(tmp_path, checkpoint, tensors, suffix):
+    stem = "model" if suffix == "safetensors" else "pytorch_model"
+    names = [f"{stem}-{i}-of-2.{suffix}" for i in (1, 2)]
+    places = {key: names[number % 2] for number, key in enumerate(tensors)}
+    for name in names:
+        save(tmp_path, {key: tensors[key] for key in tensors if places[key] == name}, name)
+    index = tmp_path / f"{stem}.{suffix}.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    for source in (tmp_path, index):
+        assert load_checkpoint(source).digest == checkpoint.digest
+    for bad in ("../outside.bin", "/etc/passwd", "sub/file.bin", "..", 3):
+        index.write_text(json.dumps({"weight_map": {**places, "x": bad}}))
+        refuse(tmp_path, index, "no file beside it")
+    index.write_text(json.dumps({"weight_map": {**places, "x": "gone.bin"}}))
+    refuse(tmp_path, index, "gone.bin")
+    index.write_text("{}")
+    refuse(tmp_path, index, "weight_map")
+
+
+def test_a_cache_of_the_hub_is_a_folder_like_another(tmp_path, checkpoint, tensors):
+    root = tmp_path / "models--owner--name"
+    for commit in ("a" * 40, "b" * 40):
+        (root / "snapshots" / commit).mkdir(parents=True)
+    save(root / "snapshots" / ("b" * 40), tensors)
+    refuse(root, root, "snapshots")
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text("b" * 40)
+    assert load_checkpoint(root).digest == checkpoint.digest
+    assert load_checkpoint(root, revision="b" * 40).digest == checkpoint.digest
+    (root / "snapshots" / ("a" * 40)).rmdir()
+    (root / "refs" / "main").unlink()
+    assert load_checkpoint(root).digest == checkpoint.digest
+
+
+def test_a_classifier_of_mean_features_has_no_final_norm(tmp_path, leaves):
+    tensors = timm_tensors(leaves)
+    for name in ("weight", "bias"):
+        tensors[f"fc_norm.{name}"] = tensors.pop(f"norm.{name}")
+    path = save(tmp_path, tensors, "mae_finetuned.pth", config={"num_attention_heads": 1})
+    loaded = load_checkpoint(path)
+    assert not loaded.config.final_norm
+    assert loaded.ignored == ("fc_norm.bias", "fc_norm.weight")
+
+
+@pytest.mark.parametrize("family", ["vit_mae", "moco_v3"])
+def test_fixed_positions_may_be_left_out(tmp_path, family):
+    shape = dataclasses.replace(TINY, hidden_size=384, num_heads=6, patch_size=16, image_size=224)
+    leaves = model_leaves(random_checkpoint(shape, seed=0).model)
+    tensors = timm_tensors(leaves, patch=16)
+    del tensors["pos_embed"]
+    if family == "moco_v3":
+        tensors = {f"module.base_encoder.{key}": array for key, array in tensors.items()}
+    else:
+        tensors["decoder_pos_embed"] = np.zeros((1, 197, 512), np.float32)
+    loaded = load_checkpoint(save(tmp_path, tensors, "a.pth", config=None))
+    made = sine_cosine_positions(14, 384, columns_first=family == "vit_mae")
+    positions = model_leaves(loaded.model)["position_embeddings"]
+    np.testing.assert_array_equal(positions[1:], made)
+    assert not positions[0].any() and loaded.config.family == family
 
 
 @pytest.mark.parametrize("layout", ["hf", "timm"])
-def test_the_config_is_inferred_from_the_shapes(tmp_path, leaves, layout):
+def test_the_config_is_inferred_from_the_tensors(tmp_path, layout):
+    shape = dataclasses.replace(TINY, hidden_size=192, num_heads=3)
+    leaves = model_leaves(random_checkpoint(shape, seed=0).model)
     tensors = file_tensors(leaves, HF_NAMES) if layout == "hf" else timm_tensors(leaves)
     eps = 1e-12 if layout == "hf" else 1e-6
-    expected = dataclasses.replace(TINY, layer_norm_eps=eps)
+    expected = dataclasses.replace(shape, layer_norm_eps=eps)
     assert load_checkpoint(save(tmp_path, tensors, "a.pth", config=None)).config == expected
     # A config of something else is no config; timm's says nothing of the shape.
     for config in ({"model_type": "resnet"}, {"architecture": "vit_tiny"}):
@@ -117,7 +195,7 @@ def test_the_digest_tells_weights_and_configs_apart(tmp_path, checkpoint, tensor
 
 def test_another_kind_of_model(tmp_path):
     tensors = {"conv1.weight": np.zeros((64, 3, 7, 7), np.float32)}
-    refuse(save(tmp_path, tensors), "conv1.weight", "facebook/dino-vits16")
+    refuse(save(tmp_path, tensors), "conv1.weight", "facebook/dinov2-small")
 
 
 def test_a_config_that_disagrees_with_the_tensors(tmp_path, tensors):
@@ -138,7 +216,7 @@ def test_paths_that_hold_no_checkpoint(tmp_path):
     refuse(tmp_path, tmp_path, "model.safetensors", "hf download")
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    refuse(text, text, ".safetensors")
+    refuse(text, text, "safetensors", "torch.save")
 
 
 def test_what_exists_locally_wins_over_the_hub(tmp_path, tensors, checkpoint, monkeypatch):

@@ -95,8 +95,8 @@ def test_objects_beside_the_weights_are_passed_over(tmp_path, protocol):
     weights = {"w": np.arange(3, dtype=np.float32)}
     saved = {"args": pickled(objects, protocol), "model": weights, "epoch": 3}
     tensors = read_tensors(write_torch_zip(tmp_path / "a.pth", saved))
-    assert list(tensors) == ["w"]
-    np.testing.assert_array_equal(tensors["w"], weights["w"])
+    assert list(tensors) == ["model.w"]
+    np.testing.assert_array_equal(tensors["model.w"], weights["w"])
 
 
 def test_truncated_anywhere(tmp_path):
