@@ -26,7 +26,8 @@ from specjax.errors import SpecjaxError
 from specjax.foreground import bipartition, postprocess
 from specjax.instance_stages import instance_eigenpairs, label_instances
 from specjax.instances import foreground_features
-from specjax.models.vit import ViT, feature_kinds
+from specjax.models.features import feature_kinds
+from specjax.models.vit import ViT
 from specjax.tokens import Grid, valid_tokens
 
 _Features = Float[Array, "tokens channels"]

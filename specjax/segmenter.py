@@ -23,8 +23,8 @@ from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
 from specjax.models.attention import DTYPES
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
+from specjax.models.features import block_number, feature_kinds
 from specjax.models.positions import POSITIONS
-from specjax.models.vit import feature_kinds
 from specjax.segmentation import Segmentation
 
 _Photograph = TypeVar("_Photograph", bound=Photograph)
@@ -114,7 +114,7 @@ class Segmenter:
         # Wrong settings and checkpoints are errors here, and not at the first photograph.
         _check_settings(self)
         assert self.config and self.backbone
-        self.backbone.config.check_layer(self.layer)
+        block_number(self.layer, num_layers=self.backbone.config.num_layers)
 
     @functools.cached_property
     def backbone(self) -> Checkpoint:

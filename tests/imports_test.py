@@ -42,7 +42,7 @@ OPERATIONS = modules(
     " clustering instances evaluation config"
 )
 # The model itself, apart from what reads and writes checkpoints.
-MODEL = modules("models.config models.attention models.positions models.vit")
+MODEL = modules("models.config models.attention models.features models.positions models.vit")
 PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules(
@@ -92,6 +92,7 @@ EXCEPTIONS = {
     "specjax._reading": "a run reads ahead as the command does",
     "specjax._sizes": "programs are few because all pad to the same sizes",
     "specjax.coco": "label maps are written as the command writes them",
+    "specjax.models.features": "flags name features and layers as the library does",
     "specjax.images.MAX_PIXELS": "the limit also holds for what annotations claim",
     "specjax.images.SUFFIXES": "a folder is searched for the files that count as images",
     "specjax.images.opened": "annotations are the stored values of palette images",

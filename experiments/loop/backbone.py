@@ -24,6 +24,7 @@ from specjax import (
     random_checkpoint,
 )
 from specjax._batching import Batch, Lanes, replicated
+from specjax.models.features import block_number, feature_kinds
 
 BUILT_IN = "specjax-mini"
 _PAPERS = "facebook/dino-vits16"
@@ -107,8 +108,8 @@ class Transformer:
         self.kind = kind
         colours = [list(checkpoint.mean), list(checkpoint.std)]
         self.identity = {"checkpoint": checkpoint.digest, "colours": colours, **options}
-        checkpoint.config.check_layer(options["layer"])
-        kinds = options["features"].split(",")
+        block_number(options["layer"], num_layers=checkpoint.config.num_layers)
+        kinds = feature_kinds(options["features"])
         self.channels = checkpoint.config.hidden_size * len(kinds)
         self._checkpoint = checkpoint
         self._options = options

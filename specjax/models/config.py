@@ -145,20 +145,6 @@ class ViTConfig:
                 " multiple of 4"
             )
 
-    def check_layer(self, layer: int) -> int:
-        """The number of a block from 1 on; negative ones count from the end.
-
-        Raises:
-            SpecjaxError: there is no such block.
-        """
-        depth = self.num_layers
-        if type(layer) is not int or not 1 <= abs(layer) <= depth:
-            raise SpecjaxError(
-                f"layer is {layer!r}: the model has {depth} blocks, 1 to {depth} or -{depth} to -1",
-                parameter="layer",
-            )
-        return layer if layer > 0 else depth + 1 + layer
-
     @property
     def grid_size(self) -> int:
         """Side of the token grid of a training image."""

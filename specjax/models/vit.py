@@ -17,7 +17,6 @@ by a call, so it may be used through `nnx.split` and `nnx.merge` inside `jax.jit
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,45 +26,9 @@ from jaxtyping import Array, Bool, Float
 from specjax.errors import SpecjaxError
 from specjax.models.attention import PRECISION, Product, attention, rotate
 from specjax.models.config import ViTConfig
+from specjax.models.features import BlockOutputs, block_number
 from specjax.models.positions import interpolate_positions, resampling_named, rotary_angles
 from specjax.tokens import Grid, valid_tokens
-
-FEATURES = ("keys", "queries", "values", "outputs")
-
-
-def feature_kinds(features: str) -> tuple[str, ...]:
-    """The kinds of features in a list with commas, such as "keys" or "keys,values".
-
-    Raises:
-        SpecjaxError: one is unknown, or named twice.
-    """
-    kinds = tuple(features.split(","))
-    unknown = [kind for kind in kinds if kind not in FEATURES]
-    if unknown or len(set(kinds)) < len(kinds):
-        raise SpecjaxError(
-            f"features is {features!r}: it must be one or several, with commas, of"
-            f" {', '.join(FEATURES)}",
-            parameter="features",
-        )
-    return kinds
-
-
-class BlockOutputs(NamedTuple):
-    """What one block computes for the patch tokens; padding rows are meaningless.
-
-    Attributes:
-        keys: output of the key projection, bias included, heads concatenated, before any rotation.
-        queries: the same of the query projection.
-        values: the same of the value projection.
-        outputs: the block's output; of the last block, after the model's final LayerNorm.
-        cls: the same of the class token, which the others leave out, as they do registers.
-    """
-
-    keys: Float[Array, "tokens channels"]
-    queries: Float[Array, "tokens channels"]
-    values: Float[Array, "tokens channels"]
-    outputs: Float[Array, "tokens channels"]
-    cls: Float[Array, " channels"]
 
 
 class ViT(nnx.Module):
@@ -239,7 +202,7 @@ class ViT(nnx.Module):
                     f"a grid of {height} x {width} does not fit {tokens} patches: "
                     "pass the grid the patches were cut on"
                 )
-        return self.config.check_layer(layer)
+        return block_number(layer, num_layers=self.config.num_layers)
 
 
 class _Block(nnx.Module):
