@@ -153,6 +153,7 @@ def main(arguments: Sequence[str]) -> int:
     except ImportError as error:
         missing = f"{error.name} is not installed: pip install torch transformers"
         raise SpecjaxError(missing) from None
+    transformers.utils.logging.disable_progress_bar()
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     print(f"{'':24} {'tokens':>8}", *(f"{kind:>8}" for kind in KINDS))
     worst = 0.0
