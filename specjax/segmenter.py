@@ -30,7 +30,7 @@ from specjax.segmentation import Segmentation
 _Photograph = TypeVar("_Photograph", bound=Photograph)
 
 BUILT_IN = "specjax-mini"
-_ADVICE = "facebook/dino-vits16"
+_ADVICE = "facebook/dinov2-small"
 _CHOICES = {
     "protocol": tuple(PROTOCOLS),
     "pos_interpolation": POSITIONS,

@@ -43,7 +43,7 @@ def run_example(text):
     """The names after the one example of a page, with the tiny checkpoint of 48 channels."""
     (code,) = examples(text)
     code = code.replace("N=60", "N=12")
-    code = code.replace('"facebook/dino-vits16"', '"dino-vits16"')
+    code = code.replace('"facebook/dinov2-small"', '"dino-vits16"')
     code = code.replace('Segmenter("dino-vits16")', 'Segmenter("dino-vits16", N=12)')
     names = {"paths": ["photo.jpg"]}
     exec(code, names)

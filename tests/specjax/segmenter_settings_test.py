@@ -128,7 +128,7 @@ def test_the_built_in_backbone_is_announced(caplog):
     finally:
         logger.removeHandler(handler)
     (line,) = lines
-    assert "specjax-mini" in line and "facebook/dino-vits16" in line
+    assert "specjax-mini" in line and "facebook/dinov2-small" in line
     assert built_in.backbone.digest == named.backbone.digest
     with pytest.raises(SpecjaxError, match="no such file or folder"):
         specjax.Segmenter("nowhere")
