@@ -131,6 +131,32 @@ def test_one_program_serves_grids_of_many_sizes_under_jit_and_vmap(model):
         np.testing.assert_allclose(batch[i][: h * w], expected, atol=2e-5)
 
 
+VARIANTS = {
+    "registers": {"num_registers": 3, "family": "dinov2_with_registers"},
+    "gated": {"gated_mlp": True, "family": "dinov2"},
+    "rotary": {"num_registers": 2, "rope_theta": 100.0, "key_bias": False, "family": "dinov3_vit"},
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_variants_are_the_same_alone_padded_and_in_a_batch(changes):
+    config = dataclasses.replace(TINY, **{**changes, "hidden_size": 24})
+    model = random_checkpoint(config, seed=1).model
+    grids = [(3, 7), (5, 5), (1, 2)]
+    alone = [jax.jit(model)(some_patches(h * w, seed=h), (h, w)) for h, w in grids]
+    padded = jnp.stack(
+        [jnp.pad(some_patches(h * w, seed=h), ((0, 31 - h * w), (0, 0))) for h, w in grids]
+    )
+    together = jax.jit(jax.vmap(model))(padded, jnp.array(grids))
+    rounded = jax.jit(functools.partial(model, dtype="bfloat16"))(padded[0], (3, 7))
+    for i, (h, w) in enumerate(grids):
+        for name in ("keys", "queries", "values", "outputs"):
+            one, other = getattr(alone[i], name), getattr(together, name)[i, : h * w]
+            np.testing.assert_allclose(other, one, atol=2e-5)
+    error = np.abs(rounded.outputs[:21] - alone[0].outputs).max() / np.abs(alone[0].outputs).max()
+    assert 1e-4 < error < 0.1
+
+
 def test_features_differ_between_images_and_tokens(model):
     keys, others = (run(model, some_patches(25, seed=i), jnp.array((5, 5))).keys for i in (0, 5))
     assert np.ptp(keys, axis=0).min() > 0.1
