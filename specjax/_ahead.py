@@ -48,7 +48,7 @@ def compile_ahead(
     jobs = {name: pool.submit(call) for name, call in calls.items()}
 
     def wait(name: str) -> None:
-        # What goes wrong here goes wrong again, and is told, where the stage is called.
+        # An error here comes again where the stage is called, and is reported there.
         concurrent.futures.wait([jobs[name]])
 
     return wait
