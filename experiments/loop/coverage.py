@@ -18,11 +18,11 @@ def told(
     """
     images = {line["id"]: line for of_setting in lines.values() for line in of_setting}
     found = []
-    if failures:
+    if failures and annotated:  # scores are then those of the other images
         first = failures[0]
         total = len(images.keys() | {failure["id"] for failure in failures})
         found.append(
-            f"{len(failures)} of {total} images failed and are not in the results; the first is "
+            f"{len(failures)} of {total} images failed and are not scored; the first is "
             f"{first['id']!r}: {first['error']}"
         )
     empty = [line for line in images.values() if line.get("num_instances") == 0]
