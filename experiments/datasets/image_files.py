@@ -101,7 +101,7 @@ class ImageFiles:
 
 def _folded(name: str) -> str:
     """What is equal for names that differ in Unicode form, URL encoding or case of the suffix."""
-    stem, dot, suffix = unicodedata.normalize("NFKC", urllib.parse.unquote(name)).rpartition(".")
+    stem, dot, suffix = unicodedata.normalize("NFKC", urllib.parse.unquote(name).strip()).rpartition(".")
     return stem + dot + suffix.lower()
 
 
