@@ -100,8 +100,10 @@ def _sources(
         )
     # How much of its name leads to a file, for the image that is nearest to its name.
     nearest: dict[Path, int] = {}
-    for place in filter(None, found):
-        nearest[place.path] = min(place.dropped, nearest.get(place.path, place.dropped))
+    for file_found in found:
+        if file_found is not None:
+            dropped = nearest.get(file_found.path, file_found.dropped)
+            nearest[file_found.path] = min(file_found.dropped, dropped)
     sources, elsewhere = [], []
     for image, place in zip(listed, found, strict=True):
         problem = image.problem
@@ -112,15 +114,14 @@ def _sources(
             if place.dropped > nearest[path]:
                 problem = problem or f"no file {image.file_name!r}"
             elif place.dropped and image_files.is_relative(image.file_name or ""):
-                elsewhere.append((image.file_name, str(path)))
+                elsewhere.append(f"{image.file_name!r} as {str(path)!r}")
         where = f"{str(file.path)!r}: {image.label}"
         sources.append(_Source(image, path, where, problem, upright))
     if not elsewhere:
         return sources, ()
-    name, path = elsewhere[0]
     return sources, (
         f"{str(file.path)!r}: {len(elsewhere)} images were found in other folders than it says "
-        f"({name!r} as {path!r} ...)",
+        f"({elsewhere[0]} ...)",
     )
 
 

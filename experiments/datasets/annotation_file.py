@@ -21,6 +21,10 @@ class Annotation(NamedTuple):
     row: dict
 
 
+# By the id of their image or video.
+Annotations = dict[int | str | None, list[Annotation]]
+
+
 class ListedImage(NamedTuple):
     """An image that the file lists; nothing about its annotations has been checked."""
 
@@ -100,10 +104,11 @@ class AnnotationFile(NamedTuple):
 
     def annotations(
         self, field: str, owners: Sequence[Owner]
-    ) -> tuple[dict[int | str | None, list[Annotation]], tuple[str, ...]]:
+    ) -> tuple[Annotations, tuple[str, ...]]:
         """The annotations of each image or video, named in their `field`, and warnings."""
         listed = {owner.key for owner in owners} - {None}
-        found, strangers = collections.defaultdict(list), collections.defaultdict(int)
+        found: Annotations = {}
+        strangers = collections.Counter[int | str]()
         lost = 0
         for index, row in enumerate(self.rows("annotations") if self.annotated else ()):
             key = values.identity(row.get(field)) if isinstance(row, dict) else None
@@ -113,7 +118,7 @@ class AnnotationFile(NamedTuple):
                 strangers[key] += 1
             else:
                 name = f"annotation {_shown(row['id'])}" if "id" in row else f"annotations[{index}]"
-                found[key].append(Annotation(name, row))
+                found.setdefault(key, []).append(Annotation(name, row))
         warnings = []
         what = field.removesuffix("_id") + "s"
         if strangers:

@@ -34,16 +34,17 @@ def _parse_videos(file: AnnotationFile) -> tuple[list[ListedImage], tuple[str, .
     for owner in owners:
         names, rows = owner.row.get("file_names"), annotations.get(owner.key, [])
         if not isinstance(names, list):
-            problem = owner.problem or "has no valid 'file_names'"
-            listed.append(ListedImage(None, owner.label, owner.row, [], 0, problem))
+            wrong = owner.problem or "has no valid 'file_names'"
+            listed.append(ListedImage(None, owner.label, owner.row, [], 0, wrong))
             continue
         problem = owner.problem or _problem_of(owner, rows, len(names))
         for frame, name in enumerate(names):
-            label, of_frame = owner.label, problem
-            if not isinstance(name, str) or not name:
-                label, name = f"{owner.label}.file_names[{frame}]", None
-                of_frame = problem or "is not text"
-            listed.append(ListedImage(name, label, owner.row, rows, frame, of_frame))
+            if isinstance(name, str) and name:
+                listed.append(ListedImage(name, owner.label, owner.row, rows, frame, problem))
+                continue
+            label = f"{owner.label}.file_names[{frame}]"
+            wrong = problem or "is not text"
+            listed.append(ListedImage(None, label, owner.row, rows, frame, wrong))
     return listed, warnings
 
 

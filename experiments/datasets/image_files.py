@@ -15,6 +15,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from specjax import SpecjaxError
+from specjax.images import MAX_PIXELS
 
 _ORIENTATION = 0x0112  # the EXIF tag
 _NOTHING = ("", ".", "..")
@@ -101,7 +102,9 @@ class ImageFiles:
 
 def _folded(name: str) -> str:
     """What is equal for names that differ in Unicode form, URL encoding or case of the suffix."""
-    stem, dot, suffix = unicodedata.normalize("NFKC", urllib.parse.unquote(name).strip()).rpartition(".")
+    stem, dot, suffix = unicodedata.normalize(
+        "NFKC", urllib.parse.unquote(name).strip()
+    ).rpartition(".")
     return stem + dot + suffix.lower()
 
 
@@ -122,8 +125,15 @@ def header(path: str) -> Header:
     try:
         with Image.open(path) as image:
             # Pillow turns TIFF files by itself.
+            if image.width * image.height > MAX_PIXELS:
+                raise SpecjaxError(
+                    f"{path!r} is {image.width} x {image.height}: at most {MAX_PIXELS} pixels are "
+                    "read"
+                )
             turn = 1 if image.format == "TIFF" else _orientation(image)
             return Header((image.height, image.width), turn)
+    except SpecjaxError:
+        raise
     except FileNotFoundError:
         raise SpecjaxError(f"{path!r}: no such file") from None
     except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files

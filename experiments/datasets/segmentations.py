@@ -63,10 +63,13 @@ def _run_lengths(segmentation: dict, where: str) -> Shape | None:
         counts = [old if new is None else new for old, new in zip(counts, read, strict=True)]
     if counts in ([], "", None):
         return None
-    sides = [values.whole(side) for side in size] if isinstance(size, list) else []
-    if size is not None and (len(sides) != 2 or None in sides):
+    if size is None:
+        return Shape({"counts": counts}, None, (0, 0), 0)
+    found = [values.whole(side) for side in size] if isinstance(size, list) else []
+    sides = [side for side in found if side is not None]
+    if len(found) != 2 or len(sides) != 2:
         raise SpecjaxError(f"{where}: the run lengths have size {str(size)[:40]}")
-    named = (sides[0], sides[1]) if sides and all(side and side > 0 for side in sides) else None
+    named = (sides[0], sides[1]) if min(sides) > 0 else None
     return Shape({"counts": counts}, named, (0, 0), 0)
 
 

@@ -112,9 +112,9 @@ class Options:
 
     def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
-        chosen = ("data_dir", "annotations", "split", "frames", "orientation")
-        chosen += ("paper_filter", "limit")
-        return datasets.open_dataset(self.dataset, **{name: getattr(self, name) for name in chosen})
+        chosen = ("data_dir", "annotations", "split", "orientation", "frames", "paper_filter")
+        options = {name: getattr(self, name) for name in (*chosen, "limit")}
+        return datasets.open_dataset(self.dataset, **options)
 
 
 def define(
