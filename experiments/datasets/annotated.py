@@ -68,8 +68,8 @@ def open_annotated(
                 str(source.path),
                 functools.partial(_read_image, source),
                 annotate if file.annotated else None,
-                origin,
-                met,
+                origin=origin,
+                notes=met,
             )
 
     identity = {"name": family.name, "data_dir": str(data_dir), "annotations": str(path)}

@@ -38,7 +38,7 @@ class Record:
     # Returns an instance map; raises SpecjaxError. None if the dataset has no annotation.
     read_instances: Callable[[], np.ndarray] | None
     origin: Origin | None = None
-    # Filled while reading: how many things of each kind in `remarks.KINDS` were met.
+    # Filled while reading: how many things of each kind in `notes` were met.
     notes: dict[str, int] = dataclasses.field(default_factory=dict, compare=False)
     # Whether the annotation was drawn on the image as EXIF turns it; None to decide by the sizes.
     upright: bool | None = None

@@ -89,16 +89,16 @@ def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
     if instances is not None:
         on_grid = truth.on_grid(instances, inputs.tiling.grid, len(inputs.values))
     return Example(
-        record.id,
-        task.place,
-        record.source,
-        image,
-        instances,
-        on_grid,
-        inputs,
-        task.undone,
-        record.origin,
-        record.notes,
+        id=record.id,
+        place=task.place,
+        source=record.source,
+        image=image,
+        instances=instances,
+        truth=on_grid,
+        inputs=inputs,
+        undone=task.undone,
+        origin=record.origin,
+        notes=record.notes,
     )
 
 
