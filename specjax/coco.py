@@ -4,28 +4,29 @@ Label maps are int `[height, width]`: 0 is background, 1 and above are instances
 compressed run lengths. All results are plain values that `json` can write.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
 from pycocotools import mask as coco_mask
 
-_CATEGORY = {"id": 1, "name": "object", "supercategory": "object"}
+# The category of instances of unknown kind.
+OBJECT = {"id": 1, "name": "object", "supercategory": "object"}
 
 
 class Entry(NamedTuple):
     """An image and its instances.
 
     Attributes:
-        id: number of the image in the files, from 1.
+        id: of the image: a number from 1, or what a dataset has.
         file_name: of the image.
         height: of the image in pixels.
         width: of the image in pixels.
         masks: the instances, as `instances_of` gives them.
     """
 
-    id: int
+    id: int | float | str
     file_name: str
     height: int
     width: int
@@ -52,34 +53,38 @@ def instances_of(labels: Integer[np.ndarray, "height width"]) -> list[dict[str, 
     return found
 
 
-def dataset(images: Iterable[Entry]) -> dict[str, Any]:
+def dataset(images: Iterable[Entry], *, category: Mapping[str, Any] = OBJECT) -> dict[str, Any]:
     """The content of an annotation file: images, and their instances as annotations.
 
-    Annotations are numbered from 1; their only category is "object".
+    Annotations are numbered from 1, and all have the one category.
     """
     images = list(images)
     annotations = [
         {"id": number, **common, "area": mask["area"], "bbox": mask["bbox"], "iscrowd": 0}
-        for number, (common, mask) in enumerate(_with_masks(images), start=1)
+        for number, (common, mask) in enumerate(_with_masks(images, category), start=1)
     ]
     fields = ("id", "file_name", "height", "width")
     return {
         "info": {"description": "Instances found by specjax"},
         "images": [{field: getattr(image, field) for field in fields} for image in images],
         "annotations": annotations,
-        "categories": [_CATEGORY],
+        "categories": [dict(category)],
     }
 
 
-def results(images: Iterable[Entry]) -> list[dict[str, Any]]:
+def results(
+    images: Iterable[Entry], *, category: Mapping[str, Any] = OBJECT
+) -> list[dict[str, Any]]:
     """The content of a results file for `pycocotools.coco.COCO.loadRes`; all scores are 1."""
-    return [{**common, "score": 1.0} for common, _ in _with_masks(images)]
+    return [{**common, "score": 1.0} for common, _ in _with_masks(images, category)]
 
 
-def _with_masks(images: Iterable[Entry]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _with_masks(
+    images: Iterable[Entry], category: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The fields that both files share, and the mask, of each instance."""
     for image in images:
         for mask in image.masks:
             code = {"size": [image.height, image.width], "counts": mask["counts"]}
-            common = {"image_id": image.id, "category_id": _CATEGORY["id"], "segmentation": code}
+            common = {"image_id": image.id, "category_id": category["id"], "segmentation": code}
             yield common, mask

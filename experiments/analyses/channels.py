@@ -1,7 +1,7 @@
 """What single channels reveal about instances: Fig. 1, 2, 4 and 5."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -170,7 +170,7 @@ class Channels(Experiment):
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
         """The writer of the sheets."""
-        return _SheetWriters(folder, save, self._config)
+        return _SheetWriters(folder, save, self._config, self.setup.dataset.category)
 
 
 _SHEETS = "channels"
@@ -179,8 +179,14 @@ _SHEETS = "channels"
 class _SheetWriters(Writers):
     """Writes a sheet of channels for each of the first images."""
 
-    def __init__(self, folder: RunFolder, save: frozenset[str], config: Config):
-        super().__init__(folder, save)
+    def __init__(
+        self,
+        folder: RunFolder,
+        save: frozenset[str],
+        config: Config,
+        category: Mapping[str, Any] | None,
+    ):
+        super().__init__(folder, save, category)
         self._config = config
 
     def lack(self, image_id: str, place: int, setting: str) -> bool:

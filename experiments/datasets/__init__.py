@@ -7,19 +7,20 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 from experiments.datasets import records
-from experiments.datasets.annotation_file import open_annotated
+from experiments.datasets.annotated import open_annotated
 from experiments.datasets.coco import COCO, YTVIS
 from experiments.datasets.folder import open_folder
 from experiments.datasets.samples import open_samples
 from experiments.datasets.voc import open_voc
 from specjax import SpecjaxError
 
+_ANNOTATED = ("data_dir", "annotations", "split", "orientation")
 # For each format, the function that opens it and the options of `open_dataset` that it takes.
 _FORMATS: Mapping[str, tuple[Callable[..., records.Dataset], Sequence[str]]] = {
     "samples": (open_samples, ()),
     "voc": (open_voc, ("data_dir", "split")),
-    "coco": (functools.partial(open_annotated, COCO), ("data_dir", "annotations", "split")),
-    "ytvis": (functools.partial(open_annotated, YTVIS), ("data_dir", "annotations", "split")),
+    "coco": (functools.partial(open_annotated, COCO), _ANNOTATED),
+    "ytvis": (functools.partial(open_annotated, YTVIS), _ANNOTATED),
     "folder": (open_folder, ("data_dir",)),
 }
 NAMES = tuple(_FORMATS)
@@ -33,6 +34,7 @@ def open_dataset(
     data_dir: Path | Sequence[Path] | None = None,
     annotations: Path | None = None,
     split: str | None = None,
+    orientation: str | None = None,
     frames: Path | None = None,
     paper_filter: bool = False,
     limit: int | None = None,
@@ -42,7 +44,8 @@ def open_dataset(
     Nothing is decoded here, but the ids are checked and the names in `frames` are matched.
     `data_dir` is a folder; for "folder" also an image file, a glob or a text list, or several of
     these. `split` defaults to "val" for "voc", "val2017" for "coco" and "train" for "ytvis".
-    `annotations` is a JSON file, if it is not at its usual place.
+    `annotations` is a JSON file, if it is not at its usual place. `orientation` says whether
+    annotations were drawn on images as "upright" by EXIF or as "stored"; else their sizes decide.
     """
     if name not in NAMES:
         raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
@@ -59,8 +62,11 @@ def open_dataset(
         "data_dir": paths if name == "folder" or not taken else _single(name, paths),
         "annotations": None if annotations is None else _path(annotations),
         "split": split,
+        "orientation": orientation,
     }
     dataset = opener(**{option: arguments[option] for option in taken})
+    if orientation is not None:
+        dataset = records.drawn_on(dataset, orientation)
     ids = records.check_ids(dataset.records())
     dataset = dataclasses.replace(dataset, count=len(ids))
     if frames is not None:

@@ -1,44 +1,65 @@
-"""What the formats of the COCO family share: images, and one JSON file that annotates them.
+"""The JSON files of the COCO family, brought to one form: images, each with its annotations.
 
-Instance numbers follow the order of the annotations; crowds are void. If the file has no
-annotations, the records have no instance maps.
+Only a file without a list of images is refused here. What is wrong with one image is kept as its
+`problem`, and what is wrong with an annotation is found when its image is read.
 """
 
 import collections
-import functools
-import hashlib
-import json
-import pathlib
-import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
+from experiments.datasets import values
+from experiments.datasets.segmentations import Size
+from specjax import SpecjaxError
 
-from experiments.datasets import masks
-from experiments.datasets.records import Dataset, Record
-from specjax import SpecjaxError, decode
-from specjax.images import MAX_PIXELS
+
+class Annotation(NamedTuple):
+    """An object of the file's list of annotations, and its name in error messages."""
+
+    name: str
+    row: dict
+
+
+# By the id of their image or video.
+Annotations = dict[int | str | None, list[Annotation]]
 
 
 class ListedImage(NamedTuple):
-    """An image that the file lists.
+    """An image that the file lists; nothing about its annotations has been checked."""
 
-    Segmentations are checked only when they are read, so that a bad one fails its image alone.
-    """
-
-    id: str  # of its record
-    file_name: str  # relative to the folder of images
-    height: int
-    width: int
-    annotations: Sequence[dict]  # rows of the file, in its order
+    file_name: str | None  # path, or web address; None if the file does not name it
+    label: str  # its name in error messages
+    row: dict  # of the image or of its video
+    annotations: Sequence[Annotation]
     frame: int | None = None  # place in the rows' `segmentations`; None for one `segmentation`
+    problem: str | None = None  # why it cannot be read
+
+    @property
+    def own_name(self) -> str | None:
+        """The file name in the file, for exports; None for a web address."""
+        return self.file_name if self.frame is not None or "file_name" in self.row else None
+
+    @property
+    def size(self) -> Size | None:
+        """The size that the file says."""
+        height, width = (values.whole(self.row.get(key)) for key in ("height", "width"))
+        return (height, width) if height and width and min(height, width) > 0 else None
+
+
+class Owner(NamedTuple):
+    """An image or a video of the file, which annotations belong to."""
+
+    label: str
+    row: dict
+    key: int | str | None  # its id, as `values.identity` has it
+    problem: str | None
 
 
 class AnnotationFile(NamedTuple):
     """A parsed JSON file."""
 
-    path: pathlib.Path
+    path: Path
     content: dict
 
     @property
@@ -50,47 +71,76 @@ class AnnotationFile(NamedTuple):
         """An error that begins with the file's path."""
         return SpecjaxError(f"{str(self.path)!r}{text}")
 
-    def rows(self, key: str, **required: type) -> list[dict]:
-        """The list of objects under `key`, each with the required fields of the given types."""
+    def rows(self, key: str) -> list:
+        """The list under `key`."""
         rows = self.content.get(key)
         if not isinstance(rows, list):
             raise self.error(f" has no list {key!r}: is it in this format?")
-        for index, row in enumerate(rows):
+        return rows
+
+    def owners(self, key: str) -> list[Owner]:
+        """The images or videos; repeated rows are left out."""
+        owners: list[Owner] = []
+        first: dict[int | str, int] = {}
+        for index, row in enumerate(self.rows(key)):
+            label = f"{key}[{index}]"
             if not isinstance(row, dict):
-                raise self.error(f": {key}[{index}] is not an object")
-            for field, kind in required.items():
-                value = row.get(field)
-                if not isinstance(value, kind) or isinstance(value, bool):
-                    label = f" (id {str(row['id'])[:40]})" if "id" in row else ""
-                    shown = f": {str(value)[:40]!r}" if field in row else ""
-                    raise self.error(f": {key}[{index}]{label} has no valid {field!r}{shown}")
-        return rows
-
-    def images(self, key: str, **required: type) -> list[dict]:
-        """The rows of images or videos, after a check that ids are unique and sizes plausible."""
-        rows = self.rows(key, id=int, height=int, width=int, **required)
-        if not rows:
+                owners.append(Owner(label, {}, None, "is not an object"))
+                continue
+            found = values.identity(row.get("id"))
+            problem = None if found is not None else f"has no valid 'id': {_shown(row.get('id'))}"
+            if found is not None and found in first:
+                other = owners[first[found]]
+                if other.row == row:
+                    continue
+                problem = f"has the id {_shown(row['id'])}, like another of the {key}"
+                owners[first[found]] = other._replace(problem=problem)
+            elif found is not None:
+                first[found] = len(owners)
+            owners.append(Owner(label, row, found, problem))
+        if not owners:
             raise self.error(f" lists no {key}")
-        ids = set()
-        for row in rows:
-            if row["id"] in ids:
-                raise self.error(f": two {key} have the id {row['id']}")
-            ids.add(row["id"])
-            height, width = row["height"], row["width"]
-            if height < 1 or width < 1 or height * width > MAX_PIXELS:
-                raise self.error(
-                    f": {key.removesuffix('s')} {row['id']} is {str(width)[:20]} x "
-                    f"{str(height)[:20]}: at least 1 and at most {MAX_PIXELS} pixels are read"
-                )
-        return rows
+        return owners
 
-    def annotations(self, owner: str, **required: type) -> dict[int, list[dict]]:
-        """The annotations of each image or video, which their field `owner` names."""
-        by_owner = collections.defaultdict(list)
-        if self.annotated:
-            for row in self.rows("annotations", **{"id": int, owner: int}, **required):
-                by_owner[row[owner]].append(row)
-        return by_owner
+    def annotations(
+        self, field: str, owners: Sequence[Owner]
+    ) -> tuple[Annotations, tuple[str, ...]]:
+        """The annotations of each image or video, named in their `field`, and warnings."""
+        listed = {owner.key for owner in owners} - {None}
+        found: Annotations = {}
+        strangers = collections.Counter[int | str]()
+        lost = 0
+        for index, row in enumerate(self.rows("annotations") if self.annotated else ()):
+            key = values.identity(row.get(field)) if isinstance(row, dict) else None
+            if key is None:
+                lost += 1
+            elif key not in listed:
+                strangers[key] += 1
+            else:
+                name = f"annotation {_shown(row['id'])}" if "id" in row else f"annotations[{index}]"
+                found.setdefault(key, []).append(Annotation(name, row))
+        warnings = []
+        what = field.removesuffix("_id") + "s"
+        if strangers:
+            warnings.append(
+                f"{str(self.path)!r}: annotations of {len(strangers)} {what} that it does not list "
+                f"are left out ({field} {_shown(next(iter(strangers)))} ...)"
+            )
+        if lost:
+            warnings.append(
+                f"{str(self.path)!r}: {lost} annotations without a valid {field!r} are left out"
+            )
+        return found, tuple(warnings)
+
+    def category(self) -> dict[str, Any] | None:
+        """The category of all objects, if there is only one."""
+        rows = self.content.get("categories")
+        if not isinstance(rows, list) or len(rows) != 1 or not isinstance(rows[0], dict):
+            return None
+        (row,) = rows
+        if values.identity(row.get("id")) is None or not isinstance(row.get("name"), str):
+            return None
+        return {key: row[key] for key in ("id", "name", "supercategory") if key in row}
 
 
 class Family(NamedTuple):
@@ -100,101 +150,10 @@ class Family(NamedTuple):
     default_split: str
     patterns: Sequence[str]  # where the JSON file may be, below the dataset's folder
     folders: Sequence[str]  # where the images may be, below the dataset's folder
+    id_parts: int  # how many parts of its path, from the end, are the id of an image
     # Returns the images that a file lists, and warnings.
     parse: Callable[[AnnotationFile], tuple[list[ListedImage], tuple[str, ...]]]
 
 
-def open_annotated(
-    family: Family, data_dir: pathlib.Path, annotations: pathlib.Path | None, split: str | None
-) -> Dataset:
-    """Opens a dataset of the family; the JSON file is parsed once, here."""
-    path, split = _find(family, data_dir, annotations, split)
-    file, sha256 = _read(path)
-    listed, warnings = family.parse(file)
-    if not listed:
-        raise file.error(" lists no images")
-    folders = [data_dir / name.format(split=split) for name in family.folders]
-    # The folder in which the first image that exists is found.
-    places = ((folder, folder / image.file_name) for image in listed for folder in folders)
-    folder = next((folder for folder, file in places if file.is_file()), None)
-    if folder is None:
-        raise SpecjaxError(
-            f"none of the annotated images was found (the first is {listed[0].file_name!r}; looked "
-            f"in {', '.join(repr(str(folder)) for folder in folders)}): check --data_dir"
-        )
-
-    def records() -> Iterator[Record]:
-        for image in listed:
-            source = folder / image.file_name
-            read_image = functools.partial(decode, source)
-            read_instances = functools.partial(_read_instances, image, str(path))
-            annotation = read_instances if file.annotated else None
-            yield Record(image.id, str(source), read_image, annotation)
-
-    identity = {"name": family.name, "data_dir": str(data_dir), "annotations": str(path)}
-    identity |= {"annotations_sha256": sha256, "split": split}
-    return Dataset(family.name, file.annotated, identity, records, warnings)
-
-
-def _read_instances(image: ListedImage, path: str) -> np.ndarray:
-    instances, crowds = [], []
-    for number, row in enumerate(image.annotations, start=1):
-        where = f"{path!r}: annotation {row['id']}"
-        if image.frame is None:
-            segmentation = row.get("segmentation")
-        else:
-            segmentation = row["segmentations"][image.frame]
-            where += f", frame {image.frame}"
-            if segmentation is None:
-                continue  # the object is not in this frame
-        runs = masks.run_lengths(segmentation, image.height, image.width, where)
-        if row.get("iscrowd"):
-            crowds.append(runs)
-        else:
-            instances.append((number, runs))
-    return masks.paint(image.height, image.width, instances, crowds)
-
-
-def _read(path: pathlib.Path) -> tuple[AnnotationFile, str]:
-    name = f"annotations {str(path)!r}"
-    try:
-        data = path.read_bytes()
-        content = json.loads(data)
-    except OSError as error:
-        raise SpecjaxError(f"{name} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise SpecjaxError(f"{name} are not valid JSON: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise SpecjaxError(f"{name} hold no JSON object: is the file in this format?")
-    return AnnotationFile(path, content), hashlib.sha256(data).hexdigest()
-
-
-def _find(
-    family: Family, data_dir: pathlib.Path, annotations: pathlib.Path | None, split: str | None
-) -> tuple[pathlib.Path, str]:
-    """The annotation file of a split, and the split's name."""
-    if annotations is not None:
-        if not annotations.is_file():
-            raise SpecjaxError(f"annotations {str(annotations)!r}: no such file")
-        splits = (_split_of(annotations, pattern) for pattern in family.patterns)
-        return annotations, split or next(filter(None, splits), family.default_split)
-    # `instances.json` is preferred, unless a split is given; then the first pattern that exists.
-    names = ["instances.json"] if split is None else []
-    split = split or family.default_split
-    names += [pattern.format(split=split) for pattern in family.patterns]
-    for name in names:
-        if (data_dir / name).is_file():
-            return data_dir / name, split
-    found = [(pattern, data_dir.glob(pattern.format(split="*"))) for pattern in family.patterns]
-    splits = (_split_of(path, pattern) for pattern, paths in found for path in paths)
-    available = sorted({split for split in splits if split})
-    raise SpecjaxError(
-        f"no annotations of split {split!r} in {str(data_dir)!r} (looked for {', '.join(names)}; "
-        f"splits there: {', '.join(available) or 'none'}): give --split or --annotations"
-    )
-
-
-def _split_of(path: pathlib.Path, pattern: str) -> str | None:
-    head, tail = map(re.escape, pattern.split("{split}"))
-    found = re.search(f"(?:^|/){head}([^/]+){tail}$", path.as_posix())
-    return found and found.group(1)
+def _shown(value: object) -> str:
+    return str(value)[:40]

@@ -9,7 +9,8 @@ import dataclasses
 import itertools
 import pathlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,13 @@ from specjax._lists import read_list
 from specjax.images import SUFFIXES
 
 VOID = -1
+
+
+class Origin(NamedTuple):
+    """How the dataset itself names an image; exports carry this."""
+
+    id: int | float | str | None  # None if images have no ids in the dataset
+    file_name: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +37,11 @@ class Record:
     read_image: Callable[[], np.ndarray]  # uint8 `[H, W, 3]`; raises SpecjaxError
     # Returns an instance map; raises SpecjaxError. None if the dataset has no annotation.
     read_instances: Callable[[], np.ndarray] | None
+    origin: Origin | None = None
+    # Filled while reading: how many things of each kind in `notes` were met.
+    notes: dict[str, int] = dataclasses.field(default_factory=dict, compare=False)
+    # Whether the annotation was drawn on the image as EXIF turns it; None to decide by the sizes.
+    upright: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +54,7 @@ class Dataset:
     records: Callable[[], Iterator[Record]]
     warnings: tuple[str, ...] = ()  # one line each, for the caller to print
     count: int | None = None  # None if it cannot be known without decoding
+    category: Mapping[str, Any] | None = None  # of every object, if the dataset has only one
 
 
 def passes_paper_rule(instances: np.ndarray) -> bool:
@@ -148,6 +162,23 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
             return True
 
     return _keep(dataclasses.replace(dataset, count=None), passes, paper_filter="true")
+
+
+def drawn_on(dataset: Dataset, orientation: str) -> Dataset:
+    """Says how annotations were drawn: on images as "upright" by EXIF, or as "stored"."""
+    if not dataset.annotated:
+        raise SpecjaxError(
+            f"--orientation says how annotations were drawn, and dataset {dataset.name!r} has none:"
+            " leave it out"
+        )
+    upright = orientation == "upright"
+    return dataclasses.replace(
+        dataset,
+        records=lambda: (
+            dataclasses.replace(record, upright=upright) for record in dataset.records()
+        ),
+        identity=dataset.identity | {"orientation": orientation},
+    )
 
 
 def take(dataset: Dataset, limit: int) -> Dataset:

@@ -1,11 +1,12 @@
-"""The annotation on the token grid."""
+"""The annotation of an image: read together with it, and sampled on the token grid."""
 
 import dataclasses
 
 import numpy as np
 
-from experiments.datasets.records import VOID, compact_ids
-from specjax import SpecjaxError
+from experiments.datasets import image_files, notes
+from experiments.datasets.records import VOID, Record, compact_ids
+from specjax import SpecjaxError, decode
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +30,35 @@ def on_grid(instances: np.ndarray, grid: tuple[int, int], tokens: int) -> Truth:
     counted = np.pad(sampled != VOID, (0, tokens - sampled.size))
     flat = np.pad(np.where(sampled == VOID, 0, sampled), (0, tokens - sampled.size))
     return Truth(flat, counted, int(flat.max(initial=0)))
+
+
+def read_both(record: Record) -> tuple[np.ndarray, np.ndarray | None]:
+    """The image and the instance map of a record, if it has one; they have the same size.
+
+    An annotation may have been drawn on the image as stored, or as its EXIF orientation turns it.
+    Their sizes decide, where `record.upright` does not. Where both fit, the image is turned, as
+    most programs show it, and noted.
+
+    Raises:
+        SpecjaxError: one of them cannot be read, or they differ in size.
+    """
+    image = record.read_image()
+    if record.read_instances is None:
+        return image, None
+    instances = record.read_instances()
+    size = image.shape[:2]
+    orientation = image_files.orientation(record.source)
+    if orientation != 1:
+        shown = size[::-1] if orientation >= 5 else size
+        upright = record.upright
+        if upright is None:
+            upright = instances.shape == shown
+            if upright and shown == size:
+                record.notes[notes.UNCLEAR] = 1
+        if upright:
+            image = decode(record.source, upright=True)
+    check_size(instances, image, record.source)
+    return image, instances
 
 
 def check_size(instances: np.ndarray, image: np.ndarray, source: str) -> None:

@@ -84,4 +84,4 @@ class Experiment:
 
     def writers(self, folder: RunFolder, save: frozenset[str]) -> Writers:
         """The writer of the files of each image."""
-        return Writers(folder, save)
+        return Writers(folder, save, self.setup.dataset.category)

@@ -50,6 +50,13 @@ DATASET = {
         " (your own images, without annotation).",
         {"enum_values": datasets.NAMES},
     ),
+    "orientation": Flag(
+        "enum",
+        None,
+        "How annotations were drawn: on images turned upright by their EXIF orientation, or on"
+        " images as stored. Default: what the sizes say, and upright where they cannot tell.",
+        {"enum_values": ["upright", "stored"]},
+    ),
     "paper_filter": Flag(
         "bool",
         False,
@@ -78,6 +85,7 @@ class Options:
     annotations: str | None
     split: str | None
     frames: str | None
+    orientation: str | None
     paper_filter: bool
     limit: int | None
     checkpoint: str
@@ -104,8 +112,9 @@ class Options:
 
     def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
-        chosen = ("data_dir", "annotations", "split", "frames", "paper_filter", "limit")
-        return datasets.open_dataset(self.dataset, **{name: getattr(self, name) for name in chosen})
+        chosen = ("data_dir", "annotations", "split", "orientation", "frames", "paper_filter")
+        options = {name: getattr(self, name) for name in (*chosen, "limit")}
+        return datasets.open_dataset(self.dataset, **options)
 
 
 def define(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.datasets import truth
-from experiments.datasets.records import Record
+from experiments.datasets.records import Origin, Record
 from experiments.datasets.truth import Truth
 from experiments.loop.backbone import Backbone, Inputs
 from specjax import SpecjaxError, resize_short_side
@@ -33,7 +33,8 @@ class Example:
 
     `image` is uint8 [H, W, 3] at its native size. `instances` is the annotation at that size and
     `truth` is the annotation on the token grid; both are None without annotation. `inputs` is what
-    the backbone computes features from, `undone` are the settings still to do.
+    the backbone computes features from, `undone` are the settings still to do. `notes` counts what
+    reading passed over (`experiments.datasets.notes`).
     """
 
     id: str
@@ -44,6 +45,8 @@ class Example:
     truth: Truth | None
     inputs: Inputs
     undone: tuple[str, ...]
+    origin: Origin | None = None
+    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -77,10 +80,7 @@ Pending = Callable[[], Outcomes]
 def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
     """Read a record, resize its image, and prepare it for the backbone."""
     record = task.record
-    image = record.read_image()
-    instances = None if record.read_instances is None else record.read_instances()
-    if instances is not None:
-        truth.check_size(instances, image, record.source)
+    image, instances = truth.read_both(record)
     resized = image
     if image_size is not None:
         resized = resize_short_side(image, image_size, name=record.source)
@@ -89,7 +89,16 @@ def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
     if instances is not None:
         on_grid = truth.on_grid(instances, inputs.tiling.grid, len(inputs.values))
     return Example(
-        record.id, task.place, record.source, image, instances, on_grid, inputs, task.undone
+        id=record.id,
+        place=task.place,
+        source=record.source,
+        image=image,
+        instances=instances,
+        truth=on_grid,
+        inputs=inputs,
+        undone=task.undone,
+        origin=record.origin,
+        notes=record.notes,
     )
 
 

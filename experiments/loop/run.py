@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from experiments.loop import coverage
 from experiments.loop.backbone import open_backbone
 from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
@@ -88,17 +89,19 @@ def _conclude(
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
     _print_warnings(remarks)
+    left_out = coverage.told(lines, merged.failures, annotated=stream.setup.dataset.annotated)
     summary = {
         "results": results,
         "config": {**config, "settings": settings, "backbone": kind},
         "backbone": kind,
-        "warnings": [*warnings, *remarks],
+        "warnings": [*warnings, *remarks, *left_out],
         "failures": merged.failures,
         "versions": versions(),
         "seconds": merged.seconds,
     }
     folder.write_summary({**summary, "parts": entries} if entries else summary)
     print(*experiment.report(results), sep="\n\n")
+    print(*(f"warning: {warning}\n" for warning in left_out), sep="", end="")
     print("", folder.summary_path, *pictures, *plots, sep="\n")
     if merged.failures:
         failed = f"{len(merged.failures)} of {len(merged.visited)} images failed"

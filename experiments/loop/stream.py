@@ -116,8 +116,9 @@ class Stream:
                 try:
                     for setting, outcome in outcomes.items():
                         self.writers.write(example, setting, outcome, of_image)
+                    notes = {"notes": dict(example.notes)} if example.notes else {}
                     self.folder.lines.append(
-                        {"id": example.id, "setting": setting, **outcome.line}
+                        {"id": example.id, "setting": setting, **outcome.line, **notes}
                         for setting, outcome in outcomes.items()
                     )
                 except OutputError:

@@ -1,7 +1,8 @@
 """What `--save` writes for each image: label maps, pictures, COCO masks, features."""
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,11 +18,20 @@ from specjax._png import write_png
 
 
 class Writers:
-    """Writes the files that `--save` asks for; `RunFolder.path` names them."""
+    """Writes the files that `--save` asks for; `RunFolder.path` names them.
 
-    def __init__(self, folder: RunFolder, save: frozenset[str]):
+    `category` is that of all objects in COCO files, if the dataset has one.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        save: frozenset[str],
+        category: Mapping[str, Any] | None = None,
+    ):
         self.folder = folder
         self.save = save
+        self._category = category or coco.OBJECT
 
     def lack(self, image_id: str, place: int, setting: str) -> bool:
         """Whether a file of an image is missing; `place` is the image's place in the run."""
@@ -49,8 +59,10 @@ class Writers:
         if "labels" in self.save:
             write_png(path("labels"), overlay.indexed_png(labels))
         if "coco" in self.save:
+            origin, suffix = example.origin, pathlib.Path(example.source).suffix
             masks = {
-                "file_name": example.id + pathlib.Path(example.source).suffix,
+                "image_id": None if origin is None else origin.id,
+                "file_name": example.id + suffix if origin is None else origin.file_name,
                 "height": size[0],
                 "width": size[1],
                 "masks": coco.instances_of(labels),
@@ -82,15 +94,20 @@ class Writers:
         return galleries
 
     def _write_coco(self, visited: Sequence[str], setting: str) -> None:
-        """Write `coco.json` and `coco_results.json`; images are numbered from 1 in stream order."""
-        lines = [self.folder.segments.get(image, setting) for image in visited]
-        found = [
-            coco.Entry(number, line["file_name"], line["height"], line["width"], line["masks"])
-            for number, line in enumerate(lines, start=1)
-            if line is not None
-        ]
-        for kind, content in (("coco", coco.dataset(found)), ("coco_results", coco.results(found))):
-            write_json(self.folder.path(kind, setting), content, indent=None)
+        """Write `coco.json` and `coco_results.json`.
+
+        Images have the ids of the dataset; without any, they are numbered from 1 in stream order.
+        """
+        found = []
+        for number, image in enumerate(visited, start=1):
+            line = self.folder.segments.get(image, setting)
+            if line is not None:
+                image_id = line.get("image_id")
+                fields = (line[key] for key in ("file_name", "height", "width", "masks"))
+                found.append(coco.Entry(number if image_id is None else image_id, *fields))
+        for kind, content in (("coco", coco.dataset), ("coco_results", coco.results)):
+            path = self.folder.path(kind, setting)
+            write_json(path, content(found, category=self._category), indent=None)
 
 
 def stages(example: Example, outcome: Outcome, labels: np.ndarray) -> Image.Image:

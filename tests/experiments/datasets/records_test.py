@@ -142,7 +142,7 @@ def test_listed_frames_that_are_not_there(tmp_path, caplog):
     with pytest.raises(SpecjaxError, match="lists no frames"):
         opened()
     listing.write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(SpecjaxError, match="no text file"):
+    with pytest.raises(SpecjaxError, match="not a text file"):
         opened()
     listing.unlink()
     with pytest.raises(SpecjaxError, match="cannot be read"):

@@ -73,18 +73,7 @@ def _drop_frames(content):
     [
         (lambda c: c.pop("videos"), "no list 'videos'"),
         (lambda c: c["videos"].clear(), "lists no videos"),
-        (lambda c: c["videos"][0].pop("file_names"), r"videos\[0\] \(id 1\).*'file_names'"),
-        (lambda c: c["videos"][0].update(file_names=[3, 4]), "video 1 has a file name that is no"),
-        (lambda c: c["videos"][0].update(file_names=["a/../b.jpg", "c"]), "plain relative path"),
-        (lambda c: c["videos"][0].update(height=-1), "video 1 is 80 x -1"),
-        (lambda c: c["videos"][1].update(id=1), "two videos have the id 1"),
         (lambda c: c.update(annotations=[]) or _drop_frames(c), "lists no images"),
-        (lambda c: c["annotations"][0].pop("segmentations"), "no valid 'segmentations'"),
-        (
-            lambda c: c["annotations"][0]["segmentations"].pop(),
-            "1 segmentations, but its video has 2",
-        ),
-        (lambda c: c["annotations"][0].update(video_id=9), "video 9, which is not listed"),
     ],
 )
 def test_malformed_files(folder, change, reason):
@@ -92,6 +81,36 @@ def test_malformed_files(folder, change, reason):
     with pytest.raises(SpecjaxError, match=reason) as error:
         opened(folder)
     assert "instances.json" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c["videos"].__setitem__(0, None), r"videos\[0\] is not an object"),
+        (lambda c: c["videos"][0].pop("file_names"), r"videos\[0\] has no valid 'file_names'"),
+        (lambda c: c["videos"][0].update(file_names=[3, ""]), r"file_names\[0\] is not text"),
+        (lambda c: c["videos"][0].update(file_names=["../b.jpg", "c"]), "no such file"),
+        (lambda c: c["annotations"][0].pop("segmentations"), "no valid 'segmentations'"),
+        (lambda c: c["annotations"][0].update(segmentations={}), "no valid 'segmentations'"),
+        (
+            lambda c: c["annotations"][0]["segmentations"].pop(),
+            "1 segmentations, but its video has 2",
+        ),
+    ],
+)
+def test_a_bad_video_fails_alone(folder, change, reason):
+    edit_annotations(folder, change)
+    first, *_, last = opened(folder).records()
+    with pytest.raises(SpecjaxError, match=reason):
+        first.read_image()
+    assert last.id == "video_1/00005"
+    assert last.read_image().shape[:2] == last.read_instances().shape
+
+
+def test_annotations_of_an_unlisted_video_are_left_out_with_a_warning(folder):
+    edit_annotations(folder, lambda content: content["annotations"][0].update(video_id=9))
+    (warning,) = opened(folder).warnings
+    assert "annotations of 1 videos that it does not list are left out (video_id 9" in warning
 
 
 def test_a_bad_segmentation_fails_its_frame_alone(folder):

@@ -1,0 +1,191 @@
+"""From the name of an image in an annotation file to the image file.
+
+Names may come from another system: a backslash separates folders, `./` and a leading `/`, drive or
+web address mean nothing here. A name is looked for as it is, then by its Unicode form, `%20` and
+the like decoded and the suffix in another case, then without its first folders. Folders are listed
+once, so that a hundred thousand names are found quickly; a name itself is never opened.
+"""
+
+import pathlib
+import unicodedata
+import urllib.parse
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image
+
+from specjax import SpecjaxError
+from specjax.images import MAX_PIXELS
+
+_ORIENTATION = 0x0112  # the EXIF tag
+_NOTHING = ("", ".", "..")
+
+
+def parts_of(name: str) -> list[str]:
+    """The folders and the file of a name, without what has no meaning here."""
+    if "://" in name:
+        name = name.partition("://")[2].partition("?")[0].partition("#")[0]
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in _NOTHING]
+    return parts[1:] if parts and len(parts[0]) == 2 and parts[0][1] == ":" else parts
+
+
+def printable(text: str) -> str:
+    """Text with control characters and lone surrogates escaped, as `%0A`."""
+    return "".join(
+        f"%{ord(letter):02X}" if unicodedata.category(letter) in ("Cc", "Cs") else letter
+        for letter in text
+    )
+
+
+def is_relative(name: str) -> bool:
+    """Whether a name says where a file is below a folder of this dataset."""
+    first = name.replace("\\", "/").partition("/")[0]
+    return "://" not in name and first not in ("", "..") and not first.endswith(":")
+
+
+class Found(NamedTuple):
+    """An image file; `dropped` are the folders of its name that did not lead to it."""
+
+    path: pathlib.Path
+    dropped: int
+
+
+class ImageFiles:
+    """The images in some folders; the folder of the last image found is tried first."""
+
+    def __init__(self, folders: Sequence[pathlib.Path]):
+        self._folders = list(dict.fromkeys(folders))
+        self._listings: dict[pathlib.Path, tuple[set[str], dict[str, list[str]]]] = {}
+
+    def find(self, name: str) -> Found | None:
+        """The file of a name; None if there is none, or if several may be meant."""
+        parts = parts_of(name)
+        variants = [parts] if "\\" not in name else [name.split("/"), parts]
+        for names in variants:
+            for start in range(len(names)):
+                for exact in (True, False):
+                    for folder in self._folders:
+                        path = self._resolve(folder, names[start:], exact)
+                        if path is not None:
+                            self._folders.remove(folder)
+                            self._folders.insert(0, folder)
+                            return Found(path, start)
+        return None
+
+    def _resolve(
+        self, folder: pathlib.Path, names: Sequence[str], exact: bool
+    ) -> pathlib.Path | None:
+        for name in names:
+            there, folded = self._listing(folder)
+            if name in there:
+                folder = folder / name
+                continue
+            meant = [] if exact else folded.get(_folded(name), [])
+            if len(meant) != 1:
+                return None
+            folder = folder / meant[0]
+        return folder
+
+    def _listing(self, folder: pathlib.Path) -> tuple[set[str], dict[str, list[str]]]:
+        """The names in a folder, as they are and by their folded form."""
+        if folder not in self._listings:
+            try:
+                there = {path.name for path in folder.iterdir()}
+            except OSError:  # missing, no folder, or not permitted
+                there = set()
+            folded: dict[str, list[str]] = {}
+            for name in there:
+                folded.setdefault(_folded(name), []).append(name)
+            self._listings[folder] = there, folded
+        return self._listings[folder]
+
+
+def _folded(name: str) -> str:
+    """What is equal for names that differ in Unicode form, URL encoding or case of the suffix."""
+    stem, dot, suffix = unicodedata.normalize(
+        "NFKC", urllib.parse.unquote(name).strip()
+    ).rpartition(".")
+    return stem + dot + suffix.lower()
+
+
+class Header(NamedTuple):
+    """What the header of an image file says; sizes are (height, width)."""
+
+    stored: tuple[int, int]
+    orientation: int  # EXIF: 1 is upright
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """The size after the turn that EXIF asks for."""
+        return self.stored[::-1] if self.orientation >= 5 else self.stored
+
+
+def header(path: str) -> Header:
+    """Reads the size and the orientation of an image; raises SpecjaxError if it cannot."""
+    try:
+        with Image.open(path) as image:
+            # Pillow turns TIFF files by itself.
+            if image.width * image.height > MAX_PIXELS:
+                raise SpecjaxError(
+                    f"{path!r} is {image.width} x {image.height}: at most {MAX_PIXELS} pixels are "
+                    "read"
+                )
+            turn = 1 if image.format == "TIFF" else _orientation(image)
+            return Header((image.height, image.width), turn)
+    except SpecjaxError:
+        raise
+    except FileNotFoundError:
+        raise SpecjaxError(f"{path!r}: no such file") from None
+    except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SpecjaxError(f"{path!r} cannot be read: {reason}") from None
+
+
+def orientation(path: str) -> int:
+    """The EXIF orientation of an image file; 1, upright, for all that has none."""
+    try:
+        return header(path).orientation
+    except SpecjaxError:
+        return 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # the pixels may be fine although the EXIF block is damaged
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def shortest_ids(names: Sequence[Sequence[str]], parts: int) -> list[str]:
+    """Ids from the parts of names: the last `parts`, without suffix, where that is unique.
+
+    Where it is not, more folders are added, then the suffix, then a number. Every id is safe as the
+    name of an output file.
+    """
+    choices = [_choices(name, parts, place) for place, name in enumerate(names)]
+    levels = [0] * len(names)
+    while True:
+        taken: dict[str, list[int]] = {}
+        for place, level in enumerate(levels):
+            taken.setdefault(choices[place][level], []).append(place)
+        longer: list[int] = []
+        for places in taken.values():
+            # The last two choices are for names that no folder tells apart.
+            for kept in (3, 1) if len(places) > 1 else ():
+                can = [place for place in places if levels[place] + kept < len(choices[place])]
+                longer += can
+                if can:
+                    break
+        if not longer:
+            return [choices[place][level] for place, level in enumerate(levels)]
+        for place in longer:
+            levels[place] += 1
+
+
+def _choices(name: Sequence[str], parts: int, place: int) -> list[str]:
+    whole = "/".join(map(printable, name))
+    pieces = pathlib.PurePosixPath(whole).with_suffix("").parts
+    lengths = range(min(parts, len(pieces)), len(pieces) + 1)
+    bare = ["/".join(pieces[-length:]) for length in lengths]
+    return [*bare, whole, f"{whole}#{place + 1}"]

@@ -1,0 +1,33 @@
+"""What reading meets and passes over: the kinds of notes of a record, and how they are told.
+
+The notes of a record are counts by kind. They are kept with the results of its image, so that a
+run that continues still tells what an earlier one met.
+"""
+
+from collections.abc import Iterable, Mapping
+
+CROWDS, EMPTY, RINGS = "crowds", "empty_annotations", "degenerate_rings"
+SWAPPED, UNCLEAR = "sizes_swapped", "orientation_unclear"
+
+# `CROWDS` is noted where an image has nothing else; `experiments.loop.coverage` tells it.
+_TEXTS = {
+    EMPTY: "{count} annotations without a mask were passed over",
+    RINGS: "{count} rings of fewer than three points were passed over",
+    SWAPPED: "{count} images have height and width exchanged in the annotation file; the size of "
+    "the image was taken",
+    UNCLEAR: "{count} images have an EXIF orientation, and sizes cannot tell whether they were "
+    "annotated as shown or as stored; they were taken as shown (--orientation=stored if that is "
+    "wrong)",
+}
+
+
+def told(notes: Iterable[tuple[str, Mapping[str, int]]]) -> list[str]:
+    """One sentence for each kind of note, given the notes of images by their id."""
+    notes = list(notes)
+    sentences = []
+    for kind, text in _TEXTS.items():
+        images = [image for image, counts in notes if counts.get(kind)]
+        count = sum(counts.get(kind, 0) for _, counts in notes)
+        if images:
+            sentences.append(f"{text.format(count=count)} (the first in {images[0]!r})")
+    return sentences
