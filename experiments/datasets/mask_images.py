@@ -55,11 +55,11 @@ def _stored(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
         image = image.convert("LA")
     pixels = np.array(image.convert("RGBA"))
     pixels[pixels[:, :, 3] < 128] = 0  # transparent is background
-    packed, indices = np.unique(_packed(pixels), return_inverse=True)
+    packed, places = np.unique(_packed(pixels), return_inverse=True)
     colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1)
     if (colours == colours[:, :1]).all():
         return pixels[:, :, 0].astype(np.int32), None
-    return indices.reshape(pixels.shape[:2]), colours
+    return places.reshape(pixels.shape[:2]).astype(np.int32), colours
 
 
 def _unless_grey(indices: np.ndarray, palette: np.ndarray):

@@ -29,6 +29,12 @@ class Record:
     read_image: Callable[[], np.ndarray]  # uint8 `[H, W, 3]`; raises SpecjaxError
     # Returns an instance map; raises SpecjaxError. None if the dataset has no annotation.
     read_instances: Callable[[], np.ndarray] | None
+    annotation: str | None = None  # the file that `read_instances` reads, if it has one of its own
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the record is read from."""
+        return (self.source,) if self.annotation is None else (self.source, self.annotation)
 
 
 @dataclasses.dataclass(frozen=True)

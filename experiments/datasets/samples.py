@@ -17,6 +17,7 @@ COUNT = 48
 _HEIGHTS = (480, 512, 427, 640, 375, 512, 500, 600)
 _WIDTHS = (640, 512, 640, 480, 500, 640, 375, 450)
 _OBJECTS = (2, 3, 2, 4, 3, 2, 5, 3, 4)
+_PARTS = ("image", "instances")
 
 
 def open_samples() -> Dataset:
@@ -27,8 +28,8 @@ def open_samples() -> Dataset:
 def records() -> Iterator[Record]:
     """The built-in scenes, in order; image and instance map come from the same drawing."""
     for index in range(COUNT):
-        readers = (functools.partial(_read, index, part) for part in ("image", "instances"))
-        yield Record(f"scene_{index:02d}", f"built-in scene {index:02d}", *readers)
+        image, instances = (functools.partial(_read, index, part) for part in _PARTS)
+        yield Record(f"scene_{index:02d}", f"built-in scene {index:02d}", image, instances)
 
 
 def _read(index: int, part: str) -> np.ndarray:

@@ -129,7 +129,8 @@ def _record(
     source = source or root / _IMAGES / f"{name}{suffix or SUFFIXES[0]}"
     masks = _existing(root / _MASKS, name, ".png") or root / _MASKS / f"{name}.png"
     read_instances = functools.partial(read_mask, masks) if annotated else None
-    return Record(record_id, str(source), functools.partial(decode, source), read_instances)
+    read_image = functools.partial(decode, source)
+    return Record(record_id, str(source), read_image, read_instances, annotation=str(masks))
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -10,6 +10,7 @@ from experiments.datasets import truth
 from experiments.datasets.records import Record
 from experiments.datasets.truth import Truth
 from experiments.loop.backbone import Backbone, Inputs
+from experiments.runs.sources import Sources
 from specjax import SpecjaxError, resize_short_side
 from specjax._batching import Lanes
 from specjax._reading import gather, read_ahead
@@ -33,7 +34,8 @@ class Example:
 
     `image` is uint8 [H, W, 3] at its native size. `instances` is the annotation at that size and
     `truth` is the annotation on the token grid; both are None without annotation. `inputs` is what
-    the backbone computes features from, `undone` are the settings still to do.
+    the backbone computes features from, `undone` are the settings still to do, `read` are the
+    versions of the files that all of it was read from.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Example:
     truth: Truth | None
     inputs: Inputs
     undone: tuple[str, ...]
+    read: Sequence[str] = ()
 
     @property
     def tokens(self) -> int:
@@ -74,9 +77,10 @@ Outcomes = list[dict[str, Outcome]]
 Pending = Callable[[], Outcomes]
 
 
-def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
+def read(task: Task, *, sources: Sources, backbone: Backbone, image_size: int | None) -> Example:
     """Read a record, resize its image, and prepare it for the backbone."""
     record = task.record
+    versions = sources.versions(record.id)  # first: files that change meanwhile are read again
     image = record.read_image()
     instances = None if record.read_instances is None else record.read_instances()
     if instances is not None:
@@ -89,7 +93,15 @@ def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
     if instances is not None:
         on_grid = truth.on_grid(instances, inputs.tiling.grid, len(inputs.values))
     return Example(
-        record.id, task.place, record.source, image, instances, on_grid, inputs, task.undone
+        id=record.id,
+        place=task.place,
+        source=record.source,
+        image=image,
+        instances=instances,
+        truth=on_grid,
+        inputs=inputs,
+        undone=task.undone,
+        read=versions,
     )
 
 

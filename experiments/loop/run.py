@@ -7,11 +7,12 @@ import json
 import pathlib
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from experiments.datasets.records import Record
 from experiments.loop.backbone import open_backbone
 from experiments.loop.experiment import Experiment, Setup
 from experiments.loop.flags import Options
@@ -47,7 +48,12 @@ def run(options: Options, kind: type[Experiment]) -> int:
         _print_warnings(warnings)
         writers = experiment.writers(folder, options.save)
         stream = Stream(setup, experiment, folder, writers, open_lanes(options.batch_size))
-        share = Share(dataset.records(), options.part)
+
+        def note(record: Record) -> None:
+            files: list[str | pathlib.Path] = [*record.files, *backbone.files(record.id)]
+            folder.sources.add(record.id, files)
+
+        share = Share(dataset.records(), options.part, note)
         total = None if dataset.count is None else options.part.size(dataset.count)
         progress = stream.process(share, total=total)
         if not share.seen:
@@ -87,6 +93,7 @@ def _conclude(
     results = [experiment.result(setting, of_setting) for setting, of_setting in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
+    remarks += _outdated(folder, merged, settings)
     _print_warnings(remarks)
     summary = {
         "results": results,
@@ -103,6 +110,18 @@ def _conclude(
     if merged.failures:
         failed = f"{len(merged.failures)} of {len(merged.visited)} images failed"
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
+
+
+def _outdated(folder: RunFolder, merged: Report, settings: Sequence[str]) -> Iterator[str]:
+    """Warnings about images that changed since an earlier run, under settings not in this run."""
+    failed = {failure["id"] for failure in merged.failures}
+    for setting in settings:
+        done = [image for image in merged.visited if image not in failed]
+        if count := sum(folder.lines.outdated(image, setting) for image in done):
+            yield (
+                f"{setting}: images left out, since they or their annotation have changed: {count};"
+                " run this setting again to score them"
+            )
 
 
 def _print_warnings(warnings: Sequence[str]) -> None:
