@@ -93,7 +93,7 @@ def _conclude(
     results = [experiment.result(setting, of_setting) for setting, of_setting in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
-    remarks += _outdated(folder, merged, settings)
+    remarks += _incomplete(folder, merged, settings)
     _print_warnings(remarks)
     summary = {
         "results": results,
@@ -112,15 +112,16 @@ def _conclude(
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
 
 
-def _outdated(folder: RunFolder, merged: Report, settings: Sequence[str]) -> Iterator[str]:
-    """Warnings about images that changed since an earlier run, under settings not in this run."""
+def _incomplete(folder: RunFolder, merged: Report, settings: Sequence[str]) -> Iterator[str]:
+    """Warnings about settings of earlier runs in which images of this run are missing."""
     failed = {failure["id"] for failure in merged.failures}
+    done = [image for image in merged.visited if image not in failed]
     for setting in settings:
-        done = [image for image in merged.visited if image not in failed]
-        if count := sum(folder.lines.outdated(image, setting) for image in done):
+        if count := sum(folder.lines.get(image, setting) is None for image in done):
             yield (
-                f"{setting}: images left out, since they or their annotation have changed: {count};"
-                " run this setting again to score them"
+                f"{setting}: {count} of {len(merged.visited)} images are not in its scores: an"
+                " earlier run with this setting did not have them, or their files have changed"
+                " since; run it again"
             )
 
 

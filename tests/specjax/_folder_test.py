@@ -44,7 +44,9 @@ def test_lines_that_no_longer_hold_are_replaced(tmp_path):
     good = {1}
     paths = [tmp_path / name for name in ("own.jsonl", "other.jsonl")]
     for path, score in zip(paths, (1, 2), strict=True):
-        Journal(path).append([line("a", score=score), line("b", score=1)])
+        journal = Journal(path)
+        journal.append([line("a", score=score), line("b", score=1)])
+        journal.close()
 
     def opened():
         return Journal(paths[0], paths[1:], lambda found: found["score"] in good)
