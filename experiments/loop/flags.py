@@ -7,7 +7,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from absl import flags
 
@@ -65,6 +65,9 @@ DATASET = {
     ),
 }
 
+# The fields of `Options` that have another name than their flag.
+_FIELDS = {"M": "Ms", "N": "Ns", "metric": "metrics", "figure": "figures"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -102,6 +105,16 @@ class Options:
     metrics: tuple[str, ...] = ("boc",)
     figures: tuple[str, ...] = ()
 
+    @classmethod
+    def check_fields(cls, names: Iterable[str]) -> None:
+        """Raises TypeError if a flag has no field here, so that nothing would read it."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unread := [name for name in names if _FIELDS.get(name, name) not in known]:
+            raise TypeError(
+                f"nothing reads --{', --'.join(unread)}: add a field of the same name to Options in"
+                " experiments/loop/flags.py, and use it"
+            )
+
     def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
         chosen = ("data_dir", "annotations", "split", "frames", "paper_filter", "limit")
@@ -119,6 +132,7 @@ def define(
     method_flags = {
         name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"
     }
+    Options.check_fields([*DATASET, *method_flags])
     shared.declare({**DATASET, **method_flags}, **defaults)
     if figures is not None:
         help = "; ".join(f"{name}, {what}" for name, what in figures.items())
