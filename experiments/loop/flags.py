@@ -34,8 +34,7 @@ _PLAIN = {
     " without extension and leading folders. Default: all images.",
     "features_dir": "Read features from <id>.npz in this folder instead of running a backbone:"
     " 'features' [n, C] in row-major order, 'grid' [2] (rows, columns) and, optionally,"
-    " 'patch_size' in pixels. --save=features writes such files. A resumed run checks only the path"
-    " of the folder: do not change the files before the run is finished.",
+    " 'patch_size' in pixels. --save=features writes such files.",
     "part": "Do one part of the run: 1/3 is the first of three. Start each part as a process of its"
     " own, on any machines that see the same --output_dir; the last one to finish writes the"
     " summary. If a part dies, run its command again. Default: the whole run.",
