@@ -150,14 +150,23 @@ class Journal:
         path: the file that lines are added to. An unfinished last line is removed from it.
         others: files whose lines are read as well. Another process may be writing to them: they are
             not changed, and an unfinished last line is left out.
+        fits: whether a line still holds. One that does not is as if it were not there, and a line
+            that replaces it may be added.
 
     Raises:
         OutputError: a file cannot be read, or has a line that this program did not write.
     """
 
-    def __init__(self, path: pathlib.Path, others: Iterable[pathlib.Path] = ()):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        others: Iterable[pathlib.Path] = (),
+        fits: Callable[[dict], bool] = lambda line: True,
+    ):
         self._path = path
-        self._lines: dict[tuple[str, str], dict] = {}
+        self._fits = fits
+        # The last line of each file that has one, the own file's first.
+        self._lines: dict[tuple[str, str], list[dict]] = {}
         self._stream: IO[bytes] | None = None
         if path.exists():
             length = self._read(path)
@@ -171,14 +180,14 @@ class Journal:
 
     def _read(self, path: pathlib.Path) -> int:
         """Read the finished lines of a file; returns their length in bytes."""
-        whole = 0
+        whole, found = 0, {}
         try:
             with path.open("rb") as stream:
                 for raw in stream:
                     if not raw.endswith(b"\n"):
                         break
                     line = json.loads(raw)
-                    self._lines.setdefault((line["id"], line["setting"]), line)
+                    found[line["id"], line["setting"]] = line
                     whole += len(raw)
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -187,22 +196,28 @@ class Journal:
                 f"{path} holds a line that this program did not write; overwrite it, or choose"
                 " another folder"
             ) from error
+        for key, line in found.items():
+            self._lines.setdefault(key, []).append(line)
         return whole
 
     def get(self, image: str, setting: str) -> dict | None:
         """The line of an image and a setting; None where there is none."""
-        return self._lines.get((image, setting))
+        return next(filter(self._fits, self._lines.get((image, setting), ())), None)
+
+    def outdated(self, image: str, setting: str) -> bool:
+        """Whether there is a line of an image and a setting, but none that still holds."""
+        return (image, setting) in self._lines and self.get(image, setting) is None
 
     def settings(self) -> list[str]:
         """All settings that have lines, in order of first appearance."""
         return list(dict.fromkeys(setting for _, setting in self._lines))
 
     def ordered(self, images: Sequence[str]) -> list[dict]:
-        """All lines: those of `images` in their order, then the others."""
+        """All lines that still hold: those of `images` in their order, then the others."""
         place = {image: number for number, image in enumerate(images)}
         ranks = {setting: number for number, setting in enumerate(self.settings())}
         keys = sorted(self._lines, key=lambda key: (place.get(key[0], len(place)), ranks[key[1]]))
-        return [self._lines[key] for key in keys]
+        return [line for key in keys if (line := self.get(*key)) is not None]
 
     def append(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Add lines in one write; lines of a known image and setting are left out.
@@ -210,7 +225,7 @@ class Journal:
         Raises:
             OutputError: the file cannot be written; then none of the lines is in it.
         """
-        new = [dict(line) for line in lines if (line["id"], line["setting"]) not in self._lines]
+        new = [dict(line) for line in lines if self.get(line["id"], line["setting"]) is None]
         data = encoded(new)
         if not data:
             return
@@ -224,7 +239,8 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise _unwritable(self._path, error) from error
-        self._lines.update({(line["id"], line["setting"]): line for line in new})
+        for line in new:
+            self._lines.setdefault((line["id"], line["setting"]), []).insert(0, line)
 
     def close(self) -> None:
         """Close the file, so that other machines see all lines; `append` opens it again."""

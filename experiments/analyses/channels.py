@@ -197,6 +197,12 @@ class _SheetWriters(Writers):
                 return True
         return super().lack(image_id, place, setting)
 
+    def remove(self, image_id: str, setting: str) -> None:
+        """Delete the image's sheet too."""
+        super().remove(image_id, setting)
+        for path in channel_sheet.paths(self.folder.figures / _SHEETS, image_id):
+            path.unlink(missing_ok=True)
+
     def write(
         self, example: Example, setting: str, outcome: Outcome, features: Callable[[], jax.Array]
     ) -> None:

@@ -102,7 +102,7 @@ class Instance(InstanceExperiment):
         """The scores of a metric, over all images and by stratum."""
         return {
             **self.label(setting),
-            **self.scores(lines, published.MIOU[setting] if self.as_published else None),
+            **self.scores(lines, published.MIOU.get(setting) if self.as_published else None),
             **strata.scores(lines, setting, papers_setting=self.as_published),
         }
 

@@ -189,10 +189,13 @@ class InstanceAnalysis:
 
 
 def too_many_asked(setting: str, lines: Sequence[dict], num_instances: int | None) -> list[str]:
-    """A warning if more instances were asked for than an image can have."""
+    """A warning if more instances were asked for than an image has.
+
+    Tokens that do not differ in the eigensegments make one instance.
+    """
     asked = [line["num_instances"] if num_instances is None else num_instances for line in lines]
     count = sum(
-        wanted > min(line["num_foreground"], MAX_INSTANCES)
+        wanted > min(line["num_foreground"], MAX_INSTANCES, line.get("num_clusters", wanted))
         for wanted, line in zip(asked, lines, strict=True)
     )
     warning = (

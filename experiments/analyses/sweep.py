@@ -50,7 +50,7 @@ class Sweep(InstanceExperiment):
         pair = self.label(setting)
         config = dataclasses.replace(self.config, M=pair["M"], N=pair["N"])
         same = published.is_papers_setting(config, self.setup.options.num_instances)
-        return {**pair, **self.scores(lines, published.MIOU[self._metric] if same else None)}
+        return {**pair, **self.scores(lines, published.MIOU.get(self._metric) if same else None)}
 
     def report(self, results: Results) -> Sequence[str]:
         """A table, with the most channels first."""

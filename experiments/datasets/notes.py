@@ -21,7 +21,7 @@ _TEXTS = {
 }
 
 
-def told(notes: Iterable[tuple[str, Mapping[str, int]]]) -> list[str]:
+def sentences(notes: Iterable[tuple[str, Mapping[str, int]]]) -> list[str]:
     """One sentence for each kind of note, given the notes of images by their id."""
     notes = list(notes)
     sentences = []

@@ -42,6 +42,12 @@ class Record:
     notes: dict[str, int] = dataclasses.field(default_factory=dict, compare=False)
     # Whether the annotation was drawn on the image as EXIF turns it; None to decide by the sizes.
     upright: bool | None = None
+    annotation: str | None = None  # the file that `read_instances` reads, if it has one of its own
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the record is read from."""
+        return (self.source,) if self.annotation is None else (self.source, self.annotation)
 
 
 @dataclasses.dataclass(frozen=True)

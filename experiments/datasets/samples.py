@@ -18,6 +18,7 @@ _HEIGHTS = (480, 512, 427, 640, 375, 512, 500, 600)
 _WIDTHS = (640, 512, 640, 480, 500, 640, 375, 450)
 _PARTS = ("image", "instances")
 _OBJECTS = (2, 3, 2, 4, 3, 2, 5, 3, 4)
+_PARTS = ("image", "instances")
 
 
 def open_samples() -> Dataset:

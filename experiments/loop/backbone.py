@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -65,6 +66,9 @@ class Backbone(Protocol):
     identity: dict[str, Any]
     channels: int
 
+    def files(self, image_id: str) -> list[pathlib.Path]:
+        """The files that `prepare` reads for an image."""
+
     def prepare(self, image_id: str, image: np.ndarray) -> Inputs:
         """What `extract` needs of an image, uint8 [H, W, 3]; called in advance in other threads."""
 
@@ -114,6 +118,10 @@ class Transformer:
         self._checkpoint = checkpoint
         self._options = options
         self._model_on = functools.cache(functools.partial(replicated, checkpoint.model))
+
+    def files(self, image_id: str) -> list[pathlib.Path]:
+        """No files: patches are cut from the image."""
+        return []
 
     def prepare(self, image_id: str, image: np.ndarray) -> Patches:
         """The patches of the image, which is cropped to whole patches."""

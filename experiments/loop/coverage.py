@@ -6,7 +6,7 @@ from typing import Any
 from experiments.datasets import notes
 
 
-def told(
+def gaps(
     lines: Mapping[str, Sequence[Mapping[str, Any]]],
     failures: Sequence[Mapping[str, str]],
     *,
@@ -33,4 +33,4 @@ def told(
         crowds = sum(bool(line.get("notes", {}).get(notes.CROWDS)) for line in empty)
         why = f"; in {crowds} of them there are only crowds (iscrowd), which are void"
         found.append(f"{count} no annotated instance on the token grid{why if crowds else ''}")
-    return found + notes.told((name, line.get("notes", {})) for name, line in images.items())
+    return found + notes.sentences((name, line.get("notes", {})) for name, line in images.items())

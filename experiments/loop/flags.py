@@ -7,7 +7,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from absl import flags
 
@@ -34,8 +34,7 @@ _PLAIN = {
     " without extension and leading folders. Default: all images.",
     "features_dir": "Read features from <id>.npz in this folder instead of running a backbone:"
     " 'features' [n, C] in row-major order, 'grid' [2] (rows, columns) and, optionally,"
-    " 'patch_size' in pixels. --save=features writes such files. A resumed run checks only the path"
-    " of the folder: do not change the files before the run is finished.",
+    " 'patch_size' in pixels. --save=features writes such files.",
     "part": "Do one part of the run: 1/3 is the first of three. Start each part as a process of its"
     " own, on any machines that see the same --output_dir; the last one to finish writes the"
     " summary. If a part dies, run its command again. Default: the whole run.",
@@ -71,6 +70,9 @@ DATASET = {
         at_least(1, 10**9),
     ),
 }
+
+# The fields of `Options` that have another name than their flag.
+_FIELDS = {"M": "Ms", "N": "Ns", "metric": "metrics", "figure": "figures"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +112,16 @@ class Options:
     metrics: tuple[str, ...] = ("boc",)
     figures: tuple[str, ...] = ()
 
+    @classmethod
+    def check_fields(cls, names: Iterable[str]) -> None:
+        """Raises TypeError if a flag has no field here, so that nothing would read it."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unread := [name for name in names if _FIELDS.get(name, name) not in known]:
+            raise TypeError(
+                f"nothing reads --{', --'.join(unread)}: add a field of the same name to Options in"
+                " experiments/loop/flags.py, and use it"
+            )
+
     def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
         chosen = ("data_dir", "annotations", "split", "orientation", "frames", "paper_filter")
@@ -128,6 +140,7 @@ def define(
     method_flags = {
         name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"
     }
+    Options.check_fields([*DATASET, *method_flags])
     shared.declare({**DATASET, **method_flags}, **defaults)
     if figures is not None:
         help = "; ".join(f"{name}, {what}" for name, what in figures.items())

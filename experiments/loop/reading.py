@@ -10,6 +10,7 @@ from experiments.datasets import truth
 from experiments.datasets.records import Origin, Record
 from experiments.datasets.truth import Truth
 from experiments.loop.backbone import Backbone, Inputs
+from experiments.runs.sources import Sources
 from specjax import SpecjaxError, resize_short_side
 from specjax._batching import Lanes
 from specjax._reading import gather, read_ahead
@@ -34,7 +35,8 @@ class Example:
     `image` is uint8 [H, W, 3] at its native size. `instances` is the annotation at that size and
     `truth` is the annotation on the token grid; both are None without annotation. `inputs` is what
     the backbone computes features from, `undone` are the settings still to do. `notes` counts what
-    reading passed over (`experiments.datasets.notes`).
+    reading passed over (`experiments.datasets.notes`), `read` are the versions of the files that
+    all of it was read from.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Example:
     undone: tuple[str, ...]
     origin: Origin | None = None
     notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    read: Sequence[str] = ()
 
     @property
     def tokens(self) -> int:
@@ -77,9 +80,10 @@ Outcomes = list[dict[str, Outcome]]
 Pending = Callable[[], Outcomes]
 
 
-def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
+def read(task: Task, *, sources: Sources, backbone: Backbone, image_size: int | None) -> Example:
     """Read a record, resize its image, and prepare it for the backbone."""
     record = task.record
+    versions = sources.versions(record.id)  # first: files that change meanwhile are read again
     image, instances = truth.read_both(record)
     resized = image
     if image_size is not None:
@@ -99,6 +103,7 @@ def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
         undone=task.undone,
         origin=record.origin,
         notes=record.notes,
+        read=versions,
     )
 
 

@@ -7,11 +7,12 @@ import json
 import pathlib
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from experiments.datasets.records import Record
 from experiments.loop import coverage
 from experiments.loop.backbone import open_backbone
 from experiments.loop.experiment import Experiment, Setup
@@ -48,7 +49,12 @@ def run(options: Options, kind: type[Experiment]) -> int:
         _print_warnings(warnings)
         writers = experiment.writers(folder, options.save)
         stream = Stream(setup, experiment, folder, writers, open_lanes(options.batch_size))
-        share = Share(dataset.records(), options.part)
+
+        def note(record: Record) -> None:
+            files: list[str | pathlib.Path] = [*record.files, *backbone.files(record.id)]
+            folder.sources.add(record.id, files)
+
+        share = Share(dataset.records(), options.part, note)
         total = None if dataset.count is None else options.part.size(dataset.count)
         progress = stream.process(share, total=total)
         if not share.seen:
@@ -88,8 +94,9 @@ def _conclude(
     results = [experiment.result(setting, of_setting) for setting, of_setting in lines.items()]
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
+    remarks += _incomplete(folder, merged, settings)
     _print_warnings(remarks)
-    left_out = coverage.told(lines, merged.failures, annotated=stream.setup.dataset.annotated)
+    left_out = coverage.gaps(lines, merged.failures, annotated=stream.setup.dataset.annotated)
     summary = {
         "results": results,
         "config": {**config, "settings": settings, "backbone": kind},
@@ -106,6 +113,19 @@ def _conclude(
     if merged.failures:
         failed = f"{len(merged.failures)} of {len(merged.visited)} images failed"
         print(f"{failed}; see 'failures' in {folder.summary_path}", file=sys.stderr)
+
+
+def _incomplete(folder: RunFolder, merged: Report, settings: Sequence[str]) -> Iterator[str]:
+    """Warnings about settings of earlier runs in which images of this run are missing."""
+    failed = {failure["id"] for failure in merged.failures}
+    done = [image for image in merged.visited if image not in failed]
+    for setting in settings:
+        if count := sum(folder.lines.get(image, setting) is None for image in done):
+            yield (
+                f"{setting}: {count} of {len(merged.visited)} images are not in its scores: an"
+                " earlier run with this setting did not have them, or their files have changed"
+                " since; run it again"
+            )
 
 
 def _print_warnings(warnings: Sequence[str]) -> None:

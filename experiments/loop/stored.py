@@ -51,6 +51,10 @@ class StoredFeatures:
                 problem = problem or error
         raise problem or SpecjaxError(f"{self._folder}: the dataset has no images")
 
+    def files(self, image_id: str) -> list[pathlib.Path]:
+        """The file with the features of an image."""
+        return [self._path(image_id)]
+
     def prepare(self, image_id: str, image: np.ndarray) -> TokenFeatures:
         """The stored features, after a check that their grid fits the image."""
         features, grid, patch_size = self._load(image_id)

@@ -38,16 +38,19 @@ class Stream:
     ) -> "Progress":
         """Complete every record, given with its place in the run, under every setting.
 
-        A record whose lines and files all exist is skipped unread. The others are read ahead and
-        gathered into batches. For each batch the features are computed, then the experiment's
-        outcomes, which are written while the next batch is computed. A record that fails is
-        reported and left for the next run.
+        A record whose lines and files all exist is skipped unread, if the files that it was read
+        from have not changed. The others are read ahead and gathered into batches. For each batch
+        the features are computed, then the experiment's outcomes, which are written while the next
+        batch is computed. A record that fails is reported and left for the next run.
 
         Raises:
             OutputError: results cannot be written; those of earlier records are kept.
         """
         read = functools.partial(
-            reading.read, backbone=self.setup.backbone, image_size=self.setup.options.image_size
+            reading.read,
+            sources=self.folder.sources,
+            backbone=self.setup.backbone,
+            image_size=self.setup.options.image_size,
         )
         with Progress(total) as progress, concurrent.futures.ThreadPoolExecutor(1) as writer:
             written: concurrent.futures.Future | None = None
@@ -70,6 +73,7 @@ class Stream:
         """The records with something left to do."""
         for place, record in records:
             progress.visited.append(record.id)
+            self._remove_outdated(record.id)
             undone = tuple(
                 setting
                 for setting in self.experiment.settings
@@ -80,6 +84,13 @@ class Stream:
                 yield Task(place, record, undone)
             else:
                 progress.done()
+
+    def _remove_outdated(self, image_id: str) -> None:
+        """Delete what was made from earlier versions of the files of an image."""
+        lines = self.folder.lines
+        for setting in lines.settings():
+            if lines.outdated(image_id, setting):
+                self.writers.remove(image_id, setting)
 
     def _features(
         self, examples: Sequence[Example], progress: "Progress"
@@ -118,7 +129,13 @@ class Stream:
                         self.writers.write(example, setting, outcome, of_image)
                     notes = {"notes": dict(example.notes)} if example.notes else {}
                     self.folder.lines.append(
-                        {"id": example.id, "setting": setting, **outcome.line, **notes}
+                        {
+                            "id": example.id,
+                            "setting": setting,
+                            **outcome.line,
+                            "read": example.read,
+                            **notes,
+                        }
                         for setting, outcome in outcomes.items()
                     )
                 except OutputError:

@@ -67,13 +67,18 @@ class Writers:
                 "width": size[1],
                 "masks": coco.instances_of(labels),
             }
-            self.folder.segments.append([{"id": example.id, "setting": setting, **masks}])
+            line = {"id": example.id, "setting": setting, **masks, "read": example.read}
+            self.folder.segments.append([line])
         if "overlays" in self.save:
             write_png(path("overlays"), stages(example, outcome, labels))
         if self.in_gallery(example.place):
             write_png(
                 path("gallery"), overlay.gallery_tile(example.image, labels, example.instances)
             )
+
+    def remove(self, image_id: str, setting: str) -> None:
+        """Delete the files of one image under one setting, made from what has changed since."""
+        self.folder.remove(image_id, setting)
 
     def in_gallery(self, place: int) -> bool:
         """Whether the image at a place of the run appears in the gallery."""

@@ -72,9 +72,9 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict[
     """MIoU by stratum of each measure, over the images that have an mIoU.
 
     `by_mbor` and `by_size_ratio` hold for each stratum `low`, `high`, `images`, `miou` (None
-    without an image) and `published` (None except in the paper's setting). `strata_left_out` counts
-    for each measure the images `below` its lowest stratum, and those `not_recorded`: an older
-    version of this program wrote their lines, without the measure.
+    without an image) and `published` (None except in the paper's setting and for its metrics).
+    `strata_left_out` counts for each measure the images `below` its lowest stratum, and those
+    `not_recorded`: an older version of this program wrote their lines, without the measure.
     """
     scored = [line for line in lines if line.get("miou") is not None]
     result: dict[str, list[dict[str, float | None]]] = {}
@@ -83,7 +83,7 @@ def scores(lines: Sequence[dict], metric: str, *, papers_setting: bool) -> dict[
         known = [line for line in scored if line.get(measure) is not None]
         papers: Sequence[float | None] = [None] * len(strata)
         if papers_setting:
-            papers = published.BY_STRATUM[measure][metric]
+            papers = published.BY_STRATUM[measure].get(metric, papers)
         result[f"by_{measure}"] = []
         for stratum, value in zip(strata, papers, strict=True):
             mious = [line["miou"] for line in known if stratum.holds(line[measure])]

@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.runs import names, parts
 from experiments.runs.parts import WHOLE, Part, Report
+from experiments.runs.sources import Sources
 from specjax._folder import (
     Held,
     Journal,
@@ -40,7 +41,8 @@ class RunFolder:
     """The folder of one run; a context manager that locks it against other processes.
 
     A run that continues must have the same `identity`. `lines` are those of `per_image.jsonl` and
-    of the other parts; `segments` are masks for the COCO export.
+    of the other parts; `segments` are masks for the COCO export. Both leave out lines of images
+    whose files, in `sources`, have changed.
 
     Raises:
         OutputError: the folder is in use, cannot be written, or holds something else.
@@ -56,6 +58,7 @@ class RunFolder:
     ):
         self.folder = folder
         self.figures = folder / names.FIGURES
+        self.sources = Sources()
         self._part = part
         make_folder(folder)
         with contextlib.ExitStack() as held:
@@ -99,6 +102,10 @@ class RunFolder:
         parts.write_report(self.folder, self._part, report)
         with self.alone():
             reports = parts.read_reports(self.folder, self._part, report)
+            self.lines, self.segments = self._journals()
+            for sibling, found in reports.items():
+                if found is not None and sibling != self._part and self._outdated(found):
+                    reports[sibling] = None
             missing = [sibling for sibling, found in reports.items() if found is None]
             at_work = {sibling: self.at_work(sibling) for sibling in missing}
             if not missing:
@@ -126,10 +133,25 @@ class RunFolder:
         remove_remains(self.folder)
         for name, journal in zip((names.LINES, names.SEGMENTS), self._journals(), strict=True):
             content = encoded(journal.ordered(images))
-            if content:
+            if content or (self.folder / name).exists():
                 write_bytes(self.folder / name, content)
         self.close()
         self.lines, self.segments = self._journals()
+
+    def _outdated(self, report: Report) -> bool:
+        """Whether files have changed since a part has read them."""
+        done = set(report.visited) - {failure["id"] for failure in report.failures}
+        settings = report.work["settings"]
+        return any(self.lines.outdated(image, name) for image in done for name in settings)
+
+    def remove(self, image_id: str, setting: str) -> None:
+        """Delete the files of one image under one setting."""
+        for kind in (*names.FOLDERS, names.FEATURES):
+            path = self.path(kind, setting, image_id)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot delete {path}: {error.strerror}") from error
 
     def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
         """The path of a kind of file: of one image, or of the file that covers all images."""
@@ -179,7 +201,8 @@ class RunFolder:
         for name in (names.LINES, names.SEGMENTS):
             own = self._part.home(self.folder) / name
             paths = [self.folder / name, *sorted(self.folder.glob(f"{names.PARTS}/*/{name}"))]
-            journals.append(Journal(own, [path for path in paths if path != own]))
+            others = [path for path in paths if path != own]
+            journals.append(Journal(own, others, self.sources.fits))
         return journals[0], journals[1]
 
     def _clear(self) -> None:

@@ -13,7 +13,7 @@ PARTS, FIGURES, FEATURES = "parts", "figures", "features"
 # Number of images in a run's gallery, the first ones.
 GALLERY = 24
 # Kinds of files: a folder with a file for each image, and one file for all images.
-_FOLDERS = ("labels", "tokens", "overlays", "gallery")
+FOLDERS = ("labels", "tokens", "overlays", "gallery")
 _FILES = {"coco": ".json", "coco_results": ".json", "gallery": ".png"}
 # The plots of results.
 _PLOTS = tuple(
@@ -45,7 +45,7 @@ def locate(
 def owned(plain: bool, settings: Iterable[str]) -> list[str]:
     """The names of all that a run with these settings may have written, except `run.json`."""
     suffixes = sorted({_suffix(setting) for setting in settings} | ({""} if plain else set()))
-    kinds = [(kind, "") for kind in _FOLDERS] + list(_FILES.items())
+    kinds = [(kind, "") for kind in FOLDERS] + list(_FILES.items())
     named = [f"{kind}{suffix}{ending}" for suffix in suffixes for kind, ending in kinds]
     return [*COMMON, *dict.fromkeys(named)]
 

@@ -20,7 +20,7 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.runs.names import PARTS
@@ -77,18 +77,25 @@ def part_of(text: str) -> Part:
 
 
 class Share:
-    """A part of a stream of records, each with its place; `seen` counts the whole stream."""
+    """A part of a stream of records, each with its place; `seen` counts the whole stream.
 
-    def __init__(self, records: Iterable[Any], part: Part):
+    `note` is called with each record of the stream, also with those of other parts.
+    """
+
+    def __init__(
+        self, records: Iterable[Any], part: Part, note: Callable[[Any], None] = lambda record: None
+    ):
         self.seen = 0
         self._records = records
         self._part = part
+        self._note = note
         self._ids = hashlib.sha256()
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         for place, record in enumerate(self._records):
             self.seen = place + 1
             self._ids.update(record.id.encode() + b"\0")
+            self._note(record)
             if place % self._part.count == self._part.index:
                 yield place, record
 

@@ -145,7 +145,7 @@ def test_similarity(world, tmp_path):
         assert [line["num_instances"] for line in scored] == [2, 3, 3]
         # At 7 x 8 tokens the second video's third object has fewer than ten.
         assert scored[0]["tokens"] == 20 and 20 < scored[1]["tokens"] <= 30
-    assert len({result["mr"] for result in results}) == 9
+    assert len({result["mr"] for result in results}) == len(METRICS)
     assert len({path.stem for path in (tmp_path / "run" / "figures").iterdir()}) == 2
     assert len(list((tmp_path / "run" / "features").rglob("*.npz"))) == 4
     # Another seed draws other tokens.

@@ -38,17 +38,20 @@ def check_pictures(folder, stem):
     assert "</svg>" in (folder / f"{stem}.svg").read_text()
 
 
-def test_instance_in_the_papers_setting(world, wide, tmp_path):
-    finished = run("instance", tmp_path, *wide, "--metric=boc,dot")
+def test_instance_in_the_papers_setting(world, wide, tmp_path, monkeypatch):
+    for table in (published.MIOU, *published.BY_STRATUM.values()):
+        monkeypatch.delitem(table, "l2")  # as if the paper did not have it
+    finished = run("instance", tmp_path, *wide, "--metric=boc,dot,l2")
     assert finished.status == 0, finished.stderr
-    results = finished.summary["results"]
+    *results, unpublished = finished.summary["results"]
+    assert unpublished["published"] is None and unpublished["miou"] > 0
     for result in results:
         assert result["published"] == published.MIOU[result["metric"]]
         assert result["difference"] == result["miou"] - result["published"]
     overlaps = {name: oracles.mbor(instances) for name, instances in world.maps["voc"].items()}
     lines = finished.lines
     assert {key: line["mbor"] for key, line in lines.items()} == {
-        (name, metric): overlaps[name] for name in overlaps for metric in ("boc", "dot")
+        (name, metric): overlaps[name] for name in overlaps for metric in ("boc", "dot", "l2")
     }
     # The first scene's boxes are apart, the third has one. The second one's share 24 x 16 pixels of
     # 54 x 48 + 24 x 48 + 12 x 20 - 24 x 16: two rows of the first object are void.
@@ -68,7 +71,7 @@ def test_instance_in_the_papers_setting(world, wide, tmp_path):
         check_pictures(tmp_path, stem)
         assert str(tmp_path / f"{stem}.png") in files
     rows = read_csv(tmp_path / "strata_mbor.csv")
-    assert len(rows) == 6 and rows[4]["metric"] == "dot" and rows[4]["stratum"] == "0.14-0.34"
+    assert len(rows) == 9 and rows[4]["metric"] == "dot" and rows[4]["stratum"] == "0.14-0.34"
     assert rows[4]["miou_percent"] == "" and rows[4]["published_percent"] == "35.25"
     assert float(rows[3]["miou_percent"]) == pytest.approx(100 * strata[0]["miou"], abs=1e-4)
 

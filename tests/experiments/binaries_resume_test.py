@@ -1,6 +1,7 @@
 """Runs that were interrupted, extended or repeated."""
 
 import json
+import os
 import shutil
 import signal
 
@@ -56,6 +57,64 @@ def test_nothing_is_done_twice(voc_flags, voc_run, voc_copy):
     assert "foreground" not in finished.summary["seconds"]
     assert contents(voc_copy) == contents(voc_run.folder)
     assert {path: path.stat().st_mtime_ns for path in voc_copy.rglob("*.png")} == stamps
+
+
+def test_what_changed_is_done_again(world, voc_flags, voc_run, tmp_path):
+    voc = shutil.copytree(world.folder / "voc", tmp_path / "voc")
+    flags = [*(f for f in voc_flags if "data_dir" not in f), f"--data_dir={voc}"]
+    save = "--save=labels,coco,features"
+    first = run("instance", tmp_path / "out", *flags, "--metric=boc,l2", save)
+    files, before = contents(first.folder), first.summary["results"][0]
+
+    # A corrected mask changes one line, a replaced photograph its files too.
+    mask = voc / "SegmentationObject" / "2007_000000.png"
+    Image.open(mask).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mask)
+    photo = voc / "JPEGImages" / "2007_000001.jpg"
+    Image.open(photo).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(photo)
+    again = run("instance", tmp_path / "out", *flags, save)
+    fresh = run("instance", tmp_path / "fresh", *flags, save)
+    assert again.summary["results"][0] == fresh.summary["results"][0]
+    assert again.summary["results"][0] != before
+    for key, line in fresh.lines.items():
+        assert [again.lines[key][name] for name in ("ious", "read")] == [line["ious"], line["read"]]
+    assert ("2007_000002", "l2") in again.lines and ("2007_000001", "l2") not in again.lines
+    (warning,) = again.summary["warnings"]
+    assert warning.startswith("l2: 2 of 3 images are not in its scores")
+    for name in ("labels_boc/2007_000001.png", "features/2007_000001.npz"):
+        made = (fresh.folder / name.replace("labels_boc", "labels")).read_bytes()
+        assert (again.folder / name).read_bytes() == made != files[name]
+    assert not (again.folder / "labels_l2" / "2007_000001.png").exists()
+
+    # Nothing of a mask that can no longer be read stays.
+    mask.write_bytes(b"no mask")
+    broken = run("instance", tmp_path / "out", *flags, "--metric=boc,l2", save)
+    assert broken.status == 1 and broken.summary["results"][0]["images"] == 2
+    assert {key[0] for key in broken.lines} == {"2007_000001", "2007_000002"}
+    assert not (again.folder / "labels_boc" / "2007_000000.png").exists()
+
+    # Times alone change nothing.
+    os.utime(voc / "SegmentationObject" / "2007_000002.png", (1e9, 1e9))
+    before = (again.folder / "labels_boc" / "2007_000002.png").stat().st_mtime_ns
+    run("instance", tmp_path / "out", *flags, save)
+    assert (again.folder / "labels_boc" / "2007_000002.png").stat().st_mtime_ns == before
+
+
+def test_changed_features_are_read_again(voc_flags, tmp_path):
+    stored = tmp_path / "made" / "features"
+    made = run("instance", tmp_path / "made", *voc_flags, "--save=features")
+    flags = [f for f in voc_flags if "checkpoint" not in f] + [
+        f"--features_dir={stored}",
+        "--save=",
+    ]
+    first = run("instance", tmp_path / "out", *flags)
+    assert first.status == 0 == made.status
+    before = first.lines
+    with np.load(stored / "2007_000000.npz") as content:
+        changed = {**content, "features": content["features"][::-1]}
+    np.savez(stored / "2007_000000.npz", **changed)
+    again = run("instance", tmp_path / "out", *flags)
+    differing = [key for key, line in again.lines.items() if line != before[key]]
+    assert differing == [("2007_000000", "boc")]
 
 
 def test_a_larger_limit_extends(voc_flags, voc_run, tmp_path):

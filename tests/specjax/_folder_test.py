@@ -40,6 +40,33 @@ def test_a_journal_remembers(tmp_path):
     assert len(path.read_text().splitlines()) == 3
 
 
+def test_lines_that_no_longer_hold_are_replaced(tmp_path):
+    good = {1}
+    paths = [tmp_path / name for name in ("own.jsonl", "other.jsonl")]
+    for path, score in zip(paths, (1, 2), strict=True):
+        journal = Journal(path)
+        journal.append([line("a", score=score), line("b", score=1)])
+        journal.close()
+
+    def opened():
+        return Journal(paths[0], paths[1:], lambda found: found["score"] in good)
+
+    assert opened().get("a", "boc")["score"] == 1 and not opened().outdated("a", "boc")
+    good = {2}
+    assert opened().get("a", "boc")["score"] == 2  # of the other file
+    assert opened().outdated("b", "boc") and opened().get("b", "boc") is None
+    assert not opened().outdated("c", "boc")
+    assert [found["id"] for found in opened().ordered(["b", "a"])] == ["a"]
+    good = {3}
+    journal = opened()
+    journal.append([line("a", score=3)])
+    journal.append([line("a", score=3, more=True)])  # known already
+    journal.close()
+    for again in (journal, opened()):
+        assert again.get("a", "boc") == line("a", score=3)
+    assert Journal(paths[0]).get("a", "boc")["score"] == 3  # the last line of a file
+
+
 def test_a_journal_survives_being_cut_anywhere(tmp_path):
     path = tmp_path / "lines.jsonl"
     journal = Journal(path)

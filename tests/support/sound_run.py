@@ -3,7 +3,7 @@
 import pytest
 
 LINE = {"id", "setting", "M", "grid", "num_instances", "num_foreground", "eigenvalues"}
-LINE |= {"f_score", "f_score_raw"}
+LINE |= {"f_score", "f_score_raw", "read"}
 RESULT = {"M", "protocol", "f_score", "f_score_raw", "images", "instances"}
 RESULT |= {"images_without_instances", "published", "difference"}
 SUMMARY = {"results", "config", "backbone", "warnings", "failures", "versions", "seconds"}

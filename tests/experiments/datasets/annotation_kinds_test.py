@@ -116,7 +116,7 @@ def test_what_has_no_pixels_is_passed_over_and_counted(tmp_path, maps):
     check(found, maps)
     counts = found["000000000000"][0].notes
     assert counts == {notes.RINGS: 2, notes.EMPTY: len(empty) + 1}
-    told = notes.told([("a", {}), ("b", counts), ("c", counts)])
+    told = notes.sentences([("a", {}), ("b", counts), ("c", counts)])
     assert told == [
         "16 annotations without a mask were passed over (the first in 'b')",
         "4 rings of fewer than three points were passed over (the first in 'b')",

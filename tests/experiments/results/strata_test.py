@@ -129,6 +129,12 @@ def test_what_is_in_no_stratum():
     assert strata.scores([], "dot", papers_setting=False)["by_mbor"][0]["miou"] is None
 
 
+def test_a_metric_that_the_paper_does_not_have():
+    found = strata.scores([line(0.5, mbor=0.2)], "a new one", papers_setting=True)
+    assert [entry["published"] for entry in found["by_mbor"]] == [None, None, None]
+    assert found["by_mbor"][1]["miou"] == 0.5
+
+
 def test_the_tables_say_what_is_missing():
     lines = [line(0.5), line(0.4, mbor=0.2, size_ratio=1.0)]
     results = [

@@ -253,6 +253,31 @@ def test_only_parts_of_the_same_work_merge(tmp_path, capsys, unfit):
         assert len(end.calls) == 1
 
 
+def test_a_part_whose_images_changed_is_done_again(tmp_path, capsys):
+    photos = {name: tmp_path / f"{name}.jpg" for name in "abc"}
+    for path in photos.values():
+        path.write_bytes(b"before")
+
+    def done(part, images, end):
+        with opened(tmp_path / "out", part) as store:
+            for name, path in photos.items():
+                store.sources.add(name, [path])
+            for name in images:
+                read = store.sources.versions(name)
+                store.lines.append([line(name, read=read, seen=photos[name].read_text())])
+            store.finish(report(*images), end or Conclusion(store))
+
+    done(FIRST, "ac", None)
+    photos["a"].write_bytes(b"afterwards")
+    ends = []
+    done(SECOND, "b", ends.append)
+    assert ends == [] and "part 1/2 is missing: run" in capsys.readouterr().out
+    done(FIRST, "ac", None)
+    text = (tmp_path / "out" / "per_image.jsonl").read_text()
+    lines = [json.loads(raw) for raw in text.splitlines()]
+    assert [line["seen"] for line in lines] == ["afterwards", "before", "before"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"visited": 3}', "\xff"])
 def test_a_damaged_report_is_none(tmp_path, text):
     with opened(tmp_path, FIRST):
