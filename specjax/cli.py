@@ -8,7 +8,6 @@ on it; then one picture that shows the first 24 photographs, and COCO JSON for a
 run skips photographs that are done, unless they or the settings have changed.
 """
 
-import collections
 import contextlib
 import hashlib
 import json
@@ -23,7 +22,8 @@ from absl import flags
 
 from specjax._flags import METHOD, Flag, check_texts, chosen, declare, instance_number, with_flag
 from specjax._folder import Held, OutputError, lock, make_folder
-from specjax._output import OWNED, SAVES, Output, Photo, open_output, stamped
+from specjax._ids import assign_ids
+from specjax._output import OWNED, SAVES, Output, Photo, earlier_ids, open_output, stamped
 from specjax._photographs import find_photographs
 from specjax._program import execute
 from specjax.affinity import METRICS
@@ -67,22 +67,18 @@ def segment_all(
     segmenter: Segmenter, photos: Sequence[Photo], output: Output, *, num_instances: int
 ) -> list[str]:
     """Segment the photographs that are not done; returns the ids of those that failed."""
-    # A file may have several ids, if both its folder and a parent of that were given.
-    undone: dict[str, list[Photo]] = collections.defaultdict(list)
-    for photo in photos:
-        if not output.is_done(photo):
-            undone[str(photo.file)].append(photo)
+    undone = {str(photo.file): photo for photo in photos if not output.is_done(photo)}
     failed = []
     with tqdm.tqdm(total=len(photos), unit=" photographs", disable=None, dynamic_ncols=True) as bar:
-        bar.update(len(photos) - sum(map(len, undone.values())))
+        bar.update(len(photos) - len(undone))
         for file, found in segmenter.stream(list(undone), num_instances):
-            for photo in undone[file]:
-                if isinstance(found, SpecjaxError):
-                    failed.append(photo.id)
-                    tqdm.tqdm.write(f"skipped {photo.id}: {with_flag(found)}", file=sys.stderr)
-                else:
-                    output.write(photo, found)
-                bar.update()
+            photo = undone[file]
+            if isinstance(found, SpecjaxError):
+                failed.append(photo.id)
+                tqdm.tqdm.write(f"skipped {photo.id}: {with_flag(found)}", file=sys.stderr)
+            else:
+                output.write(photo, found)
+            bar.update()
     return failed
 
 
@@ -98,10 +94,12 @@ def main(arguments: Sequence[str]) -> int:
     num_instances = instance_number(values.num_instances)
     wanted = [kind for kind in values.save if kind.strip()]
     save = frozenset(chosen("save", wanted, SAVES) if wanted else ())
-    files = find_photographs(arguments[1:]).files
-    _check_ids(files)
-    folder = pathlib.Path(values.output_dir).expanduser()
+    photographs = find_photographs(arguments[1:])
+    files = [found.file for found in photographs.found]
+    folder = pathlib.Path(os.path.expanduser(values.output_dir))
     _refuse_nesting(folder.resolve(), arguments[1:], files)
+    for line in (*photographs.warnings, *photographs.unread):
+        print(f"warning: {line}", file=sys.stderr)
     method = [name for name in _METHOD if name not in ("overwrite", "batch_size")]
     settings = {name: getattr(values, name) for name in method}
     segmenter = Segmenter(values.checkpoint, batch_size=values.batch_size, **settings)
@@ -110,7 +108,9 @@ def main(arguments: Sequence[str]) -> int:
     make_folder(folder)
     try:
         with lock(folder / ".lock"):
-            photos = stamped(files, digest)
+            earlier = {} if values.overwrite else earlier_ids(folder)
+            ids = assign_ids(photographs.found, earlier)
+            photos = stamped(zip(ids, files, strict=True), digest)
             output = open_output(folder, save, photos, overwrite=values.overwrite)
             with contextlib.closing(output.journal):
                 failed = segment_all(segmenter, photos, output, num_instances=num_instances)
@@ -122,23 +122,11 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(photos) - len(failed)} of {len(photos)} photographs are in {folder}")
     for path in written:
         print(path)
-    return 1 if failed else 0
-
-
-def _check_ids(listed: Sequence[tuple[str, pathlib.Path]]) -> None:
-    """Raise SpecjaxError where the results of two files would have the same name."""
-    files: dict[str, pathlib.Path] = {}
-    for name, file in listed:
-        if name in files:
-            raise SpecjaxError(
-                f"two images have the id {name!r}: {str(files[name])!r} and {str(file)!r}: rename"
-                " one, or give the folder that holds both"
-            )
-        files[name] = file
+    return 1 if failed or photographs.unread else 0
 
 
 def _refuse_nesting(
-    folder: pathlib.Path, given: Sequence[str], listed: Sequence[tuple[str, pathlib.Path]]
+    folder: pathlib.Path, given: Sequence[str], files: Sequence[pathlib.Path]
 ) -> None:
     """Raise SpecjaxError where the command would read its own results as photographs."""
     for path in given:
@@ -148,7 +136,7 @@ def _refuse_nesting(
                 f"results would go to {folder}, inside {path}, where photographs are read; choose"
                 " an --output_dir outside"
             )
-    for _, file in listed:
+    for file in files:
         if any(file.resolve().is_relative_to(folder / name) for name in OWNED):
             raise SpecjaxError(
                 f"{file} is inside the folder of results; leave it out, or choose another"

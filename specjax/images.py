@@ -12,12 +12,16 @@ from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 
 from specjax.errors import SpecjaxError
 
-# A search of a folder takes files with these suffixes for images.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+# Files with these suffixes are taken for images, even if they are damaged; of others, those that
+# Pillow recognizes.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".tif", ".tiff", ".gif",
+    ".avif", ".jp2", ".j2k", ".mpo", ".pbm", ".pgm", ".ppm", ".pnm", ".tga",
+)  # fmt: skip
 
 # Pillow's own threshold for its warning: 2**30 bytes over 3 channels of 4 bytes.
 MAX_PIXELS = 89_478_485
@@ -89,6 +93,20 @@ def opened(
         yield image
 
 
+def is_image(path: str | os.PathLike) -> bool:
+    """Whether Pillow recognizes a file by its first bytes."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with _no_warnings(), Image.open(path) as image:
+            # Formats that Pillow recognizes but cannot decode.
+            return not isinstance(image, ImageFile.StubImageFile) and image.format != "MPEG"
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # errors of all kinds, as above
+        return False
+
+
 def decode(
     source: str | os.PathLike | bytes | Image.Image,
     *,
@@ -115,7 +133,7 @@ def decode(
             values have an unknown range (floating point; integers beyond 16 bits).
 
     Example:
-        >>> from PIL import Image
+        >>> from PIL import Image, ImageFile
         >>> image = specjax.decode(Image.new("L", (4, 2), 128))
         >>> image.shape, image[0, 0].tolist()
         ((2, 4, 3), [128, 128, 128])

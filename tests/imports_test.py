@@ -46,7 +46,7 @@ MODEL = modules("models.config models.attention models.features models.positions
 PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules(
-    "_memory _batching _folder _lists _png _reading images _photographs coco overlay"
+    "_memory _batching _folder _lists _png _reading images _ids _photographs coco overlay"
 )
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
 FRONT = modules("segmentation _prepared _segmenting segmenter _output _flags _program cli __main__")
