@@ -98,8 +98,6 @@ def main(arguments: Sequence[str]) -> int:
     files = [found.file for found in photographs.found]
     folder = pathlib.Path(os.path.expanduser(values.output_dir))
     _refuse_nesting(folder.resolve(), arguments[1:], files)
-    for line in (*photographs.warnings, *photographs.unread):
-        print(f"warning: {line}", file=sys.stderr)
     method = [name for name in _METHOD if name not in ("overwrite", "batch_size")]
     settings = {name: getattr(values, name) for name in method}
     segmenter = Segmenter(values.checkpoint, batch_size=values.batch_size, **settings)
@@ -112,6 +110,8 @@ def main(arguments: Sequence[str]) -> int:
             ids = assign_ids(photographs.found, earlier)
             photos = stamped(zip(ids, files, strict=True), digest)
             output = open_output(folder, save, photos, overwrite=values.overwrite)
+            for line in (*photographs.warnings, *photographs.unread):
+                print(f"warning: {line}", file=sys.stderr)
             with contextlib.closing(output.journal):
                 failed = segment_all(segmenter, photos, output, num_instances=num_instances)
             written = output.finish(photos)
