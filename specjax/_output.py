@@ -23,6 +23,7 @@ from specjax._folder import (
     write_json,
 )
 from specjax._ids import file_name
+from specjax._in_work import NAME as IN_WORK
 from specjax._png import write_png
 from specjax.segmentation import Segmentation
 
@@ -54,6 +55,11 @@ class Photo(NamedTuple):
     id: str
     file: pathlib.Path
     stamp: str
+
+    @property
+    def version(self) -> str:
+        """A text that identifies the photograph as it is, and the settings."""
+        return f"{self.id} {self.stamp}"
 
 
 def earlier_ids(folder: pathlib.Path) -> dict[str, str]:
@@ -177,6 +183,7 @@ def open_output(
         for name in existing:
             _delete(folder / name, with_content=True)
         _delete(path)
+        _delete(folder / IN_WORK)
     output = Output(folder, save, Journal(path))
     stamps, kept = {photo.id: photo.stamp for photo in photos}, []
     for line in output.journal.ordered([]):

@@ -8,6 +8,7 @@ import concurrent.futures
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from specjax._memory import in_smaller_parts
 from specjax.errors import SpecjaxError
 
 Item = TypeVar("Item")
@@ -28,17 +29,22 @@ def read_ahead(
             for item in items:
                 waiting.append((item, pool.submit(read, item)))
                 if len(waiting) > _AHEAD:
-                    yield _finished(*waiting.popleft())
+                    yield _finished(*waiting.popleft(), read)
             while waiting:
-                yield _finished(*waiting.popleft())
+                yield _finished(*waiting.popleft(), read)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _finished(item: Item, reading: concurrent.futures.Future) -> tuple[Item, Any]:
+def _finished(
+    item: Item, reading: concurrent.futures.Future, read: Callable[[Item], Any]
+) -> tuple[Item, Any]:
     error = reading.exception()
     if isinstance(error, SpecjaxError):
         return item, error
+    if isinstance(error, MemoryError):  # other threads may have had it
+        _, found = next(in_smaller_parts([item], lambda part: read(part[0])))
+        return item, found
     return item, reading.result()
 
 

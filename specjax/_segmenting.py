@@ -1,6 +1,7 @@
 """The computation behind `Segmenter`: from prepared photographs to segmentations."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from specjax._batching import Batch, Lanes, replicated
+from specjax._memory import in_smaller_parts
 from specjax._prepared import Prepared
 from specjax._reading import gather
 from specjax._sizes import capacity_for, padded_instances
@@ -60,7 +62,8 @@ def segment_each(
                 yield key, prepared
             else:
                 lanes.programs.make_room_for(prepared.tokens)
-                yield key, _segment_one(prepared, method)
+                one = in_smaller_parts([prepared], lambda part: _segment_one(part[0], method))
+                yield from ((key, found) for _, found in one)
         return
     failed: list[tuple[Key, SpecjaxError]] = []
     groups = gather(
@@ -73,7 +76,10 @@ def segment_each(
     method = dataclasses.replace(method, model=replicated(method.model, lanes.mesh))
     for group in groups:
         yield from _drained(failed)
-        yield from _segment_group(group, method, lanes)
+        compute = functools.partial(_segment_group, method=method, lanes=lanes)
+        for part, found in in_smaller_parts(group, compute):
+            each = [found] * len(part) if isinstance(found, SpecjaxError) else found
+            yield from ((key, one) for (key, _), one in zip(part, each, strict=True))
     yield from _drained(failed)
 
 
@@ -88,7 +94,7 @@ def _segment_one(prepared: Prepared, method: Method) -> Segmentation | SpecjaxEr
 
 def _segment_group(
     group: Sequence[tuple[Key, Prepared]], method: Method, lanes: Lanes
-) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
+) -> list[Segmentation | SpecjaxError]:
     """Segment photographs of one padded length in a batch."""
     batch = Batch(lanes, len(group), group[0][1].tokens)
     values = [prepared.patches.values for _, prepared in group]
@@ -100,8 +106,10 @@ def _segment_group(
         shared=(method.model, np.uint32(method.seed), np.int32(method.num_instances)),
         **method.static,
     )
-    for (key, prepared), arrays in zip(group, batch.fetch(found), strict=True):
-        yield key, _segmentation(prepared, method, *arrays)
+    return [
+        _segmentation(prepared, method, *arrays)
+        for (_, prepared), arrays in zip(group, batch.fetch(found), strict=True)
+    ]
 
 
 def _every_stage(

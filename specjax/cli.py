@@ -15,7 +15,7 @@ import os
 import pathlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import tqdm
 from absl import flags
@@ -23,11 +23,15 @@ from absl import flags
 from specjax._flags import METHOD, Flag, check_texts, chosen, declare, instance_number, with_flag
 from specjax._folder import Held, OutputError, lock, make_folder
 from specjax._ids import assign_ids
+from specjax._in_work import NAME as IN_WORK
+from specjax._in_work import InWork
+from specjax._memory import does_not_fit
 from specjax._output import OWNED, SAVES, Output, Photo, earlier_ids, open_output, stamped
 from specjax._photographs import find_photographs
 from specjax._program import execute
 from specjax.affinity import METRICS
 from specjax.errors import SpecjaxError
+from specjax.segmentation import Segmentation
 from specjax.segmenter import Segmenter
 
 _METHOD = (
@@ -69,16 +73,41 @@ def segment_all(
     """Segment the photographs that are not done; returns the ids of those that failed."""
     undone = {str(photo.file): photo for photo in photos if not output.is_done(photo)}
     failed = []
-    with tqdm.tqdm(total=len(photos), unit=" photographs", disable=None, dynamic_ncols=True) as bar:
+    with (
+        tqdm.tqdm(total=len(photos), unit=" photographs", disable=None, dynamic_ncols=True) as bar,
+        InWork(output.folder / IN_WORK) as in_work,
+    ):
         bar.update(len(photos) - len(undone))
-        for file, found in segmenter.stream(list(undone), num_instances):
-            photo = undone[file]
+
+        def begun(group: Iterable[Photo]) -> Iterator[str]:
+            for photo in group:
+                in_work.begin([photo.version])
+                yield str(photo.file)
+
+        def finish(photo: Photo, found: Segmentation | SpecjaxError) -> None:
+            if not isinstance(found, SpecjaxError):
+                try:
+                    output.write(photo, found)
+                except MemoryError:
+                    found = does_not_fit()
             if isinstance(found, SpecjaxError):
                 failed.append(photo.id)
                 tqdm.tqdm.write(f"skipped {photo.id}: {with_flag(found)}", file=sys.stderr)
-            else:
-                output.write(photo, found)
+            in_work.end([photo.version])
             bar.update()
+
+        groups: list[list[Photo]] = [[]]
+        for photo in undone.values():
+            refusal = in_work.refusal(photo.version)
+            if refusal:
+                finish(photo, refusal)
+            elif in_work.is_suspect(photo.version):
+                groups.insert(0, [photo])  # alone: what happens is up to it
+            else:
+                groups[-1].append(photo)
+        for group in groups:
+            for file, found in segmenter.stream(begun(group), num_instances):
+                finish(undone[file], found)
     return failed
 
 

@@ -20,11 +20,15 @@ _WAITING_BATCHES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A record that is not done yet, its place in the run, and the settings still to do."""
+    """A record that is not done yet, its place in the run, and the settings still to do.
+
+    `alone` asks for a batch of its own.
+    """
 
     place: int
     record: Record
     undone: tuple[str, ...]
+    alone: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +37,8 @@ class Example:
 
     `image` is uint8 [H, W, 3] at its native size. `instances` is the annotation at that size and
     `truth` is the annotation on the token grid; both are None without annotation. `inputs` is what
-    the backbone computes features from, `undone` are the settings still to do.
+    the backbone computes features from, `undone` are the settings still to do, `alone` asks for a
+    batch of its own.
     """
 
     id: str
@@ -44,6 +49,7 @@ class Example:
     truth: Truth | None
     inputs: Inputs
     undone: tuple[str, ...]
+    alone: bool = False
 
     @property
     def tokens(self) -> int:
@@ -89,7 +95,15 @@ def read(task: Task, *, backbone: Backbone, image_size: int | None) -> Example:
     if instances is not None:
         on_grid = truth.on_grid(instances, inputs.tiling.grid, len(inputs.values))
     return Example(
-        record.id, task.place, record.source, image, instances, on_grid, inputs, task.undone
+        record.id,
+        task.place,
+        record.source,
+        image,
+        instances,
+        on_grid,
+        inputs,
+        task.undone,
+        task.alone,
     )
 
 
@@ -114,8 +128,8 @@ def batches(
 
     return gather(
         readable(),
-        key=lambda example: (example.tokens, example.undone),
-        room=lambda example: lanes.room_for(example.tokens),
+        key=lambda example: (example.tokens, example.undone, example.alone),
+        room=lambda example: 1 if example.alone else lanes.room_for(example.tokens),
         nbytes=lambda example: example.nbytes,
         most=_WAITING_BATCHES * lanes.most,
     )
