@@ -4,7 +4,6 @@ import collections
 import json
 import pathlib
 from collections.abc import Iterable
-from typing import IO
 
 from specjax._folder import OutputError
 from specjax.errors import SpecjaxError
@@ -25,7 +24,6 @@ class InWork:
 
     def __init__(self, path: pathlib.Path):
         self._path = path
-        self._stream: IO[bytes] | None = None
         self._begun: set[str] = set()
         self._times: collections.Counter[str] = collections.Counter()
         try:
@@ -54,8 +52,6 @@ class InWork:
         self._times.subtract(self._begun)
         kept = [[True, [name]] for name, times in self._times.items() for _ in range(times)]
         try:
-            if self._stream is not None:
-                self._stream.close()
             self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
             if not kept:
                 self._path.unlink()
@@ -83,8 +79,8 @@ class InWork:
         self._append(True, new)
 
     def end(self, names: Iterable[str]) -> None:
-        """Note that images are done, or have failed."""
-        old = [name for name in names if name in self._begun]
+        """Note that images are done, or have failed; those that are passed over stay so."""
+        old = [name for name in names if self._times[name] and not self.refusal(name)]
         self._begun.difference_update(old)
         for name in old:
             del self._times[name]
@@ -94,9 +90,8 @@ class InWork:
         if not names:
             return
         try:
-            if self._stream is None:
-                self._stream = self._path.open("ab", buffering=0)
-            self._stream.write((json.dumps([began, names]) + "\n").encode())
+            with self._path.open("ab") as stream:
+                stream.write((json.dumps([began, names]) + "\n").encode())
         except OSError as error:
             raise self._unwritable(error) from error
 

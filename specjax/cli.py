@@ -78,6 +78,7 @@ def segment_all(
         InWork(output.folder / IN_WORK) as in_work,
     ):
         bar.update(len(photos) - len(undone))
+        in_work.end(photo.version for photo in photos if str(photo.file) not in undone)
 
         def begun(group: Iterable[Photo]) -> Iterator[str]:
             for photo in group:

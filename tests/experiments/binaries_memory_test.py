@@ -1,10 +1,15 @@
 """A run in which memory runs out for batches, for one image, or in writing."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import jax
 import pytest
 
 from experiments.loop import stream
-from tests.support.run_binary import contents, run
+from tests.support.run_binary import ROOT, contents, quick_environment, run
 
 ERROR = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
@@ -56,3 +61,35 @@ def test_an_image_that_does_not_fit(world, flags, tmp_path, monkeypatch, where):
     assert finished.status == 1 and failure["id"] == bad
     assert "does not fit into memory" in failure["error"] and "--image_size" in failure["error"]
     assert {key[0] for key in finished.lines} == {"2007_000000", "2007_000002"}
+
+
+# Is killed when it computes features of the second image.
+KILLED = """
+import os, runpy, signal, sys
+from experiments.loop import stream
+features_of = stream.features_of
+def features_or_die(inputs, *others):
+    if any(tuple(one.tiling.grid) == (7, 10) for one in inputs):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return features_of(inputs, *others)
+stream.features_of = features_or_die
+runpy.run_module("experiments.instance", run_name="__main__")
+"""
+
+
+def test_an_image_that_kills_the_process(flags, tmp_path):
+    for expected in (-signal.SIGKILL, -signal.SIGKILL, 1):
+        ended = subprocess.run(
+            [sys.executable, "-c", KILLED, f"--output_dir={tmp_path}", *map(str, flags)],
+            cwd=ROOT,
+            env={**os.environ, **quick_environment()},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == expected, ended.stderr
+    assert "skipped 2007_000001: it was in work when the process was killed, twice" in ended.stderr
+    finished = run("instance", tmp_path, *flags)
+    (failure,) = finished.summary["failures"]
+    assert failure["id"] == "2007_000001"
+    assert {key[0] for key in finished.lines} == {"2007_000000", "2007_000002"}
+    assert run("instance", tmp_path, *flags, "--overwrite").status == 0

@@ -153,6 +153,38 @@ def test_a_killed_run_continues_and_keeps_others_out(done, photos, flags, tmp_pa
     assert (folder / "labels/a.png").stat().st_mtime_ns == before
 
 
+# Is killed when it reads the photograph "b".
+KILLED = """
+import os, signal
+from specjax import _prepared, cli
+decode = _prepared.decode
+def decode_or_die(path, **options):
+    if path.endswith("b.jpg"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decode(path, **options)
+_prepared.decode = decode_or_die
+cli.run()
+"""
+
+
+def test_a_photograph_that_kills_the_process(done, photos, flags, tmp_path):
+    """The third start passes it over, and it alone."""
+    folder = tmp_path / "out"
+    for expected in (-signal.SIGKILL, -signal.SIGKILL, 1):
+        process = start_command(folder, photos, *flags, cwd=tmp_path, prefix=("-c", KILLED))
+        finished = finish(process, folder)
+        assert finished.status == expected
+    assert finished.stdout.startswith("3 of 4 photographs")
+    _, line = finished.stderr.splitlines()
+    assert line.startswith("skipped b: it was in work when the process was killed, twice")
+    old, new = contents(done.folder), contents(folder)
+    assert all(new[name] == old[name] for name in old if "labels" in name and "b.png" not in name)
+    # The file names itself: without it, all is as before.
+    (folder / ".in_work").unlink()
+    assert run_command(folder, photos, *flags).status == 0
+    assert contents(folder) == old
+
+
 def test_in_a_process_of_its_own(done, photos, flags, tmp_path):
     """`python -m specjax` from another folder, with a bad file among the photographs."""
     shutil.copytree(photos, tmp_path / "photos")
