@@ -18,6 +18,9 @@ from specjax.instances import SEGMENTS
 from specjax.pipeline import reduce_features, segment_foreground
 from specjax.spectral import Eigenpairs
 
+# Of larger images a second set of arrays would take too much memory.
+_MOST_TOKENS = 4096
+
 # Waits until a stage is compiled, by its name.
 Wait = Callable[[str], None]
 
@@ -31,6 +34,8 @@ def compile_ahead(
     max_instances: int,
 ) -> Wait:
     """Start compiling for images of one padded length; returns what waits for "foreground" etc."""
+    if tokens > _MOST_TOKENS:
+        return lambda name: None
     random = np.random.default_rng(0).standard_normal((tokens, channels))
     features = jnp.asarray(random, jnp.float32)
     grid = jnp.asarray(np.array([1, tokens], np.int32))

@@ -1,7 +1,16 @@
-"""The memory of the process: keep freed blocks, and count memory maps."""
+"""The memory of the process: keep freed blocks, count memory maps, do less where it runs out."""
 
 import ctypes
 import platform
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import jax
+
+from specjax.errors import SpecjaxError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Names and numbers of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
@@ -33,3 +42,46 @@ def memory_maps() -> int:
             return sum(1 for _ in maps)
     except OSError:
         return 0
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the host or on a device."""
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        text = str(error).lower()
+        return any(words in text for words in ("resource_exhausted", "out of memory", "bad_alloc"))
+    return isinstance(error, MemoryError)
+
+
+def does_not_fit() -> SpecjaxError:
+    """The error of an image that does not fit into memory, even alone."""
+    return SpecjaxError(
+        "it does not fit into memory, even alone: scale the image down", parameter="image_size"
+    )
+
+
+def in_smaller_parts(
+    items: Sequence[Item], compute: Callable[[Sequence[Item]], Result]
+) -> Iterator[tuple[Sequence[Item], Result | SpecjaxError]]:
+    """Compute items together or, where memory runs out, in parts of half as many, and so on.
+
+    Yields:
+        The items of each part, in order, with their result; a single item that does not fit into
+        memory with a `SpecjaxError`.
+    """
+    parts = [items]
+    while parts:
+        part = parts.pop()
+        try:
+            found = compute(part)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            yield part, found
+            continue
+        # Here, the arrays of the attempt are free: the error no longer refers to them.
+        if len(part) == 1:
+            yield part, does_not_fit()
+        else:
+            half = len(part) // 2
+            parts += [part[half:], part[:half]]

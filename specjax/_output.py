@@ -5,9 +5,10 @@ the photograph or the settings change. Files of a photograph without a line may 
 """
 
 import dataclasses
+import os
 import pathlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from PIL import Image
@@ -21,6 +22,8 @@ from specjax._folder import (
     write_bytes,
     write_json,
 )
+from specjax._ids import file_name
+from specjax._in_work import NAME as IN_WORK
 from specjax._png import write_png
 from specjax.segmentation import Segmentation
 
@@ -53,15 +56,27 @@ class Photo(NamedTuple):
     file: pathlib.Path
     stamp: str
 
+    @property
+    def version(self) -> str:
+        """A text that identifies the photograph as it is, and the settings."""
+        return f"{self.id} {self.stamp}"
 
-def stamped(files: Sequence[tuple[str, pathlib.Path]], settings: str) -> list[Photo]:
+
+def earlier_ids(folder: pathlib.Path) -> dict[str, str]:
+    """The ids of photographs that have a line in a folder, by path, if the file still exists."""
+    lines = Journal(folder / _JOURNAL).ordered([])
+    earlier = {line["source"]: line["id"] for line in lines if "source" in line}
+    return {path: name for path, name in earlier.items() if os.path.exists(path)}
+
+
+def stamped(files: Iterable[tuple[str, pathlib.Path]], settings: str) -> list[Photo]:
     """Photographs, given as (id, file), with their stamps; `settings` identifies the settings."""
     photos = []
     for place, (name, file) in enumerate(files):
         try:
             status = file.stat()
             version = f"{status.st_size}-{status.st_mtime_ns}"
-        except OSError:  # reading the file will raise the error
+        except (OSError, ValueError):  # reading the file will raise the error
             version = "unknown"
         photos.append(Photo(place, name, file, f"{settings}-{version}"))
     return photos
@@ -102,7 +117,8 @@ class Output:
         line = {
             "id": photo.id,
             "setting": photo.stamp,
-            "file_name": photo.id + photo.file.suffix,
+            "source": str(photo.file),
+            "file_name": file_name(photo.id, photo.file),
             "height": height,
             "width": width,
             "masks": coco.instances_of(found.labels),
@@ -167,6 +183,7 @@ def open_output(
         for name in existing:
             _delete(folder / name, with_content=True)
         _delete(path)
+        _delete(folder / IN_WORK)
     output = Output(folder, save, Journal(path))
     stamps, kept = {photo.id: photo.stamp for photo in photos}, []
     for line in output.journal.ordered([]):

@@ -1,5 +1,6 @@
 """Run a program: parse flags, print a user's mistake as one line, exit with a status."""
 
+import io
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ def refuse_arguments(arguments: Sequence[str], hint: str) -> None:
 
 def execute(main: Callable[[Sequence[str]], int]) -> None:
     """Run a program's `main`; a user's mistake ends it with one line and status 2."""
+    _open_streams()
 
     def guarded(arguments: Sequence[str]) -> None:
         keep_freed_memory()
@@ -41,10 +43,51 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
         except KeyboardInterrupt:
             print("interrupted; run the same command again to continue", file=sys.stderr)
             status = 130
+        except Exception:
+            mistake = _no_device()
+            if mistake is None:
+                raise
+            print(f"error: {mistake}", file=sys.stderr)
+            status = 2
         sys.stdout.flush()
         sys.exit(status)
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _open_streams() -> None:
+    """Make sure that printing never fails for where the output goes.
+
+    Python has no stream where the program was started with a closed one (`>&-`). A character that
+    a terminal cannot show is written as an escape.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")
+            setattr(sys, name, stream)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _no_device() -> str | None:
+    """What is wrong where the devices that `JAX_PLATFORMS` asks for are missing; else None."""
+    wanted = getattr(jax.config, "jax_platforms")  # noqa: B009 (its type does not know it)
+    try:
+        jax.local_devices()
+        return None
+    except Exception:  # JAX raises errors of several kinds
+        jax.config.update("jax_platforms", None)
+    try:
+        found = sorted({device.platform for device in jax.local_devices()})
+    except Exception:
+        return None
+    finally:
+        jax.config.update("jax_platforms", wanted)
+    return (
+        f"JAX_PLATFORMS={wanted}: there is no such device here, only {', '.join(found)}; unset"
+        f" JAX_PLATFORMS, or set it to {found[0]}"
+    )
 
 
 def _parse_flags(arguments: Sequence[str]) -> list[str]:
@@ -59,9 +102,15 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def cache_compiled_programs() -> None:
-    """Keep compiled programs on disk between runs, unless JAX has another folder for them."""
+    """Keep compiled programs on disk between runs, unless JAX has another folder for them.
+
+    A user without a home has no such folder.
+    """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    jax.config.update("jax_compilation_cache_dir", os.path.join(home, "specjax", "compiled"))
+    choices = (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"))
+    cache = next(filter(os.path.isabs, choices), None)
+    if cache is None:
+        return
+    jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "specjax", "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -8,6 +8,7 @@ import concurrent.futures
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from specjax._memory import in_smaller_parts
 from specjax.errors import SpecjaxError
 
 Item = TypeVar("Item")
@@ -22,23 +23,28 @@ def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Any]
 ) -> Iterator[tuple[Item, Any | SpecjaxError]]:
     """Each item with the result of `read`, in order; a `SpecjaxError` is yielded, not raised."""
-    waiting: collections.deque = collections.deque()
+    waiting: collections.deque[tuple[Item, concurrent.futures.Future]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
         try:
             for item in items:
                 waiting.append((item, pool.submit(read, item)))
                 if len(waiting) > _AHEAD:
-                    yield _finished(*waiting.popleft())
+                    yield _finished(read, *waiting.popleft())
             while waiting:
-                yield _finished(*waiting.popleft())
+                yield _finished(read, *waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _finished(item: Item, reading: concurrent.futures.Future) -> tuple[Item, Any]:
+def _finished(
+    read: Callable[[Item], Any], item: Item, reading: concurrent.futures.Future
+) -> tuple[Item, Any]:
     error = reading.exception()
     if isinstance(error, SpecjaxError):
         return item, error
+    if isinstance(error, MemoryError):  # other threads may have had it
+        _, found = next(in_smaller_parts([item], lambda part: read(part[0])))
+        return item, found
     return item, reading.result()
 
 

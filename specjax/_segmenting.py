@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 
 from specjax._ahead import Wait, compile_ahead
 from specjax._batching import Batch, Lanes, replicated
+from specjax._memory import in_smaller_parts
 from specjax._prepared import Prepared
 from specjax._reading import gather
 from specjax._sizes import capacity_for, padded_instances
@@ -73,7 +75,10 @@ def segment_each(
                 lanes.programs.make_room_for(prepared.tokens)
                 if prepared.tokens not in waits:
                     waits[prepared.tokens] = method.compile_ahead(compiler, prepared.tokens)
-                yield key, _segment_one(prepared, method, waits[prepared.tokens])
+                segment = functools.partial(
+                    _segment_one, method=method, wait=waits[prepared.tokens]
+                )
+                yield from ((key, one) for _, one in in_smaller_parts([prepared], segment))
         return
     failed: list[tuple[Key, SpecjaxError]] = []
     groups = gather(
@@ -86,12 +91,18 @@ def segment_each(
     method = dataclasses.replace(method, model=replicated(method.model, lanes.mesh))
     for group in groups:
         yield from _drained(failed)
-        yield from _segment_group(group, method, lanes)
+        compute = functools.partial(_segment_group, method=method, lanes=lanes)
+        for part, results in in_smaller_parts(group, compute):
+            each = [results] * len(part) if isinstance(results, SpecjaxError) else results
+            yield from ((key, one) for (key, _), one in zip(part, each, strict=True))
     yield from _drained(failed)
 
 
-def _segment_one(prepared: Prepared, method: Method, wait: Wait) -> Segmentation | SpecjaxError:
-    """Segment a photograph, stage by stage."""
+def _segment_one(
+    photographs: Sequence[Prepared], *, method: Method, wait: Wait
+) -> Segmentation | SpecjaxError:
+    """Segment a single photograph, stage by stage."""
+    (prepared,) = photographs
     grid = jnp.asarray(prepared.patches.tiling.grid, jnp.int32)
     patches = jnp.asarray(prepared.patches.values)
     shared = (method.model, method.seed, method.num_instances)
@@ -101,7 +112,7 @@ def _segment_one(prepared: Prepared, method: Method, wait: Wait) -> Segmentation
 
 def _segment_group(
     group: Sequence[tuple[Key, Prepared]], method: Method, lanes: Lanes
-) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
+) -> list[Segmentation | SpecjaxError]:
     """Segment photographs of one padded length in a batch."""
     batch = Batch(lanes, len(group), group[0][1].tokens)
     values = [prepared.patches.values for _, prepared in group]
@@ -113,8 +124,10 @@ def _segment_group(
         shared=(method.model, np.uint32(method.seed), np.int32(method.num_instances)),
         **method.static,
     )
-    for (key, prepared), arrays in zip(group, batch.fetch(found), strict=True):
-        yield key, _segmentation(prepared, method, *arrays)
+    return [
+        _segmentation(prepared, method, *arrays)
+        for (_, prepared), arrays in zip(group, batch.fetch(found), strict=True)
+    ]
 
 
 def _every_stage(

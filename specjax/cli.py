@@ -8,7 +8,6 @@ on it; then one picture that shows the first 24 photographs, and COCO JSON for a
 run skips photographs that are done, unless they or the settings have changed.
 """
 
-import collections
 import contextlib
 import hashlib
 import json
@@ -16,18 +15,23 @@ import os
 import pathlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import tqdm
 from absl import flags
 
 from specjax._flags import METHOD, Flag, check_texts, chosen, declare, instance_number, with_flag
 from specjax._folder import Held, OutputError, lock, make_folder
-from specjax._output import OWNED, SAVES, Output, Photo, open_output, stamped
+from specjax._ids import assign_ids
+from specjax._in_work import NAME as IN_WORK
+from specjax._in_work import InWork
+from specjax._memory import does_not_fit
+from specjax._output import OWNED, SAVES, Output, Photo, earlier_ids, open_output, stamped
 from specjax._photographs import find_photographs
 from specjax._program import execute
 from specjax.affinity import METRICS
 from specjax.errors import SpecjaxError
+from specjax.segmentation import Segmentation
 from specjax.segmenter import Segmenter
 
 _METHOD = (
@@ -67,22 +71,44 @@ def segment_all(
     segmenter: Segmenter, photos: Sequence[Photo], output: Output, *, num_instances: int
 ) -> list[str]:
     """Segment the photographs that are not done; returns the ids of those that failed."""
-    # A file may have several ids, if both its folder and a parent of that were given.
-    undone: dict[str, list[Photo]] = collections.defaultdict(list)
-    for photo in photos:
-        if not output.is_done(photo):
-            undone[str(photo.file)].append(photo)
+    undone = {str(photo.file): photo for photo in photos if not output.is_done(photo)}
     failed = []
-    with tqdm.tqdm(total=len(photos), unit=" photographs", disable=None, dynamic_ncols=True) as bar:
-        bar.update(len(photos) - sum(map(len, undone.values())))
-        for file, found in segmenter.stream(list(undone), num_instances):
-            for photo in undone[file]:
-                if isinstance(found, SpecjaxError):
-                    failed.append(photo.id)
-                    tqdm.tqdm.write(f"skipped {photo.id}: {with_flag(found)}", file=sys.stderr)
-                else:
+    with (
+        tqdm.tqdm(total=len(photos), unit=" photographs", disable=None, dynamic_ncols=True) as bar,
+        InWork(output.folder / IN_WORK) as in_work,
+    ):
+        bar.update(len(photos) - len(undone))
+        in_work.end(photo.version for photo in photos if str(photo.file) not in undone)
+
+        def begun(group: Iterable[Photo]) -> Iterator[str]:
+            for photo in group:
+                in_work.begin([photo.version])
+                yield str(photo.file)
+
+        def finish(photo: Photo, found: Segmentation | SpecjaxError) -> None:
+            if not isinstance(found, SpecjaxError):
+                try:
                     output.write(photo, found)
-                bar.update()
+                except MemoryError:
+                    found = does_not_fit()
+            if isinstance(found, SpecjaxError):
+                failed.append(photo.id)
+                tqdm.tqdm.write(f"skipped {photo.id}: {with_flag(found)}", file=sys.stderr)
+            in_work.end([photo.version])
+            bar.update()
+
+        groups: list[list[Photo]] = [[]]
+        for photo in undone.values():
+            refusal = in_work.refusal(photo.version)
+            if refusal:
+                finish(photo, refusal)
+            elif in_work.is_suspect(photo.version):
+                groups.insert(0, [photo])  # alone: what happens is up to it
+            else:
+                groups[-1].append(photo)
+        for group in groups:
+            for file, found in segmenter.stream(begun(group), num_instances):
+                finish(undone[file], found)
     return failed
 
 
@@ -98,9 +124,9 @@ def main(arguments: Sequence[str]) -> int:
     num_instances = instance_number(values.num_instances)
     wanted = [kind for kind in values.save if kind.strip()]
     save = frozenset(chosen("save", wanted, SAVES) if wanted else ())
-    files = find_photographs(arguments[1:]).files
-    _check_ids(files)
-    folder = pathlib.Path(values.output_dir).expanduser()
+    photographs = find_photographs(arguments[1:])
+    files = [found.file for found in photographs.found]
+    folder = pathlib.Path(os.path.expanduser(values.output_dir))
     _refuse_nesting(folder.resolve(), arguments[1:], files)
     method = [name for name in _METHOD if name not in ("overwrite", "batch_size")]
     settings = {name: getattr(values, name) for name in method}
@@ -110,8 +136,12 @@ def main(arguments: Sequence[str]) -> int:
     make_folder(folder)
     try:
         with lock(folder / ".lock"):
-            photos = stamped(files, digest)
+            earlier = {} if values.overwrite else earlier_ids(folder)
+            ids = assign_ids(photographs.found, earlier)
+            photos = stamped(zip(ids, files, strict=True), digest)
             output = open_output(folder, save, photos, overwrite=values.overwrite)
+            for line in (*photographs.warnings, *photographs.unread):
+                print(f"warning: {line}", file=sys.stderr)
             with contextlib.closing(output.journal):
                 failed = segment_all(segmenter, photos, output, num_instances=num_instances)
             written = output.finish(photos)
@@ -122,23 +152,11 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(photos) - len(failed)} of {len(photos)} photographs are in {folder}")
     for path in written:
         print(path)
-    return 1 if failed else 0
-
-
-def _check_ids(listed: Sequence[tuple[str, pathlib.Path]]) -> None:
-    """Raise SpecjaxError where the results of two files would have the same name."""
-    files: dict[str, pathlib.Path] = {}
-    for name, file in listed:
-        if name in files:
-            raise SpecjaxError(
-                f"two images have the id {name!r}: {str(files[name])!r} and {str(file)!r}: rename"
-                " one, or give the folder that holds both"
-            )
-        files[name] = file
+    return 1 if failed or photographs.unread else 0
 
 
 def _refuse_nesting(
-    folder: pathlib.Path, given: Sequence[str], listed: Sequence[tuple[str, pathlib.Path]]
+    folder: pathlib.Path, given: Sequence[str], files: Sequence[pathlib.Path]
 ) -> None:
     """Raise SpecjaxError where the command would read its own results as photographs."""
     for path in given:
@@ -148,7 +166,7 @@ def _refuse_nesting(
                 f"results would go to {folder}, inside {path}, where photographs are read; choose"
                 " an --output_dir outside"
             )
-    for _, file in listed:
+    for file in files:
         if any(file.resolve().is_relative_to(folder / name) for name in OWNED):
             raise SpecjaxError(
                 f"{file} is inside the folder of results; leave it out, or choose another"

@@ -6,18 +6,23 @@ Images are uint8 `[height, width, 3]`, RGB, range 0..255.
 import contextlib
 import io
 import os
+import pathlib
 import threading
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 
 from specjax.errors import SpecjaxError
 
-# A search of a folder takes files with these suffixes for images.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+# Files with these suffixes are taken for images, even if they are damaged; of others, those that
+# Pillow recognizes.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".tif", ".tiff", ".gif",
+    ".avif", ".jp2", ".j2k", ".mpo", ".pbm", ".pgm", ".ppm", ".pnm", ".tga",
+)  # fmt: skip
 
 # Pillow's own threshold for its warning: 2**30 bytes over 3 channels of 4 bytes.
 MAX_PIXELS = 89_478_485
@@ -32,6 +37,9 @@ _TRANSPOSE_OF_ORIENTATION = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Cameras store values of these numbers of bits as 16 bits.
+_BITS = (8, 10, 12, 14, 16)
 
 # warnings.catch_warnings is not thread-safe: two that overlap leave a filter behind.
 _silence = threading.Lock()
@@ -66,27 +74,77 @@ def opened(
     name = _name(source)
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise SpecjaxError(f"{name}: no such file")
+    try:
+        image = _loaded(source, name, max_pixels)
+    except SpecjaxError:
+        short = _without_texts(source)
+        if short is None:
+            raise
+        image = _loaded(short, name, max_pixels)
+    with image:
+        yield image
+
+
+def _loaded(source: str | os.PathLike | bytes, name: str, max_pixels: int) -> Image.Image:
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     too_large = f"more than the limit of {max_pixels} pixels: scale the image down first"
+    image = None
     try:
         with _no_warnings():  # Pillow warns of large images; the limit below is an error
             image = Image.open(stream)
-    except Image.DecompressionBombError:
-        raise SpecjaxError(f"{name} has {too_large}") from None
-    except Image.UnidentifiedImageError:
-        raise SpecjaxError(f"{name} is not an image in a format that Pillow reads") from None
-    except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files
-        raise SpecjaxError(_unreadable(name, error)) from None
-    with image:
         if image.width * image.height > max_pixels:
             raise SpecjaxError(f"{name} is {image.width} x {image.height}, {too_large}")
         if image.width < 1 or image.height < 1:
             raise SpecjaxError(f"{name} is {image.width} x {image.height}: it has no pixels")
-        try:
-            image.load()
-        except Exception as error:
-            raise SpecjaxError(_unreadable(name, error)) from None
-        yield image
+        image.load()
+        loaded, image = image, None
+        return loaded
+    except Image.DecompressionBombError:
+        raise SpecjaxError(f"{name} has {too_large}") from None
+    except Image.UnidentifiedImageError:
+        raise SpecjaxError(f"{name} is not an image in a format that Pillow reads") from None
+    except (SpecjaxError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files
+        raise SpecjaxError(_unreadable(name, error)) from None
+    finally:
+        if image is not None:
+            image.close()
+
+
+def _without_texts(source: str | os.PathLike | bytes) -> bytes | None:
+    """A PNG file without texts and colour profile, which Pillow refuses if they are large.
+
+    None for other files, and where it has none.
+    """
+    try:
+        content = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+    except OSError:
+        return None
+    if not content.startswith(_PNG):
+        return None
+    kept, start = [_PNG], len(_PNG)
+    while start < len(content):
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        if content[start + 4 : start + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(content[start:end])
+        start = end
+    short = b"".join(kept)
+    return short if len(short) < len(content) else None
+
+
+def is_image(path: str | os.PathLike) -> bool:
+    """Whether Pillow recognizes a file by its first bytes."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with _no_warnings(), Image.open(path) as image:
+            # Formats that Pillow recognizes but cannot decode.
+            return not isinstance(image, ImageFile.StubImageFile) and image.format != "MPEG"
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # errors of all kinds, as above
+        return False
 
 
 def decode(
@@ -98,8 +156,8 @@ def decode(
     """Read the pixels of an image file, of its bytes, or of a Pillow image, as RGB.
 
     Grey, palette, CMYK and YCbCr images are converted; transparent images are composited over
-    white; 16-bit grey is scaled to 0..255 (divided by 257, rounded). An animation gives its first
-    frame.
+    white. Grey values of up to 16 bits are scaled to 0..255 from the range of 8, 10, 12, 14 or 16
+    bits, the smallest that holds all of them. An animation gives its first frame.
 
     Args:
         source: path, content of the file, or an image that Pillow has opened.
@@ -115,7 +173,7 @@ def decode(
             values have an unknown range (floating point; integers beyond 16 bits).
 
     Example:
-        >>> from PIL import Image
+        >>> from PIL import Image, ImageFile
         >>> image = specjax.decode(Image.new("L", (4, 2), 128))
         >>> image.shape, image[0, 0].tolist()
         ((2, 4, 3), [128, 128, 128])
@@ -130,7 +188,7 @@ def decode(
             image.load()  # before its orientation is read: Pillow turns TIFF files by itself
             orientation = _orientation(image) if upright else 1
             pixels = _rgb(image, name)
-        except SpecjaxError:
+        except (SpecjaxError, MemoryError):
             raise
         except Exception as error:  # errors of all kinds, as above
             raise SpecjaxError(_unreadable(name, error)) from None
@@ -189,7 +247,8 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise SpecjaxError(f"{name} holds values beyond 16 bits: save it with 8 or 16 bits")
-        grey = ((values + 128) // 257).astype(np.uint8)  # 257 is odd: no value is halfway
+        most = next(2**bits - 1 for bits in _BITS if values.max() < 2**bits)
+        grey = ((255 * values + most // 2) // most).astype(np.uint8)  # rounded: `most` is odd
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("La", "LA", "PA", "RGBa", "RGBA") or "transparency" in image.info:
         if image.mode == "La":

@@ -46,7 +46,7 @@ MODEL = modules("models.config models.attention models.features models.positions
 PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules(
-    "_memory _batching _folder _lists _png _reading images _photographs coco overlay"
+    "_memory _batching _folder _in_work _lists _png _reading images _ids _photographs coco overlay"
 )
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
 FRONT = modules(
@@ -86,6 +86,7 @@ EXCEPTIONS = {
     "specjax._batching": "a run spreads its images over devices",
     "specjax._flags": "the command and the binaries share flags",
     "specjax._folder": "a run's folder is written as the command's is",
+    "specjax._in_work": "an image that kills a run is passed over, as by the command",
     "specjax._lists": "text lists choose frames as they name photographs",
     "specjax._memory": "a process of many programs looks after its memory",
     "specjax._photographs": "a folder of photographs is a dataset too",

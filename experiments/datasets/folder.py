@@ -20,4 +20,5 @@ def open_folder(data_dir: Sequence[pathlib.Path]) -> Dataset:
     identity = {"name": "folder", "data_dir": "\n".join(map(str, data_dir))}
     if found.lists_sha256:
         identity["lists_sha256"] = " ".join(found.lists_sha256)
-    return Dataset("folder", annotated=False, identity=identity, records=records)
+    warnings = (*found.warnings, *found.unread)
+    return Dataset("folder", False, identity, records, warnings=warnings)

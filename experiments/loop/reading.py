@@ -21,11 +21,15 @@ _WAITING_BATCHES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A record that is not done yet, its place in the run, and the settings still to do."""
+    """A record that is not done yet, its place in the run, and the settings still to do.
+
+    `alone` asks for a batch of its own.
+    """
 
     place: int
     record: Record
     undone: tuple[str, ...]
+    alone: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,9 +38,9 @@ class Example:
 
     `image` is uint8 [H, W, 3] at its native size. `instances` is the annotation at that size and
     `truth` is the annotation on the token grid; both are None without annotation. `inputs` is what
-    the backbone computes features from, `undone` are the settings still to do. `notes` counts what
-    reading passed over (`experiments.datasets.notes`), `read` are the versions of the files that
-    all of it was read from.
+    the backbone computes features from, `undone` are the settings still to do, `alone` asks for a
+    batch of its own. `notes` counts what reading passed over (`experiments.datasets.notes`), `read`
+    are the versions of the files that all of it was read from.
     """
 
     id: str
@@ -50,6 +54,7 @@ class Example:
     origin: Origin | None = None
     notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     read: Sequence[str] = ()
+    alone: bool = False
 
     @property
     def tokens(self) -> int:
@@ -104,6 +109,7 @@ def read(task: Task, *, sources: Sources, backbone: Backbone, image_size: int | 
         origin=record.origin,
         notes=record.notes,
         read=versions,
+        alone=task.alone,
     )
 
 
@@ -128,8 +134,8 @@ def batches(
 
     return gather(
         readable(),
-        key=lambda example: (example.tokens, example.undone),
-        room=lambda example: lanes.room_for(example.tokens),
+        key=lambda example: (example.tokens, example.undone, example.alone),
+        room=lambda example: 1 if example.alone else lanes.room_for(example.tokens),
         nbytes=lambda example: example.nbytes,
         most=_WAITING_BATCHES * lanes.most,
     )

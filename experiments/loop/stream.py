@@ -21,6 +21,8 @@ from specjax import SpecjaxError
 from specjax._batching import Lanes
 from specjax._flags import with_flag
 from specjax._folder import OutputError
+from specjax._in_work import InWork
+from specjax._memory import in_smaller_parts, is_out_of_memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,22 +54,57 @@ class Stream:
             backbone=self.setup.backbone,
             image_size=self.setup.options.image_size,
         )
-        with Progress(total) as progress, concurrent.futures.ThreadPoolExecutor(1) as writer:
-            written: concurrent.futures.Future | None = None
+        with (
+            InWork(self.folder.in_work_path) as in_work,
+            Progress(total, in_work) as progress,
+            concurrent.futures.ThreadPoolExecutor(1) as writer,
+        ):
+            written: _Written | None = None
             tasks = self._tasks(records, progress)
             batches = reading.batches(tasks, read, self.lanes, progress.failed)
             for batch in self.setup.watch.waiting_for("decode", batches):
-                examples, features = self._features(batch, progress)
-                if features is None:
+                if batch[0].alone:  # so that a killed process is its doing
+                    self._alone(_unwritten(written), progress)
+                    written = None
+                    self._alone(batch, progress)
                     continue
-                undone = examples[0].undone
-                outcomes = self.experiment.analyse(examples, features, undone)
-                if written is not None:
-                    written.result()  # at most one batch waits to be written
-                written = writer.submit(self._write, examples, features, outcomes, progress)
-            if written is not None:
-                written.result()
+                try:
+                    computed = self._compute(batch, progress)
+                except Exception as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    computed = None
+                unwritten = _unwritten(written)  # at most one batch waits to be written
+                written = None
+                self._alone(unwritten, progress)
+                if computed is None:
+                    self._alone(batch, progress)
+                else:
+                    written = batch, writer.submit(self._write, *computed, progress)
+            unwritten = _unwritten(written)
+            written = None
+            self._alone(unwritten, progress)
         return progress
+
+    def _compute(self, batch: Sequence[Example], progress: "Progress") -> "_Computed":
+        """The examples of a batch that have features, these, and the outcomes to fetch."""
+        progress.begin(example.id for example in batch)
+        examples, features = self._features(batch, progress)
+        if features is None:
+            return (), None, list
+        return examples, features, self.experiment.analyse(examples, features, batch[0].undone)
+
+    def _alone(self, batch: Sequence[Example], progress: "Progress") -> None:
+        """Compute and write the examples of a batch for which memory ran out, now alone."""
+
+        def complete(part: Sequence[Example]) -> None:
+            left = [example for example in part if not progress.knows(example.place)]
+            if left:
+                self._write(*self._compute(left, progress), progress)
+
+        for part, found in in_smaller_parts(batch, complete) if batch else ():
+            if isinstance(found, SpecjaxError):
+                progress.failed(part[0].place, part[0].id, found)
 
     def _tasks(self, records: Iterable[tuple[int, Record]], progress: "Progress") -> Iterator[Task]:
         """The records with something left to do."""
@@ -80,10 +117,13 @@ class Stream:
                 if self.folder.lines.get(record.id, setting) is None
                 or self.writers.lack(record.id, place, setting)
             )
-            if undone:
-                yield Task(place, record, undone)
+            refusal = progress.in_work.refusal(record.id) if undone else None
+            if refusal:
+                progress.failed(place, record.id, refusal)
+            elif undone:
+                yield Task(place, record, undone, progress.in_work.is_suspect(record.id))
             else:
-                progress.done()
+                progress.done(place, record.id)
 
     def _remove_outdated(self, image_id: str) -> None:
         """Delete what was made from earlier versions of the files of an image."""
@@ -115,12 +155,14 @@ class Stream:
     def _write(
         self,
         examples: Sequence[Example],
-        features: Features,
+        features: Features | None,
         pending: Pending,
         progress: "Progress",
     ) -> None:
         """Write the outcomes of a batch."""
         found = pending()
+        if features is None:
+            return
         with self.setup.watch("write"):
             for number, (example, outcomes) in enumerate(zip(examples, found, strict=True)):
                 of_image = functools.partial(features.of, number)
@@ -143,7 +185,26 @@ class Stream:
                 except SpecjaxError as error:
                     progress.failed(example.place, example.id, error)
                 else:
-                    progress.done()
+                    progress.done(example.place, example.id)
+
+
+# What `Stream._write` writes, and a batch that it is writing.
+_Computed = tuple[Sequence[Example], Features | None, Pending]
+_Written = tuple[Sequence[Example], concurrent.futures.Future]
+
+
+def _unwritten(written: _Written | None) -> Sequence[Example]:
+    """Wait until a batch is written; returns its examples if memory ran out."""
+    if written is None:
+        return ()
+    batch, writing = written
+    try:
+        writing.result()
+    except Exception as error:
+        if is_out_of_memory(error):
+            return batch
+        raise
+    return ()
 
 
 class Progress:
@@ -151,12 +212,15 @@ class Progress:
 
     Attributes:
         visited: the ids of images, in the order of the stream.
+        in_work: the images in work, on disk.
     """
 
-    def __init__(self, total: int | None):
+    def __init__(self, total: int | None, in_work: InWork):
         self.visited: list[str] = []
+        self.in_work = in_work
         self._bar = tqdm.tqdm(total=total, unit=" images", disable=None, dynamic_ncols=True)
         self._failures: dict[int, dict[str, str]] = {}
+        self._known: set[int] = set()
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
@@ -165,10 +229,25 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def done(self) -> None:
+    def begin(self, image_ids: Iterable[str]) -> None:
+        """Report that images are in work."""
+        with self._lock:
+            self.in_work.begin(image_ids)
+
+    def done(self, place: int, image_id: str) -> None:
         """Report that an image is finished."""
         with self._lock:
-            self._bar.update()
+            self._end(place, image_id)
+
+    def _end(self, place: int, image_id: str) -> None:
+        self._known.add(place)
+        self.in_work.end([image_id])
+        self._bar.update()
+
+    def knows(self, place: int) -> bool:
+        """Whether an image is finished, or has failed."""
+        with self._lock:
+            return place in self._known
 
     def failed(self, place: int, image_id: str, error: SpecjaxError) -> None:
         """Report that an image failed in this run."""
@@ -176,7 +255,7 @@ class Progress:
         with self._lock:
             self._failures[place] = {"id": image_id, "error": reason}
             tqdm.tqdm.write(f"skipped {image_id}: {reason}", file=sys.stderr)
-            self._bar.update()
+            self._end(place, image_id)
 
     @property
     def failures(self) -> list[dict[str, str]]:

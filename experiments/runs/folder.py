@@ -158,6 +158,11 @@ class RunFolder:
         return names.locate(self.folder, self._plain, kind, setting, image_id)
 
     @property
+    def in_work_path(self) -> pathlib.Path:
+        """The path of the file of the images that this process has in work."""
+        return self._part.home(self.folder) / names.IN_WORK
+
+    @property
     def summary_path(self) -> pathlib.Path:
         """The path of the summary, whether it exists or not."""
         return self.folder / names.SUMMARY

@@ -8,6 +8,8 @@ If a run began with a single setting (say `boc`), the files of this setting have
 import pathlib
 from collections.abc import Iterable
 
+from specjax._in_work import NAME as IN_WORK
+
 RUN, LINES, SUMMARY, SEGMENTS = "run.json", "per_image.jsonl", "summary.json", "segments.jsonl"
 PARTS, FIGURES, FEATURES = "parts", "figures", "features"
 # Number of images in a run's gallery, the first ones.
@@ -22,7 +24,7 @@ _PLOTS = tuple(
     for ending in ("png", "svg", "csv")
 )
 # Names without a setting.
-COMMON = (LINES, SUMMARY, SEGMENTS, FEATURES, FIGURES, PARTS, *_PLOTS)
+COMMON = (IN_WORK, LINES, SUMMARY, SEGMENTS, FEATURES, FIGURES, PARTS, *_PLOTS)
 
 
 def locate(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import types
 from unittest import mock
@@ -172,10 +173,41 @@ def test_photographs_that_are_not_named_again_are_kept(photos, tmp_path):
     coco = json.loads((folder / "coco.json").read_text())
     assert [image["file_name"] for image in coco["images"]] == ["b.png"]
     assert run(photos, folder)[1] == []
-    # A new file of the same name is another photograph.
+    # A file of the same name is another photograph; the first keeps its id.
     other = draw(tmp_path / "other" / "b.png", colour=30)
     assert run(other, folder)[1] == ["b"]
-    assert run(photos, folder)[1] == ["b"]
+    assert lines(folder) == ["other/b", "a", "b", "c"]
+    assert run(photos, folder)[1] == run(other, folder)[1] == []
+    # A photograph that has moved has its id too, but not beside the one that it was.
+    (photos / "b.png").rename(tmp_path / "b.png")
+    assert run(tmp_path / "b.png", folder)[1] == [] and "other/b" in lines(folder)
+
+
+def test_names_that_are_not_text(photos, tmp_path):
+    """Bytes that are no UTF-8, backslashes and line breaks are written escaped."""
+    shutil.rmtree(photos)
+    for name in (b"caf\xe9.png", b"a\\b.png", b"new\nline.png"):
+        draw(pathlib.Path(os.fsdecode(os.fsencode(photos) + b"/" + name)))
+    (pathlib.Path(os.fsdecode(os.fsencode(photos) + b"/bad\xff.jpg"))).write_bytes(b"")
+    finished, _ = run(photos, tmp_path / "out")
+    names = ["a%5Cb", "caf%E9", "new%0Aline"]
+    assert finished.status == 1 and finished.stderr.startswith("skipped bad%FF: ")
+    assert pictures(tmp_path / "out") == sorted(["gallery.png", *of_each(names, *KINDS)])
+    coco = json.loads((tmp_path / "out" / "coco.json").read_text())
+    assert [image["file_name"] for image in coco["images"]] == [f"{name}.png" for name in names]
+
+
+def test_two_suffixes(photos, tmp_path):
+    folder = tmp_path / "out"
+    run(photos, folder)
+    draw(photos / "a.bmp")
+    assert run(photos, folder)[1] == ["a.bmp"]
+    assert lines(folder) == ["a.bmp", "a", "b", "c"]
+    coco = json.loads((folder / "coco.json").read_text())
+    names = [image["file_name"] for image in coco["images"]]
+    assert names == ["a.bmp", "a.png", "b.png", "c.png"]
+    run(photos, folder, "--overwrite")
+    assert lines(folder) == ["a.bmp", "a.png", "b", "c"]
 
 
 def test_a_photograph_that_can_no_longer_be_read(photos, tmp_path):

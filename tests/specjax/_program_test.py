@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import subprocess
 import sys
 
 import jax
@@ -12,7 +13,7 @@ from absl import flags
 
 from specjax import SpecjaxError, _program
 from specjax._flags import METHOD, declare
-from tests.support.run_binary import forget_flags
+from tests.support.run_binary import ROOT, forget_flags
 from tests.support.run_command import nothing_left
 
 
@@ -80,6 +81,63 @@ def test_a_reader_that_has_seen_enough(monkeypatch, tmp_path):
     assert (status, err) == (0, "") and (tmp_path / "out").read_text() == ""
 
 
+@pytest.mark.parametrize("platforms", ["cuda", "gpux"])
+def test_a_device_that_is_not_here(tmp_path, platforms):
+    program = "import jax\nfrom specjax import _program\n_program.execute(lambda _: jax.devices())"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "JAX_PLATFORMS": platforms},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert line.startswith(f"error: JAX_PLATFORMS={platforms}: there is no such device here, only ")
+    assert "cpu" in line
+
+
+def test_other_errors_are_raised(monkeypatch):
+    def main(_):
+        raise RuntimeError("a bug")
+
+    forget_flags()
+    monkeypatch.setattr(sys, "argv", ["program"])
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "as configured")
+    with nothing_left(), pytest.raises(RuntimeError, match="a bug"):
+        _program.execute(main)
+
+
+PRINTS = """
+import sys
+from specjax import _program
+def main(arguments):
+    print("Z\\u00fcrich, \\udcff")
+    return 0
+_program.execute(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ('exec "$@"', "Z\\xfcrich, \\udcff\n"),
+        ('exec "$@" >&-', ""),
+        ('exec "$@" 2>&-', "Z\\xfcrich, \\udcff\n"),
+        ('exec "$@" >&- 2>&-', ""),
+    ],
+)
+def test_output_that_is_closed_or_shows_few_letters(command, shown):
+    ended = subprocess.run(
+        ["sh", "-c", command, "sh", sys.executable, "-c", PRINTS],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, shown, "")
+
+
 def test_notes_of_the_library_are_plain_lines(monkeypatch):
     def main(_):
         logging.getLogger("specjax").warning("using %s", "this")
@@ -107,6 +165,13 @@ def test_compiled_programs_are_kept(monkeypatch, tmp_path):
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
         _program.cache_compiled_programs()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "specjax" / "compiled")
+        # A user without a home: no folder that is called "~".
+        jax.config.update(names[0], None)
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+        for value in ("", "relative"):
+            monkeypatch.setenv("XDG_CACHE_HOME", value)
+            _program.cache_compiled_programs()
+            assert jax.config.jax_compilation_cache_dir is None
     finally:
         for name, value in zip(names, before, strict=True):
             jax.config.update(name, value)

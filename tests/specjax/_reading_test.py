@@ -63,6 +63,21 @@ def test_other_errors_are_raised():
         next(reading)
 
 
+def test_memory_that_runs_out_in_reading():
+    """An item is tried again, as others have had the memory; then it fails alone."""
+    tried = []
+
+    def read(number):
+        tried.append(number)
+        if number == 2 or (number == 3 and tried.count(3) == 1):
+            raise MemoryError
+        return number
+
+    found = dict(read_ahead([1, 2, 3, 4], read))
+    assert found.pop(2).parameter == "image_size" and found == {1: 1, 3: 3, 4: 4}
+    assert tried.count(2) == tried.count(3) == 2
+
+
 def gathered(items, *, room, nbytes=1, most=100):
     """Lists of (key, number) by their numbers."""
     numbered = [(key, number) for number, key in enumerate(items)]

@@ -121,6 +121,45 @@ def test_sixteen_bits_are_scaled(tmp_path, suffix):
     assert images.decode(path)[0, :, 0].tolist() == [0, 0, 1, 100, 255]
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_sixteen(tmp_path, suffix, bits):
+    """As cameras and depth sensors write them; divided by 257, they would be nearly black."""
+    values = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16)[None]
+    path = save(tmp_path / f"camera.{suffix}", Image.fromarray(values))
+    assert images.decode(path)[0, :, 1].tolist() == list(range(256))
+
+
+def test_black_sixteen_bits(tmp_path):
+    path = save(tmp_path / "black.png", Image.fromarray(np.zeros((2, 3), np.uint16)))
+    assert not images.decode(path).any()
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"tEXt", b"iCCP"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_png_of_much_text(photograph, kind, first):
+    """Pillow refuses it, but the pixels are fine."""
+    stream = io.BytesIO()
+    Image.fromarray(photograph).save(stream, format="PNG")
+    text = b"x" * 2**21
+    content = {
+        b"zTXt": b"Comment\0\0" + zlib.compress(text),
+        b"iTXt": b"Comment\0\1\0\0\0" + zlib.compress(text),
+        b"tEXt": b"Comment\0" + text * 33,
+        b"iCCP": b"profile\0\0" + zlib.compress(text),
+    }[kind]
+    data, end = stream.getvalue(), 33 if first else -12
+    chunk = struct.pack(">I", len(content)) + kind + content
+    chunk += struct.pack(">I", zlib.crc32(kind + content))
+    data = data[:end] + chunk + data[end:]
+    if first or kind != b"iCCP":
+        with pytest.raises(ValueError), Image.open(io.BytesIO(data)) as image:
+            image.load()
+    np.testing.assert_array_equal(images.decode(data), photograph)
+    with pytest.raises(SpecjaxError, match="cannot be read"):
+        images.decode(data[:-60] if first else data[:80] + chunk)
+
+
 def test_big_endian_sixteen_bits():
     image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257 * 7, 65535))
     stream = io.BytesIO()
