@@ -144,8 +144,8 @@ def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
         where = path + annotation.name
         crowd = values.flag(annotation.row.get("iscrowd"))
         if crowd is None:
-            value = str(annotation.row["iscrowd"])[:40]
-            raise SpecjaxError(f"{where}: 'iscrowd' is {value!r}, neither 0 nor 1")
+            value = repr(annotation.row["iscrowd"])[:40]
+            raise SpecjaxError(f"{where}: 'iscrowd' is {value}, neither 0 nor 1")
         segmentation = annotation.row.get("segmentation")
         if image.frame is not None:
             where += f", frame {image.frame}"
