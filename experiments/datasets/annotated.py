@@ -66,7 +66,7 @@ def open_annotated(
             yield Record(
                 record_id,
                 str(source.path),
-                functools.partial(_read_image, source),
+                functools.partial(_read_image, source, file.annotated),
                 annotate if file.annotated else None,
                 origin=origin,
                 notes=met,
@@ -130,9 +130,13 @@ def _refuse(source: _Source) -> None:
         raise SpecjaxError(f"{source.where} {source.problem}")
 
 
-def _read_image(source: _Source) -> np.ndarray:
+def _read_image(source: _Source, annotated: bool) -> np.ndarray:
+    """The image as stored; without annotation, as shown, unless the file says the other size."""
     _refuse(source)
-    return decode(source.path)
+    if annotated:
+        return decode(source.path)
+    header, said = image_files.header(str(source.path)), source.image.size
+    return decode(source.path, upright=said != header.stored or header.stored == header.shown)
 
 
 def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
@@ -144,8 +148,8 @@ def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
         where = path + annotation.name
         crowd = values.flag(annotation.row.get("iscrowd"))
         if crowd is None:
-            value = str(annotation.row["iscrowd"])[:40]
-            raise SpecjaxError(f"{where}: 'iscrowd' is {value!r}, neither 0 nor 1")
+            value = repr(annotation.row["iscrowd"])[:40]
+            raise SpecjaxError(f"{where}: 'iscrowd' is {value}, neither 0 nor 1")
         segmentation = annotation.row.get("segmentation")
         if image.frame is not None:
             where += f", frame {image.frame}"
@@ -160,6 +164,7 @@ def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
     instances, crowds = [], []
     for number, crowd, where, shape in shapes:
         runs = shape.run_lengths(size, where)
+        counts[notes.EMPTY] += image.frame is None and not any(runs[1::2])
         if crowd:
             crowds.append(runs)
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.datasets import values
+from experiments.datasets.image_files import printable
 from experiments.datasets.segmentations import Size
 from specjax import SpecjaxError
 
@@ -156,4 +157,4 @@ class Family(NamedTuple):
 
 
 def _shown(value: object) -> str:
-    return str(value)[:40]
+    return printable(str(value)[:40])

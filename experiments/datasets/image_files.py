@@ -18,6 +18,7 @@ from specjax import SpecjaxError
 from specjax.images import MAX_PIXELS
 
 _ORIENTATION = 0x0112  # the EXIF tag
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line and paragraph separators
 _NOTHING = ("", ".", "..")
 
 
@@ -30,9 +31,9 @@ def parts_of(name: str) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Text with control characters and lone surrogates escaped, as `%0A`."""
+    """Text in one line, with control characters and lone surrogates escaped, as `%0A`."""
     return "".join(
-        f"%{ord(letter):02X}" if unicodedata.category(letter) in ("Cc", "Cs") else letter
+        f"%{ord(letter):02X}" if unicodedata.category(letter) in _UNPRINTABLE else letter
         for letter in text
     )
 

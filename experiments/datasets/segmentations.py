@@ -68,7 +68,7 @@ def _run_lengths(segmentation: dict, where: str) -> Shape | None:
     found = [values.whole(side) for side in size] if isinstance(size, list) else []
     sides = [side for side in found if side is not None]
     if len(found) != 2 or len(sides) != 2:
-        raise SpecjaxError(f"{where}: the run lengths have size {str(size)[:40]}")
+        raise SpecjaxError(f"{where}: the run lengths have size {repr(size)[:40]}")
     named = (sides[0], sides[1]) if min(sides) > 0 else None
     return Shape({"counts": counts}, named, (0, 0), 0)
 

@@ -104,6 +104,7 @@ def test_the_same_masks(tmp_path, maps, kind):
 
 def test_what_has_no_pixels_is_passed_over_and_counted(tmp_path, maps):
     empty = [None, [], [[]], [[1, 2]], {"size": [64, 80], "counts": []}, {}, ""]
+    empty += [{"size": [64, 80], "counts": [64 * 80]}, [[1, 1, 1, 1, 1, 1]]]
 
     def change(content):
         content["annotations"][0]["segmentation"] += [[80.0, 64.0], [10, 10, 20, 20]]
@@ -118,7 +119,7 @@ def test_what_has_no_pixels_is_passed_over_and_counted(tmp_path, maps):
     assert counts == {notes.RINGS: 2, notes.EMPTY: len(empty) + 1}
     told = notes.sentences([("a", {}), ("b", counts), ("c", counts)])
     assert told == [
-        "16 annotations without a mask were passed over (the first in 'b')",
+        "20 annotations without a mask were passed over (the first in 'b')",
         "4 rings of fewer than three points were passed over (the first in 'b')",
     ]
 
@@ -316,6 +317,17 @@ def test_exif(tmp_path, orientation, drawn_on, said):
     assert agree or (noted and drawn_on == "stored")
     assert noted == ({notes.UNCLEAR: 1} if cannot_tell else {}) or not said
     assert agreement(tmp_path, orientation=drawn_on) == (True, {})
+
+
+@pytest.mark.parametrize(
+    ("orientation", "drawn_on"), [(6, "upright"), (6, "stored"), (3, "upright")]
+)
+def test_exif_without_annotation(tmp_path, orientation, drawn_on):
+    exif_image(tmp_path, orientation, drawn_on=drawn_on, said=True)
+    edit_annotations(tmp_path, lambda content: content.pop("annotations"))
+    (record,) = datasets.open_dataset("coco", data_dir=tmp_path).records()
+    expected = decode(record.source, upright=drawn_on == "upright")
+    np.testing.assert_array_equal(record.read_image(), expected)
 
 
 def test_orientation_belongs_to_the_run_and_needs_annotation(tmp_path, maps):

@@ -213,6 +213,19 @@ def test_a_repeated_row_is_one_image(folder):
     assert len(list(opened(folder).records())) == 3
 
 
+def test_what_an_error_quotes_stays_in_one_line(folder):
+    def change(content):
+        content["annotations"][0] |= {"id": "a\n\u2028b", "iscrowd": "c\nd"}
+        content["annotations"][3]["image_id"] = "e\nf"
+
+    edit_annotations(folder, change)
+    dataset = opened(folder)
+    (warning,) = dataset.warnings
+    assert "(image_id e%0Af ...)" in warning
+    with pytest.raises(SpecjaxError, match=r"annotation a%0A%2028b: 'iscrowd' is 'c\\nd'"):
+        next(dataset.records()).read_instances()
+
+
 @pytest.mark.parametrize("bad", [3, {"id": 5}, {"id": 5, "image_id": None}])
 def test_annotations_of_no_image_are_left_out_with_a_warning(folder, bad):
     edit_annotations(folder, lambda content: content["annotations"].append(bad))
