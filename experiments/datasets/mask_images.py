@@ -4,7 +4,7 @@ Distinct colours (or grey levels) are distinct instances, and black is backgroun
 index 255 is void. A picture that can be read in more than one way is an error, never a guess.
 
 A palette without black, whose colours are not VOC's, says nothing: there the index is the number,
-if index 0 looks like background.
+unless another index looks like the background's.
 """
 
 import os
@@ -86,7 +86,9 @@ def _from_colours(
     packed, vocs = _packed(colours[used]), _packed(overlay.voc_colours())
     is_vocs = np.isin(packed, vocs)
     by_colour = is_vocs.all() or (packed == 0).any()
-    if not by_colour and not (indexed and _commonest_on_border(indices) == 0):
+    # An index on most of the border is the background's, void, or that of an object that fills all.
+    plausible = indexed and (used[0] > 0 or _commonest_on_border(indices) in (0, 255))
+    if not by_colour and not plausible:
         raise SpecjaxError(
             f"{name} has no black pixel, and colours that are not VOC's, so that its background is"
             " not known: make the background black"
