@@ -20,7 +20,9 @@ class Listing(NamedTuple):
 
 
 def read_list(path: pathlib.Path, *, name: str, what: str) -> Listing:
-    """Read a list from a text file in UTF-8; empty lines and lines that begin with `#` are skipped.
+    """Read a list from a text file in UTF-8, or UTF-16 with a byte order mark.
+
+    Empty lines and lines that begin with `#` are skipped.
 
     Args:
         path: the file.
@@ -32,7 +34,8 @@ def read_list(path: pathlib.Path, *, name: str, what: str) -> Listing:
     """
     try:
         data = path.read_bytes()
-        lines = map(str.strip, data.decode("utf-8-sig").splitlines())
+        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        lines = map(str.strip, data.decode(encoding).splitlines())
     except OSError as error:
         raise SpecjaxError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -3,7 +3,8 @@
 Distinct colours (or grey levels) are distinct instances, and black is background. VOC's colour of
 index 255 is void. A picture that can be read in more than one way is an error, never a guess.
 
-A palette without black, whose colours are not VOC's, says nothing: there the index is the number.
+A palette without black, whose colours are not VOC's, says nothing: there the index is the number,
+unless another index looks like the background's.
 """
 
 import os
@@ -85,9 +86,11 @@ def _from_colours(
     packed, vocs = _packed(colours[used]), _packed(overlay.voc_colours())
     is_vocs = np.isin(packed, vocs)
     by_colour = is_vocs.all() or (packed == 0).any()
-    if not by_colour and not indexed:
+    # An index on most of the border is the background's, void, or that of an object that fills all.
+    plausible = indexed and (used[0] > 0 or _commonest_on_border(indices) in (0, 255))
+    if not by_colour and not plausible:
         raise SpecjaxError(
-            f"{name} has no black pixel and colours that are not VOC's, so that its background is"
+            f"{name} has no black pixel, and colours that are not VOC's, so that its background is"
             " not known: make the background black"
         )
     numbers = used.copy()
@@ -149,6 +152,11 @@ def _refuse_blurred(instances: np.ndarray, name: str) -> None:
             f"{name} has {len(numbers)} colours or grey levels, of which {shades} are on thin lines"
             " alone: it was resized with smoothing, or saved as JPEG; take the original"
         )
+
+
+def _commonest_on_border(values: np.ndarray) -> int:
+    border = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    return int(np.bincount(border).argmax())
 
 
 def _packed(colours: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ _LABELS = ("-1", "0", "1", "+1")
 
 def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     """Opens a split of a VOC dataset ("val" unless given)."""
-    split = split or "val"
+    split = (split or "val").removesuffix(".txt")
     roots = (data_dir, data_dir / "VOC2012", data_dir / "VOCdevkit" / "VOC2012")
     root = next((root for root in roots if (root / _IMAGES).is_dir()), None)
     if root is None:

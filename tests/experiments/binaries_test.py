@@ -69,7 +69,10 @@ def test_saved_features_give_the_same_lines(world, tmp_path):
         flags.remove(world.checkpoint)
         flags.append(f"--features_dir={tmp_path / dataset / 'features'}")
         second = run("instance", tmp_path / f"{dataset}_again", *flags)
-        assert second.status == 0 and second.lines == first.lines
+        assert second.status == 0
+        for key, line in second.lines.items():  # which was read from one file more
+            assert line.pop("read")[:-1] == (other := first.lines[key]).pop("read")
+            assert line == other
         assert second.summary["results"] == first.summary["results"]
         assert second.summary["backbone"] == "features"
     with np.load(tmp_path / "voc" / "features" / "2007_000000.npz") as content:

@@ -15,7 +15,7 @@ def check_run(finished, settings, *, images, annotated=True, instances=True):
     summary, lines = finished.summary, finished.lines
     assert set(summary) == SUMMARY
     assert summary["failures"] == []
-    too_few = [key[1] for key, line in lines.items() if instances and _too_few_tokens(line)]
+    too_few = [key[1] for key, line in lines.items() if instances and _too_few_found(line)]
     assert [warning.split(":")[0] for warning in summary["warnings"]] == list(
         dict.fromkeys(too_few)
     )
@@ -30,9 +30,9 @@ def check_run(finished, settings, *, images, annotated=True, instances=True):
     assert str(finished.folder / "summary.json") in finished.stdout.splitlines()
 
 
-def _too_few_tokens(line):
-    """Whether there are more annotated instances than foreground tokens."""
-    return line["num_foreground"] < (line["num_instances"] or 0)
+def _too_few_found(line):
+    """Whether there are more annotated instances than were found."""
+    return line["num_clusters"] < (line["num_instances"] or 0)
 
 
 def _check_line(line, annotated, instances):

@@ -136,6 +136,9 @@ UNCLEAR = {
                             "level 255, which may be void or an instance"),
     "no black": (colours({0: (255, 255, 255), 1: (1, 2, 3), 2: (3, 2, 1)}, WITHOUT_VOID),
                  "has no black pixel"),
+    "a palette without black": (
+        own_palette((1, 2, 3), (255, 255, 250), (3, 2, 1), instances=(WITHOUT_VOID + 1) % 3),
+        "has no black pixel"),
     "resized": (number(np.uint8, WITHOUT_VOID * 100).resize(*SMOOTHLY),
                 "resized with smoothing"),
     "resized colours": (vocs(WITHOUT_VOID).convert("RGB").resize(*SMOOTHLY),
