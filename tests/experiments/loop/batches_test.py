@@ -111,7 +111,7 @@ def tasks(tokens):
     return [Task(n, Record(str(n), str(n), None, None), ("boc",)) for n in range(len(tokens))]
 
 
-def gathered(tokens, batch_size, nbytes=1):
+def gathered(tokens, batch_size, nbytes=1, alone=False):
     """The records of each batch, and of those that failed."""
     failed = []
 
@@ -120,7 +120,7 @@ def gathered(tokens, batch_size, nbytes=1):
         if count is None:
             raise SpecjaxError("no image")
         return types.SimpleNamespace(
-            place=task.place, tokens=count, undone=task.undone, nbytes=nbytes
+            place=task.place, tokens=count, undone=task.undone, alone=False, nbytes=nbytes
         )
 
     batches = reading.batches(
