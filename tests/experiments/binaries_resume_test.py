@@ -78,8 +78,8 @@ def test_what_changed_is_done_again(world, voc_flags, voc_run, tmp_path):
     for key, line in fresh.lines.items():
         assert [again.lines[key][name] for name in ("ious", "read")] == [line["ious"], line["read"]]
     assert ("2007_000002", "l2") in again.lines and ("2007_000001", "l2") not in again.lines
-    (warning,) = again.summary["warnings"]
-    assert warning.startswith("l2: 2 of 3 images are not in its scores")
+    missing = "l2: 2 of 3 images are not in its scores"
+    assert any(warning.startswith(missing) for warning in again.summary["warnings"])
     for name in ("labels_boc/2007_000001.png", "features/2007_000001.npz"):
         made = (fresh.folder / name.replace("labels_boc", "labels")).read_bytes()
         assert (again.folder / name).read_bytes() == made != files[name]
