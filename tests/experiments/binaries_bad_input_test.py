@@ -265,7 +265,7 @@ def test_random_weights_are_announced(world, tmp_path, monkeypatch):
 
 
 def tiny_config(world):
-    from specjax.models.config import ViTConfig
+    from specjax.models.checkpoints.huggingface import config_of
 
     path = pathlib.Path(world.checkpoint.removeprefix("--checkpoint=")) / "config.json"
-    return ViTConfig.from_huggingface(json.loads(path.read_text()))
+    return config_of(json.loads(path.read_text()), source=str(path))

@@ -32,7 +32,7 @@ def test_plots_belong_to_the_run(voc_flags, tmp_path):
         ("--protocol=reference", ['protocol was "paper", now "reference"']),
         ("--num_instances=3", ['num_instances was "oracle", now 3']),
         ("--image_size=128", ["image_size was 112, now 128"]),
-        ("--pos_interpolation=hf", ['pos_interpolation was "dino", now "hf"']),
+        ("--pos_interpolation=hf", ['pos_interpolation was "auto", now "hf"']),
         ("--seed=1", ["seed was 0, now 1"]),
         ("--solver=eigh", ['solver was "auto", now "eigh"']),
         ("--paper_filter", ["dataset was", "paper_filter"]),
