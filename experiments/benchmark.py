@@ -6,7 +6,8 @@ times every stage at four image sizes, one image at a time, after compilation. B
 stand those of a reference implementation (numpy, scipy and scikit-learn, as the paper's authors
 compute the stages) and a floor: the least time that the operations and bytes of a stage take at the
 measured rates of a large matrix product and of a large copy. Then it measures images per second by
-batch size, and nine metrics beside one. With
+batch size, nine metrics beside one, and the seconds until the `specjax` command has segmented a
+first photograph. With
 
     python -m experiments.benchmark --photographs=photos/
 
@@ -57,6 +58,15 @@ FLAGS = {
         "Folder of photographs of many sizes on which to time a whole run of experiments.instance."
         " Default: no such run.",
     ),
+    "first_photograph": Flag(
+        "string",
+        "640x427",
+        "Image size for measuring the seconds until the specjax command has segmented a first"
+        " photograph. Empty: skip this.",
+    ),
+    "checkpoint": METHOD["checkpoint"]._replace(
+        default="specjax-mini", help="Backbone of the first photograph, as --checkpoint of specjax."
+    ),
     "output_dir": Flag(
         "string", "outputs/benchmark", "Folder for benchmark.json and benchmark.md."
     ),
@@ -67,12 +77,14 @@ def main(arguments: Sequence[str]) -> int:
     """Read the flags, measure, print and write the tables."""
     values = flags.FLAGS
     refuse_arguments(arguments, "give photographs with --photographs")
-    check_texts(values, ["photographs", "output_dir"])
+    check_texts(values, ["photographs", "checkpoint", "output_dir"])
     result = suite.measure(
         [_size(text) for text in values.sizes],
         batches_of=_size(values.batches_of) if values.batches_of else None,
         batch_sizes=counts("batch_sizes", values.batch_sizes),
         photographs=values.photographs,
+        first=_size(values.first_photograph) if values.first_photograph else None,
+        checkpoint=values.checkpoint,
         repeats=values.repeats,
         baseline_tokens=values.baseline_tokens,
         dtype=values.dtype,

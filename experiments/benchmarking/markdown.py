@@ -24,6 +24,13 @@ def render(result: Mapping[str, Any]) -> str:
             f"Images of {found['size']}, from decoded image to labels, {found['dtype']}, by the"
             f" number of images per device:\n\n{_table(['batch size', 'images/s'], rows)}"
         )
+    if first := result["first_photograph"]:
+        parts.append(
+            f"The first photograph, {first['size']}, by `specjax photo.jpg --num_instances=3"
+            f" --checkpoint={first['checkpoint']}`: {first['first_seconds']:.1f} s with no compiled"
+            f" programs on disk, {first['seconds']:.1f} s with all of them, while a float32 matrix"
+            f" product ran at {first['matrix_product_flops'] / 1e9:.0f} GFLOP/s."
+        )
     if run := result["whole_run"]:
         parts.append(
             f"{run['images']} photographs of {run['sizes']} sizes in tokens, whole commands:"

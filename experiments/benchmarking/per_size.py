@@ -12,7 +12,6 @@ import functools
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,11 +19,11 @@ from typing import Any
 
 import jax
 
+from experiments.benchmarking.commands import timed
 from experiments.datasets import open_dataset
 from specjax import (
     VIT_S16,
     Config,
-    SpecjaxError,
     cut_patches,
     extract_features,
     random_checkpoint,
@@ -32,7 +31,6 @@ from specjax import (
 )
 from specjax._memory import keep_freed_memory
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The stages that work on the device or wait for it; the rest of a run is outside the device.
 _DEVICE_STAGES = ("backbone", "foreground", "instances")
 
@@ -77,11 +75,11 @@ def compare(photographs: str) -> dict[str, Any]:
         results = ["--num_instances=3", "--save=labels", "--overwrite", f"--output_dir={name}/run"]
         run = ["experiments.instance", *images, *results]
         cached = {**plain, "XDG_CACHE_HOME": name}
-        (first, _), (second, _) = _timed(run, cached), _timed(run, cached)
+        (first, _), (second, _) = timed(run, cached), timed(run, cached)
         summary = json.loads((pathlib.Path(name) / "run" / "summary.json").read_text())
     stages = summary["seconds"]
     on_devices = sum(stages.get(stage, 0.0) for stage in _DEVICE_STAGES)
-    loop, line = _timed(["experiments.benchmarking.per_size", photographs, "3"], plain)
+    loop, line = timed(["experiments.benchmarking.per_size", photographs, "3"], plain)
     return {
         "images": summary["results"][0]["images_without_instances"],
         "sizes": int(line.split(" images, ")[1].split(" sizes")[0]),
@@ -92,17 +90,6 @@ def compare(photographs: str) -> dict[str, Any]:
         "loop_seconds": loop,
         "speedup": loop / second,
     }
-
-
-def _timed(module_and_flags: list[str], environment: dict[str, str]) -> tuple[float, str]:
-    """The seconds of a command and the last line it prints; SpecjaxError if it fails."""
-    command, start = [sys.executable, "-m", *module_and_flags], time.perf_counter()
-    finished = subprocess.run(command, cwd=_ROOT, env=environment, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    if finished.returncode:
-        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise SpecjaxError(f"{module_and_flags[0]} failed: {last}")
-    return seconds, finished.stdout.strip().splitlines()[-1]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import tqdm
 
-from experiments.benchmarking import batches, clock, per_size
+from experiments.benchmarking import batches, clock, first_photograph, per_size
 from experiments.benchmarking.stages import AFTER, Case, Size, case_of
 from experiments.loop.run import versions
 from specjax import VIT_S16, load_checkpoint, random_checkpoint
@@ -19,6 +19,8 @@ def measure(
     batches_of: Size | None,
     batch_sizes: Sequence[int],
     photographs: str | None,
+    first: Size | None,
+    checkpoint: str,
     repeats: int,
     baseline_tokens: int,
     dtype: str,
@@ -51,6 +53,9 @@ def measure(
         "metrics": metrics,
         "throughput": throughput,
         "whole_run": per_size.compare(photographs) if photographs else None,
+        "first_photograph": (
+            first_photograph.measure(first, checkpoint, repeats=repeats) if first else None
+        ),
     }
 
 

@@ -125,8 +125,9 @@ def test_compilations_are_counted():
     assert counter.count > once > 0
 
 
-def test_the_binary(tmp_path, small_models):
+def test_the_binary(tmp_path, small_models, world):
     flags = ["--batches_of=96x80", "--batch_sizes=1", "--repeats=1", "--baseline_tokens=120"]
+    flags += ["--first_photograph=160x128", world.checkpoint]
     finished = run("benchmark", tmp_path, "--sizes=208x176, 192x160", *flags)
     assert finished.status == 0, finished.stderr
     result = json.loads((tmp_path / "benchmark.json").read_text())
@@ -147,7 +148,10 @@ def test_the_binary(tmp_path, small_models):
     assert found["ratio"] == pytest.approx(found["nine"] / found["one"]) and found["one"] > 0
     speeds = {row["batch_size"]: row["images_per_second"] for row in result["throughput"]["rows"]}
     assert set(speeds) == {1} and min(speeds.values()) > 0 and result["whole_run"] is None
+    first = result["first_photograph"]
+    assert first["first_seconds"] > 0 and first["seconds"] > 0
     table = (tmp_path / "benchmark.md").read_text()
+    assert "The first photograph, 160x128" in table
     assert "208x176: 143 tokens" in table and table in finished.stdout
     assert "reference implementation, s" in table and "| 1 | " in table
 
