@@ -46,8 +46,9 @@ def assign_ids(
         if ids[number] is None:  # it differs from another in its suffix, which the other has twice
             numbered = (f"{choices[-1]}_{count}" for count in itertools.count(2))
             rest = itertools.chain(choices[len(choices) // 2 :], numbered)
-            ids[number] = next(choice for choice in rest if choice not in taken)
-            taken.add(ids[number])
+            chosen = next(choice for choice in rest if choice not in taken)
+            ids[number] = chosen
+            taken.add(chosen)
     return [name for name in ids if name is not None]
 
 

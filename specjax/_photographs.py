@@ -109,7 +109,7 @@ class _Search:
 
     def _keep(self, files: Iterable[pathlib.Path], base: pathlib.Path) -> bool:
         """Add those files that are images; whether there are any."""
-        images = []
+        images: list[pathlib.Path] = []
         for file in files:
             # A damaged photograph is one that fails, so its suffix is enough.
             chosen = file.suffix.lower() in SUFFIXES or is_image(file)

@@ -72,7 +72,7 @@ def _open_streams() -> None:
 
 def _no_device() -> str | None:
     """What is wrong where the devices that `JAX_PLATFORMS` asks for are missing; else None."""
-    wanted = jax.config.jax_platforms
+    wanted = jax.config.values["jax_platforms"]
     try:
         jax.local_devices()
         return None

@@ -29,15 +29,15 @@ def read_ahead(
             for item in items:
                 waiting.append((item, pool.submit(read, item)))
                 if len(waiting) > _AHEAD:
-                    yield _finished(*waiting.popleft(), read)
+                    yield _finished(read, *waiting.popleft())
             while waiting:
-                yield _finished(*waiting.popleft(), read)
+                yield _finished(read, *waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def _finished(
-    item: Item, reading: concurrent.futures.Future, read: Callable[[Item], Any]
+    read: Callable[[Item], Any], item: Item, reading: concurrent.futures.Future
 ) -> tuple[Item, Any]:
     error = reading.exception()
     if isinstance(error, SpecjaxError):
