@@ -105,6 +105,9 @@ def remove_remains(folder: pathlib.Path) -> None:
 def lock(path: pathlib.Path, *, wait: bool = False):
     """Hold a lock file against other processes; the system frees it when the process ends.
 
+    On a system without `fcntl` (and not Windows), the lock is a file that exists while it is held:
+    filelock frees that of a process that was killed, if it ran on the same machine.
+
     Args:
         path: the lock file; it is made where it is missing.
         wait: whether to wait until it is free.
@@ -113,6 +116,8 @@ def lock(path: pathlib.Path, *, wait: bool = False):
         Held: another process holds it, and `wait` is False.
         OutputError: it cannot be written, or the file system has no locks.
     """
+    if issubclass(filelock.FileLock, filelock.SoftFileLock):  # the other kind of file stays
+        path = path.with_name(f"{path.name}.held")
     held = filelock.FileLock(path, thread_local=False)
     try:
         held.acquire(timeout=-1 if wait else 0)

@@ -72,7 +72,7 @@ def _open_streams() -> None:
 
 def _no_device() -> str | None:
     """What is wrong where the devices that `JAX_PLATFORMS` asks for are missing; else None."""
-    wanted = getattr(jax.config, "jax_platforms")  # noqa: B009 (its type does not know it)
+    wanted = jax.config.values["jax_platforms"]
     try:
         jax.local_devices()
         return None

@@ -6,6 +6,7 @@
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -165,7 +166,7 @@ def read(
     for name, found in (("M", Ms), ("N", Ns)):
         if len(found) > 1 and name not in several:
             raise SpecjaxError(f"--{name}={values[name].value}: this experiment takes one value")
-    features_dir = None if values.features_dir is None else pathlib.Path(values.features_dir)
+    features_dir = _path(values.features_dir)
     if features_dir is not None and not features_dir.is_dir():
         raise SpecjaxError(f"--features_dir={values.features_dir}: no such folder")
     given = {field.name for field in dataclasses.fields(Options)}
@@ -179,10 +180,15 @@ def read(
             "Ms": Ms,
             "Ns": Ns,
             "num_instances": shared.instance_count(values.num_instances),
-            "output_dir": None if values.output_dir is None else pathlib.Path(values.output_dir),
+            "output_dir": _path(values.output_dir),
             "save": shared.saves(values.save),
             "part": part,
             "metrics": shared.chosen("metric", metrics, METRICS),
             "figures": shared.chosen("figure", values.figure, figures) if figures else (),
         }
     )
+
+
+def _path(text: str | None) -> pathlib.Path | None:
+    """A path, in which a leading `~` is the user's home: no shell expands that of `--flag=~`."""
+    return None if text is None else pathlib.Path(os.path.expanduser(text))
