@@ -120,7 +120,7 @@ def gathered(tokens, batch_size, nbytes=1):
         if count is None:
             raise SpecjaxError("no image")
         return types.SimpleNamespace(
-            place=task.place, tokens=count, undone=task.undone, nbytes=nbytes
+            place=task.place, tokens=count, undone=task.undone, alone=False, nbytes=nbytes
         )
 
     batches = reading.batches(
