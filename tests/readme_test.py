@@ -44,7 +44,7 @@ def run_example(text):
     (code,) = examples(text)
     code = code.replace("N=60", "N=12")
     code = code.replace('"facebook/dinov2-small"', '"dino-vits16"')
-    code = code.replace('Segmenter("dino-vits16")', 'Segmenter("dino-vits16", N=12)')
+    code = code.replace("image_size=480", "N=12")
     names = {"paths": ["photo.jpg"]}
     exec(code, names)
     return names
