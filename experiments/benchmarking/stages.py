@@ -141,8 +141,9 @@ def case_of(
 
 def backbone_flops(config: ViTConfig, tokens: int) -> float:
     """The multiplications and additions of a ViT up to the keys of its last block."""
-    length, channels = tokens + 1, config.hidden_size
-    block = 2 * length * (4 * channels**2 + 2 * channels * config.mlp_size)
+    length, channels = tokens + 1 + config.num_registers, config.hidden_size
+    matrices = 3 if config.gated_mlp else 2
+    block = 2 * length * (4 * channels**2 + matrices * channels * config.mlp_size)
     block += 4 * length**2 * channels
     embedding = 2 * tokens * config.patch_values * channels
     return embedding + (config.num_layers - 1) * block + 2 * length * channels**2

@@ -21,6 +21,7 @@ from experiments.benchmarking import (
     suite,
 )
 from experiments.benchmarking.clock import Machine, Work
+from experiments.benchmarking.commands import timed as timed_command
 from experiments.benchmarking.stages import backbone_flops
 from experiments.loop import backbone
 from specjax import (
@@ -190,7 +191,7 @@ def test_whole_runs(tmp_path, monkeypatch, small_models):
             per_size.main(*command[1:])
         return 28.0, out.getvalue().strip()
 
-    monkeypatch.setattr(per_size, "_timed", timed)
+    monkeypatch.setattr(per_size, "timed", timed)
     found = per_size.compare(tmp_path)
     assert commands == ["experiments.instance"] * 2 + ["experiments.benchmarking.per_size"]
     assert (found["images"], found["sizes"]) == (3, 1) and 0 < found["host_share"] < 1
@@ -199,7 +200,7 @@ def test_whole_runs(tmp_path, monkeypatch, small_models):
 
 
 def test_commands_are_timed():
-    seconds, line = per_size._timed(["this"], os.environ)
+    seconds, line = timed_command(["this"], os.environ)
     assert seconds > 0 and line.startswith("Namespaces are one honking great idea")
     with pytest.raises(SpecjaxError, match=r"^json\.tool failed: .*nothing"):
-        per_size._timed(["json.tool", "nothing"], os.environ)
+        timed_command(["json.tool", "nothing"], os.environ)

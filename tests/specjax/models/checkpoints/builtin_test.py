@@ -46,7 +46,8 @@ def test_layout(checkpoint):
 def test_it_is_installed_with_the_package():
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    (pattern,) = settings["options.package_data"]["specjax"].split()
+    marker, pattern = settings["options.package_data"]["specjax"].split()
+    assert marker == "py.typed"
     installed = {path.name for path in (ROOT / "specjax").glob(pattern)}
     assert (
         installed
