@@ -1,6 +1,5 @@
 """The computation behind `Segmenter`: from prepared photographs to segmentations."""
 
-import concurrent.futures
 import dataclasses
 import functools
 import warnings
@@ -11,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from specjax._ahead import Wait, compile_ahead
 from specjax._batching import Batch, Lanes, replicated
 from specjax._memory import in_smaller_parts
 from specjax._prepared import Prepared
@@ -20,7 +18,6 @@ from specjax._sizes import capacity_for, padded_instances
 from specjax.config import Config
 from specjax.errors import SpecjaxError
 from specjax.instance_stages import Instances, instance_eigenpairs, label_instances
-from specjax.models.features import feature_kinds
 from specjax.models.vit import ViT
 from specjax.pipeline import extract_features, reduce_features, segment_foreground
 from specjax.segmentation import Segmentation
@@ -49,12 +46,6 @@ class Method:
         most = padded_instances(self.num_instances)
         return {"max_instances": most, **{name: getattr(self, name) for name in names}}
 
-    def compile_ahead(self, compiler: concurrent.futures.Executor, tokens: int) -> Wait:
-        """Start compiling the stages after the backbone for images of this padded length."""
-        channels = self.model.config.hidden_size * len(feature_kinds(self.features))
-        most = padded_instances(self.num_instances)
-        return compile_ahead(compiler, tokens, channels, config=self.config, max_instances=most)
-
 
 def segment_each(
     photographs: Iterable[tuple[Key, Prepared | SpecjaxError]], method: Method, lanes: Lanes
@@ -66,18 +57,12 @@ def segment_each(
     batch is done.
     """
     if lanes.mesh.size == 1 and not lanes.vectorize:
-        with concurrent.futures.ThreadPoolExecutor(1) as compiler:
-            waits: dict[int, Wait] = {}
-            for key, prepared in photographs:
-                if isinstance(prepared, SpecjaxError):
-                    yield key, prepared
-                    continue
+        segment = functools.partial(_segment_one, method=method)
+        for key, prepared in photographs:
+            if isinstance(prepared, SpecjaxError):
+                yield key, prepared
+            else:
                 lanes.programs.make_room_for(prepared.tokens)
-                if prepared.tokens not in waits:
-                    waits[prepared.tokens] = method.compile_ahead(compiler, prepared.tokens)
-                segment = functools.partial(
-                    _segment_one, method=method, wait=waits[prepared.tokens]
-                )
                 yield from ((key, one) for _, one in in_smaller_parts([prepared], segment))
         return
     failed: list[tuple[Key, SpecjaxError]] = []
@@ -98,15 +83,13 @@ def segment_each(
     yield from _drained(failed)
 
 
-def _segment_one(
-    photographs: Sequence[Prepared], *, method: Method, wait: Wait
-) -> Segmentation | SpecjaxError:
+def _segment_one(photographs: Sequence[Prepared], *, method: Method) -> Segmentation | SpecjaxError:
     """Segment a single photograph, stage by stage."""
     (prepared,) = photographs
     grid = jnp.asarray(prepared.patches.tiling.grid, jnp.int32)
     patches = jnp.asarray(prepared.patches.values)
     shared = (method.model, method.seed, method.num_instances)
-    found = _every_stage(*shared, patches, grid, wait=wait, **method.static)
+    found = _every_stage(*shared, patches, grid, alone=True, **method.static)
     return _segmentation(prepared, method, *jax.device_get(found))
 
 
@@ -139,28 +122,23 @@ def _every_stage(
     *,
     config,
     max_instances,
-    wait=None,
+    alone=False,
     **backbone,
 ):
     """Features, foreground mask and instances of an image.
 
-    With `wait`, it is called outside of a program: each stage is a program, for which it may have
-    to wait, and the instance graph is compiled for one size. Otherwise all stages become one
-    program, which serves all images of one padded length.
+    With `alone`, it is called outside of a program: each stage is a program, and the instance graph
+    is compiled for one size. Otherwise all stages become one program, which serves all images of
+    one padded length.
     """
-    alone = wait is not None
-    wait = wait or (lambda stage: None)
     features = extract_features(model, patches, grid, **backbone)
-    wait("foreground")
     mask = segment_foreground(features, grid, config=config).mask
-    wait("reduce")
     reduced = reduce_features(features, mask, grid, config=config)
     capacity = None
     if alone:
         count = int(mask.sum())
         capacity, num_instances = capacity_for(count, len(mask)), min(num_instances, count)
     pairs = instance_eigenpairs(reduced, mask, grid, config=config, capacity=capacity)
-    wait("labels")
     found = label_instances(
         pairs,
         mask,

@@ -49,9 +49,7 @@ PLUMBING = modules(
     "_memory _batching _folder _in_work _lists _png _reading images _ids _photographs coco overlay"
 )
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
-FRONT = modules(
-    "segmentation _prepared _ahead _segmenting segmenter _output _flags _program cli __main__"
-)
+FRONT = modules("segmentation _prepared _segmenting segmenter _output _flags _program cli __main__")
 ORDER = (*OPERATIONS, *MODEL, *PIPELINE, *PLUMBING, *CHECKPOINTS, *FRONT)
 
 NUMERICAL = {"jax", "numpy", "jaxtyping"}
