@@ -135,8 +135,10 @@ def _read_image(source: _Source, annotated: bool) -> np.ndarray:
     _refuse(source)
     if annotated:
         return decode(source.path)
-    header, said = image_files.header(str(source.path)), source.image.size
-    return decode(source.path, upright=said != header.stored or header.stored == header.shown)
+    header, listed_size = image_files.header(str(source.path)), source.image.size
+    return decode(
+        source.path, upright=listed_size != header.stored or header.stored == header.shown
+    )
 
 
 def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
@@ -178,24 +180,24 @@ def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
 
 def _size(source: _Source, shapes: Sequence[Shape], counts: collections.Counter[str]) -> Size:
     """The size that an image is annotated at: that of the image as shown, or as stored."""
-    header, said = image_files.header(str(source.path)), source.image.size
+    header, listed_size = image_files.header(str(source.path)), source.image.size
     sizes = _choices(header, source.upright)
     # Run lengths know their size best; then outlines that fit the size that the file says.
     named = {shape.size for shape in shapes if shape.size is not None}
     if named:
         found = [size for size in sizes if size in named]
-    elif said is None or said in sizes:
-        preferred = dict.fromkeys([*(size for size in sizes if size == said), *sizes])
+    elif listed_size is None or listed_size in sizes:
+        preferred = dict.fromkeys([*(size for size in sizes if size == listed_size), *sizes])
         found = [size for size in preferred if all(shape.fits(size) for shape in shapes)]
-        counts[notes.UNCLEAR] += said is None and len(found) > 1
+        counts[notes.UNCLEAR] += listed_size is None and len(found) > 1
         found = found or list(preferred)
     else:
-        exchanged = [size for size in sizes if size == said[::-1]]
+        exchanged = [size for size in sizes if size == listed_size[::-1]]
         found = [size for size in exchanged if all(shape.fits(size) for shape in shapes)]
         counts[notes.SWAPPED] += bool(found)
     if found:
         return found[0]
-    height, width = next(iter(named), said or header.stored)
+    height, width = next(iter(named), listed_size or header.stored)
     raise SpecjaxError(
         f"{source.where}: the image is {header.stored[1]}x{header.stored[0]}, its annotation "
         f"{width}x{height}; one of them belongs to another image"

@@ -1,7 +1,7 @@
-"""What reading meets and passes over: the kinds of notes of a record, and how they are told.
+"""What reading passes over: the kinds of notes of a record, and a sentence for each.
 
 The notes of a record are counts by kind. They are kept with the results of its image, so that a
-run that continues still tells what an earlier one met.
+run that continues still reports what an earlier one passed over.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 CROWDS, EMPTY, RINGS = "crowds", "empty_annotations", "degenerate_rings"
 SWAPPED, UNCLEAR = "sizes_swapped", "orientation_unclear"
 
-# `CROWDS` is noted where an image has nothing else; `experiments.loop.coverage` tells it.
+# `CROWDS` is noted where an image has nothing else; `experiments.loop.coverage` reports it.
 _TEXTS = {
     EMPTY: "{count} annotations without a mask were passed over",
     RINGS: "{count} rings of fewer than three points were passed over",

@@ -81,6 +81,10 @@ def open_backbone(options: Options, dataset: Dataset) -> Backbone:
     if options.features_dir is not None:
         if options.checkpoint != "auto":
             raise SpecjaxError("--features_dir and --checkpoint exclude each other: give only one")
+        if (options.features, options.layer) != ("keys", -1):
+            raise SpecjaxError(
+                "--features and --layer choose among a checkpoint's; --features_dir has its own"
+            )
         return StoredFeatures(options.features_dir, [record.id for record in dataset.records()])
     source = options.checkpoint
     if source == "auto":

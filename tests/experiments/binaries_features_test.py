@@ -132,3 +132,23 @@ def test_features_whose_squares_leave_the_range_are_refused(world, tmp_path):
         )
         finished = run("instance", tmp_path / f"{factor:g}_out", *flags, given)
         assert_refused(finished, "scale the features")
+
+
+def test_features_and_layer_of_the_backbone(world, tmp_path):
+    flags = [*world.flags("voc"), "--M=C/3", "--save=features"]
+    finished = run("instance", tmp_path / "joined", *flags, "--features=keys,values", "--layer=1")
+    assert finished.status == 0, finished.stderr
+    run("instance", tmp_path / "keys", *flags)
+    for path in (tmp_path / "keys" / "features").rglob("*.npz"):
+        other = tmp_path / "joined" / "features" / path.relative_to(tmp_path / "keys" / "features")
+        keys, joined = np.load(path)["features"], np.load(other)["features"]
+        assert keys.shape[1] == 48 and joined.shape[1] == 96
+        np.testing.assert_allclose(np.linalg.norm(joined[:, :48], axis=1), 1, atol=1e-5)
+    assert_refused(run("instance", tmp_path / "a", *flags, "--features=kays"), "kays", "queries")
+    assert_refused(run("instance", tmp_path / "b", *flags, "--layer=3"), "layer", "2 blocks")
+    # What was computed of other features is not continued.
+    assert_refused(run("instance", tmp_path / "keys", *flags, "--layer=1"), "layer")
+    stored = [f"--features_dir={tmp_path / 'keys' / 'features'}", "--dataset=voc"]
+    stored += [f"--data_dir={world.folder / 'voc'}", "--N=16"]
+    refused = run("instance", tmp_path / "c", *stored, "--features=values")
+    assert_refused(refused, "--features", "--features_dir")

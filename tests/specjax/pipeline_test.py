@@ -252,3 +252,26 @@ def test_features_without_padding():
     assert np.asarray(found)[:12].any(1).all() and not np.asarray(found)[12:].any()
     nan = patches.at[12:].set(jnp.nan)
     np.testing.assert_array_equal(pipeline.extract_features(model, nan, grid((3, 4))), found)
+
+
+def test_features_of_any_kind_and_layer_alone_and_joined():
+    config = ViTConfig(
+        hidden_size=12, num_layers=2, num_heads=2, mlp_size=16, patch_size=4, image_size=16
+    )
+    model = ViT(config, rngs=nnx.Rngs(0))
+    patches = jax.random.normal(jax.random.key(0), (15, config.patch_values))
+    extract = functools.partial(pipeline.extract_features, model, patches, grid((3, 4)))
+    blocks = model.every_block(patches, (3, 4))
+    for layer, block in ((1, blocks[0]), (-2, blocks[0]), (2, blocks[1]), (-1, blocks[1])):
+        for kind in ("keys", "queries", "values", "outputs"):
+            found = extract(features=kind, layer=layer)
+            np.testing.assert_allclose(found[:12], getattr(block, kind)[:12], atol=1e-5)
+    joined = np.asarray(extract(features="values,keys"))
+    parts = [np.asarray(part[:12]) for part in (blocks[1].values, blocks[1].keys)]
+    expected = np.concatenate([sklearn.preprocessing.normalize(part) for part in parts], axis=1)
+    np.testing.assert_allclose(joined[:12], expected, atol=1e-5)
+    assert not joined[12:].any()
+    for wrong in ("tokens", "keys,keys", "", "keys,"):
+        with pytest.raises(SpecjaxError, match="keys, queries, values, outputs") as error:
+            extract(features=wrong)
+        assert error.value.parameter == "features"

@@ -131,6 +131,26 @@ def test_a_classifier_of_mean_features_has_no_final_norm(tmp_path, leaves):
     assert loaded.ignored == ("fc_norm.bias", "fc_norm.weight")
 
 
+def test_positions_without_a_place_for_the_class_token(tmp_path, leaves):
+    tensors = timm_tensors(leaves)
+    tensors["pos_embed"] = tensors["pos_embed"][:, 1:]
+    loaded = load_checkpoint(save(tmp_path, tensors, "a.pth", config={"num_attention_heads": 1}))
+    positions = model_leaves(loaded.model)["position_embeddings"]
+    assert not positions[0].any()
+    np.testing.assert_array_equal(positions[1:], leaves["position_embeddings"][1:])
+
+
+def test_the_second_token_of_a_distilled_model_is_a_register(tmp_path, leaves):
+    tensors, extra = timm_tensors(leaves), np.full((1, 1, 64), 0.5, np.float32)
+    tensors["dist_token"] = 2 * extra
+    positions = tensors["pos_embed"]
+    tensors["pos_embed"] = np.concatenate([positions[:, :1], extra, positions[:, 1:]], axis=1)
+    loaded = load_checkpoint(save(tmp_path, tensors, "a.pth", config={"num_attention_heads": 1}))
+    found = model_leaves(loaded.model)
+    np.testing.assert_array_equal(found["registers"], np.full((1, 64), 1.5))
+    np.testing.assert_array_equal(found["position_embeddings"], leaves["position_embeddings"])
+
+
 @pytest.mark.parametrize("family", ["vit_mae", "moco_v3"])
 def test_fixed_positions_may_be_left_out(tmp_path, family):
     shape = dataclasses.replace(TINY, hidden_size=384, num_heads=6, patch_size=16, image_size=224)
