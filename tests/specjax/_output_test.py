@@ -114,7 +114,7 @@ def test_what_has_changed_is_done_again(photos, tmp_path):
     "flag",
     ["--M=C/4", "--N=8", "--bins=20", "--metric=l2", "--protocol=reference", "--solver=krylov",
      "--image_size=64", "--pos_interpolation=hf", "--dtype=bfloat16", "--seed=1",
-     "--num_instances=3"],
+     "--num_instances=3", "--features=values", "--layer=1"],
 )  # fmt: skip
 def test_settings_that_results_depend_on(photos, tmp_path, flag):
     folder = tmp_path / "out"

@@ -47,7 +47,7 @@ def paths(world):
         ("metric", "l7"), ("M", "C/0"), ("M", 49), ("N", 0), ("N", True), ("bins", 0),
         ("protocol", "papers"), ("solver", "lobpcg"), ("image_size", 0), ("image_size", True),
         ("pos_interpolation", "bicubic"), ("dtype", "float16"), ("batch_size", 0), ("seed", -1),
-        ("seed", 2**32),
+        ("seed", 2**32), ("features", "kays"), ("features", "keys,"), ("layer", 0), ("layer", 3),
     ],
 )  # fmt: skip
 def test_wrong_settings(checkpoint, name, value):
