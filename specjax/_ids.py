@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+_ESCAPED = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line and paragraph separators
+
 
 class Found(NamedTuple):
     """A photograph that was found.
@@ -63,13 +65,13 @@ def file_name(photo_id: str, file: pathlib.Path) -> str:
 def escaped(text: str) -> str:
     """Replace what file systems, JSON or terminals may not take, as in a URL: `%5C`.
 
-    These are backslashes, control characters and bytes that are no UTF-8.
+    These are backslashes, control characters, separators of lines and bytes that are no UTF-8.
     """
     return "".join(map(_escape, text))
 
 
 def _escape(letter: str) -> str:
-    if letter != "\\" and unicodedata.category(letter) not in ("Cc", "Cs"):
+    if letter != "\\" and unicodedata.category(letter) not in _ESCAPED:
         return letter
     errors = "surrogateescape" if "\udc80" <= letter <= "\udcff" else "surrogatepass"
     return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", errors))

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.datasets import values
-from experiments.datasets.image_files import printable
 from experiments.datasets.segmentations import Size
 from specjax import SpecjaxError
+from specjax._ids import escaped
 
 
 class Annotation(NamedTuple):
@@ -157,4 +157,4 @@ class Family(NamedTuple):
 
 
 def _shown(value: object) -> str:
-    return printable(str(value)[:40])
+    return escaped(str(value)[:40])

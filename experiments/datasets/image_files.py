@@ -15,10 +15,10 @@ from typing import NamedTuple
 from PIL import Image
 
 from specjax import SpecjaxError
+from specjax._ids import escaped
 from specjax.images import MAX_PIXELS
 
 _ORIENTATION = 0x0112  # the EXIF tag
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line and paragraph separators
 _NOTHING = ("", ".", "..")
 
 
@@ -28,14 +28,6 @@ def parts_of(name: str) -> list[str]:
         name = name.partition("://")[2].partition("?")[0].partition("#")[0]
     parts = [part for part in name.replace("\\", "/").split("/") if part not in _NOTHING]
     return parts[1:] if parts and len(parts[0]) == 2 and parts[0][1] == ":" else parts
-
-
-def printable(text: str) -> str:
-    """Text in one line, with control characters and lone surrogates escaped, as `%0A`."""
-    return "".join(
-        f"%{ord(letter):02X}" if unicodedata.category(letter) in _UNPRINTABLE else letter
-        for letter in text
-    )
 
 
 def is_relative(name: str) -> bool:
@@ -185,7 +177,7 @@ def shortest_ids(names: Sequence[Sequence[str]], parts: int) -> list[str]:
 
 
 def _choices(name: Sequence[str], parts: int, place: int) -> list[str]:
-    whole = "/".join(map(printable, name))
+    whole = "/".join(map(escaped, name))
     pieces = pathlib.PurePosixPath(whole).with_suffix("").parts
     lengths = range(min(parts, len(pieces)), len(pieces) + 1)
     bare = ["/".join(pieces[-length:]) for length in lengths]

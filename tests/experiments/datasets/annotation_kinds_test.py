@@ -1,6 +1,5 @@
 """COCO and YouTube-VIS files as annotation tools write them: each kind gives the right masks."""
 
-import json
 import unicodedata
 
 import numpy as np
@@ -9,7 +8,7 @@ from PIL import Image
 
 from experiments import datasets
 from experiments.datasets import notes, truth
-from specjax import SpecjaxError, decode
+from specjax import SpecjaxError
 from tests.support import tiny_datasets
 from tests.support.tiny_datasets import edit_annotations
 
@@ -278,61 +277,3 @@ def test_one_file_under_two_ids(tmp_path, maps):
 def test_no_single_category(tmp_path, maps, content):
     edit_annotations(tmp_path, lambda c: c.update(categories=content))
     assert datasets.open_dataset("coco", data_dir=tmp_path).category is None
-
-
-def exif_image(folder, orientation, *, drawn_on, said):
-    """One image of 40x24 pixels; its object is drawn on it "upright" or as "stored"."""
-    stored = np.zeros((24, 40, 3), np.uint8)
-    stored[2:10, 4:30] = 255
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    (folder / "images").mkdir()
-    path = folder / "images" / "a.png"
-    Image.fromarray(stored).save(path, exif=exif)
-    pixels = decode(path, upright=drawn_on == "upright")
-    rows, columns = np.nonzero(pixels[:, :, 0])
-    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    ring = [left, top, right, top, right, bottom, left, bottom]
-    row = {"id": 3, "file_name": "a.png"}
-    if said:
-        row |= dict(zip(("height", "width"), pixels.shape[:2], strict=True))
-    annotation = {"id": 1, "image_id": 3, "segmentation": [[int(side) for side in ring]]}
-    content = {"images": [row], "annotations": [annotation]}
-    (folder / "instances.json").write_text(json.dumps(content))
-
-
-def agreement(folder, **options):
-    (record,) = datasets.open_dataset("coco", data_dir=folder, **options).records()
-    image, instances = truth.read_both(record)
-    return np.array_equal(image[:, :, 0] > 0, instances > 0), dict(record.notes)
-
-
-@pytest.mark.parametrize("said", [True, False])
-@pytest.mark.parametrize("drawn_on", ["upright", "stored"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif(tmp_path, orientation, drawn_on, said):
-    exif_image(tmp_path, orientation, drawn_on=drawn_on, said=said)
-    agree, noted = agreement(tmp_path)
-    cannot_tell = 2 <= orientation <= 4
-    assert agree or (noted and drawn_on == "stored")
-    assert noted == ({notes.UNCLEAR: 1} if cannot_tell else {}) or not said
-    assert agreement(tmp_path, orientation=drawn_on) == (True, {})
-
-
-@pytest.mark.parametrize(
-    ("orientation", "drawn_on"), [(6, "upright"), (6, "stored"), (3, "upright")]
-)
-def test_exif_without_annotation(tmp_path, orientation, drawn_on):
-    exif_image(tmp_path, orientation, drawn_on=drawn_on, said=True)
-    edit_annotations(tmp_path, lambda content: content.pop("annotations"))
-    (record,) = datasets.open_dataset("coco", data_dir=tmp_path).records()
-    expected = decode(record.source, upright=drawn_on == "upright")
-    np.testing.assert_array_equal(record.read_image(), expected)
-
-
-def test_orientation_belongs_to_the_run_and_needs_annotation(tmp_path, maps):
-    plain = datasets.open_dataset("coco", data_dir=tmp_path)
-    stored = datasets.open_dataset("coco", data_dir=tmp_path, orientation="stored")
-    assert stored.identity == plain.identity | {"orientation": "stored"}
-    with pytest.raises(SpecjaxError, match="dataset 'folder' has none"):
-        datasets.open_dataset("folder", data_dir=tmp_path / "images", orientation="stored")

@@ -222,7 +222,7 @@ def test_what_an_error_quotes_stays_in_one_line(folder):
     dataset = opened(folder)
     (warning,) = dataset.warnings
     assert "(image_id e%0Af ...)" in warning
-    with pytest.raises(SpecjaxError, match=r"annotation a%0A%2028b: 'iscrowd' is 'c\\nd'"):
+    with pytest.raises(SpecjaxError, match=r"annotation a%0A%E2%80%A8b: 'iscrowd' is 'c\\nd'"):
         next(dataset.records()).read_instances()
 
 
