@@ -12,33 +12,13 @@ from PIL import Image
 import specjax
 from specjax import SpecjaxError
 from tests.support.run_binary import quick_compilation
+from tests.support.segmenters import opened
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick():
     with quick_compilation():
         yield
-
-
-@pytest.fixture(scope="module")
-def checkpoint(world):
-    return specjax.load_checkpoint(world.checkpoint.removeprefix("--checkpoint="))
-
-
-def opened(checkpoint, **settings):
-    # "eigh" compiles faster.
-    given = {"N": 16, "image_size": 112, "solver": "eigh", **settings}
-    return specjax.Segmenter(checkpoint, **given)
-
-
-@pytest.fixture(scope="module")
-def segment(checkpoint):
-    return opened(checkpoint)
-
-
-@pytest.fixture(scope="module")
-def paths(world):
-    return sorted(world.photos.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -16,35 +16,13 @@ import specjax
 from specjax import SpecjaxError, segmenter
 from specjax._batching import open_lanes
 from tests.support.run_binary import ROOT, quick_compilation, quick_environment
-
-SIZE = 112
+from tests.support.segmenters import SIZE, opened
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick():
     with quick_compilation():
         yield
-
-
-@pytest.fixture(scope="module")
-def checkpoint(world):
-    return specjax.load_checkpoint(world.checkpoint.removeprefix("--checkpoint="))
-
-
-def opened(checkpoint, **settings):
-    # "eigh" compiles faster.
-    given = {"N": 16, "image_size": SIZE, "solver": "eigh", **settings}
-    return specjax.Segmenter(checkpoint, **given)
-
-
-@pytest.fixture(scope="module")
-def segment(checkpoint):
-    return opened(checkpoint)
-
-
-@pytest.fixture(scope="module")
-def paths(world):
-    return sorted(world.photos.iterdir())
 
 
 @pytest.fixture(scope="module")
