@@ -67,8 +67,8 @@ class InWork:
         if self._times[name] < 2 or name in self._begun:
             return None
         return SpecjaxError(
-            "it was in work when the process was killed, twice, so it is passed over: scale it"
-            f" down, or delete {self._path} to try again"
+            "the process was killed twice while this image was in work, so it is passed over: scale"
+            f" it down, or delete {self._path} to try again"
         )
 
     def begin(self, names: Iterable[str]) -> None:

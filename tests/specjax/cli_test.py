@@ -176,7 +176,7 @@ def test_a_photograph_that_kills_the_process(done, photos, flags, tmp_path):
         assert finished.status == expected
     assert finished.stdout.startswith("3 of 4 photographs")
     _, line = finished.stderr.splitlines()
-    assert line.startswith("skipped b: it was in work when the process was killed, twice")
+    assert line.startswith("skipped b: the process was killed twice while this image was in work")
     old, new = contents(done.folder), contents(folder)
     assert all(new[name] == old[name] for name in old if "labels" in name and "b.png" not in name)
     # The file names itself: without it, all is as before.
