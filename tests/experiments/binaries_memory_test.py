@@ -87,7 +87,10 @@ def test_an_image_that_kills_the_process(flags, tmp_path):
             text=True,
         )
         assert ended.returncode == expected, ended.stderr
-    assert "skipped 2007_000001: the process was killed twice while this image was in work" in ended.stderr
+    assert (
+        "skipped 2007_000001: the process was killed twice while this image was in work"
+        in ended.stderr
+    )
     finished = run("instance", tmp_path, *flags)
     (failure,) = finished.summary["failures"]
     assert failure["id"] == "2007_000001"

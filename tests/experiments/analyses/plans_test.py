@@ -128,5 +128,5 @@ def test_asking_for_too_many_instances_is_not_silent():
     assert "foreground token, and at most 254" in warning
     (warning,) = too_many_asked("l2", lines, 10)
     assert warning.startswith("l2: images with fewer instances than asked for: 4 (")
-    alike = [{"num_instances": 2, "num_foreground": 900, "num_clusters": 4}]
-    assert too_many_asked("l2", alike, 4) == [] != too_many_asked("l2", alike, 200)
+    lines = [{"num_instances": 2, "num_foreground": 900, "num_clusters": 4}]
+    assert too_many_asked("l2", lines, 4) == [] != too_many_asked("l2", lines, 200)

@@ -116,8 +116,8 @@ def test_what_has_no_pixels_is_passed_over_and_counted(tmp_path, maps):
     check(found, maps)
     counts = found["000000000000"][0].notes
     assert counts == {notes.RINGS: 2, notes.EMPTY: len(empty) + 1}
-    told = notes.sentences([("a", {}), ("b", counts), ("c", counts)])
-    assert told == [
+    sentences = notes.sentences([("a", {}), ("b", counts), ("c", counts)])
+    assert sentences == [
         "20 annotations without a mask were passed over (the first in 'b')",
         "4 rings of fewer than three points were passed over (the first in 'b')",
     ]
@@ -181,7 +181,7 @@ def test_a_name_that_may_mean_two_files_fails_alone(tmp_path, maps):
     assert records[1].read_image().shape
 
 
-def test_images_of_other_folders_are_told(tmp_path, maps):
+def test_images_of_other_folders_are_named(tmp_path, maps):
     edit_annotations(
         tmp_path, lambda content: content["images"][0].update(file_name="set/000000000000.jpg")
     )
