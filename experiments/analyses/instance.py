@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.analyses import mistakes, plans
+from experiments.analyses import flaws, plans
 from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.analyses.scoring import aggregate
 from experiments.datasets.records import Dataset
@@ -104,15 +104,15 @@ class Instance(InstanceExperiment):
             **self.label(setting),
             **self.scores(lines, published.MIOU.get(setting) if self.as_published else None),
             **strata.scores(lines, setting, papers_setting=self.as_published),
-            "mistakes": mistakes.counts(lines),
+            "flaws": flaws.counts(lines),
         }
 
     def report(self, results: Results) -> Sequence[str]:
-        """Table II, Tables III and IV, and how many images have visible mistakes."""
+        """Table II, Tables III and IV, and how many images have visible flaws."""
         if not self.setup.dataset.annotated:
             return super().report(results)
         table = self.table(results) + "\n" + self.remark()
-        return [table, *strata.report(results), mistakes.report(results)]
+        return [table, *strata.report(results), flaws.report(results)]
 
     def draw(self, folder: RunFolder, results: Results, lines: Lines) -> Sequence[pathlib.Path]:
         """Fig. 11 and 12, if there are several metrics."""

@@ -1,9 +1,9 @@
-"""Mistakes of segmentations: drawn cases, and a naive count over sets of tokens."""
+"""Flaws of segmentations: drawn cases, and a naive count over sets of tokens."""
 
 import numpy as np
 import pytest
 
-from experiments.analyses.mistakes import MISTAKES, counts, mistakes, report
+from experiments.analyses.flaws import FLAWS, counts, flaws, report
 
 # Token grids: digits are instances or clusters, dots the background, question marks void.
 CASES = {
@@ -28,7 +28,7 @@ def tokens(text):
 @pytest.mark.parametrize(("truth", "labels", "expected"), CASES.values(), ids=CASES)
 def test_drawn_cases(truth, labels, expected):
     counted = np.array([sign != "?" for sign in truth])
-    assert mistakes(tokens(labels), tokens(truth), counted) == expected
+    assert flaws(tokens(labels), tokens(truth), counted) == expected
 
 
 def naive(labels, instances, counted):
@@ -48,7 +48,7 @@ def naive(labels, instances, counted):
         "merged": any(sum(len(one & c) > len(one) / 2 for one in objects) > 1 for c in clusters),
         "split": any(sum(len(one & c) >= len(one) / 4 for c in clusters) > 1 for one in objects),
     }
-    return [name for name in MISTAKES if holds[name]]
+    return [name for name in FLAWS if holds[name]]
 
 
 def test_agrees_with_sets_of_tokens():
@@ -58,16 +58,16 @@ def test_agrees_with_sets_of_tokens():
         labels = np.where(rng.random(12) < 0.7, instances, rng.integers(0, 4, 12))
         counted = rng.random(12) < 0.9
         instances[~counted] = 0
-        found = mistakes(labels.astype(np.int32), instances.astype(np.int32), counted)
+        found = flaws(labels.astype(np.int32), instances.astype(np.int32), counted)
         assert found == naive(labels, instances, counted)
         seen.update(found)
-    assert seen == set(MISTAKES)
+    assert seen == set(FLAWS)
 
 
 def test_counts_of_images():
-    lines = [{"mistakes": ["swapped", "split"]}, {"mistakes": ["split"]}, {"mistakes": None}]
+    lines = [{"flaws": ["swapped", "split"]}, {"flaws": ["split"]}, {"flaws": None}]
     found = counts(lines)
     assert found == {"swapped": 1, "fills": 0, "missed": 0, "merged": 0, "split": 2}
-    text = report([{"metric": "boc", "images": 2, "mistakes": found}]).splitlines()
-    assert text[1].split() == ["metric", "images", *MISTAKES]
+    text = report([{"metric": "boc", "images": 2, "flaws": found}]).splitlines()
+    assert text[1].split() == ["metric", "images", *FLAWS]
     assert text[3].split() == ["boc", "2", "1", "0", "0", "0", "2"]

@@ -1,7 +1,7 @@
-"""Mistakes that can be seen in a segmentation, each by a rule on the token grid.
+"""Flaws that can be seen in a segmentation, each by a rule on the token grid.
 
 An image can have several. Only tokens that count in scores are looked at; the shares below are of
-these. `MISTAKES` has the rules in words.
+these. `FLAWS` has the rules in words.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from experiments.loop.reading import Example
 from experiments.results.tables import columns, render
 
-MISTAKES = {
+FLAWS = {
     "swapped": "the complement of the foreground overlaps the annotated instances better (IoU) than"
     " the foreground does",
     "fills": "an annotated instance covers more than half of the image, and the IoU of the"
@@ -23,8 +23,8 @@ MISTAKES = {
 }
 
 
-def mistakes(labels: np.ndarray, instances: np.ndarray, counted: np.ndarray) -> list[str]:
-    """The mistakes of one image, in the order of `MISTAKES`.
+def flaws(labels: np.ndarray, instances: np.ndarray, counted: np.ndarray) -> list[str]:
+    """The flaws of one image, in the order of `FLAWS`.
 
     Args:
         labels: int32 [tokens], clusters 1, 2, ... on the foreground, 0 on the background.
@@ -48,28 +48,28 @@ def mistakes(labels: np.ndarray, instances: np.ndarray, counted: np.ndarray) -> 
         "merged": ((2 * inside > areas[:, None]).sum(axis=0) >= 2).any(),
         "split": ((4 * inside >= areas[:, None]).sum(axis=1) >= 2).any(),
     }
-    return [name for name in MISTAKES if found[name]]
+    return [name for name in FLAWS if found[name]]
 
 
 def of_example(example: Example, labels: np.ndarray) -> dict[str, list[str] | None]:
-    """What a line says about the mistakes of an image; None if no instance is annotated."""
+    """What a line says about the flaws of an image; None if no instance is annotated."""
     truth = example.truth
     if truth is None or truth.count == 0:
-        return {"mistakes": None}
-    return {"mistakes": mistakes(labels, truth.instances, truth.counted)}
+        return {"flaws": None}
+    return {"flaws": flaws(labels, truth.instances, truth.counted)}
 
 
 def counts(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """The number of images with each mistake."""
-    found = [line["mistakes"] for line in lines if line.get("mistakes") is not None]
-    return {name: sum(name in names for names in found) for name in MISTAKES}
+    """The number of images with each flaw."""
+    found = [line["flaws"] for line in lines if line.get("flaws") is not None]
+    return {name: sum(name in names for names in found) for name in FLAWS}
 
 
 def report(results: Sequence[Mapping[str, Any]]) -> str:
-    """How many images have each mistake, as a table with a row for each result."""
-    rows = [{**result, **result["mistakes"]} for result in results]
-    shown = columns(" ".join(["metric", "images", *MISTAKES]))
-    return f"Images with mistakes that can be seen:\n{render(rows, shown)}"
+    """How many images have each flaw, as a table with a row for each result."""
+    rows = [{**result, **result["flaws"]} for result in results]
+    shown = columns(" ".join(["metric", "images", *FLAWS]))
+    return f"Images with flaws that can be seen:\n{render(rows, shown)}"
 
 
 def _iou(inside: int, outside: int, area: int) -> float:
