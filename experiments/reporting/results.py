@@ -134,7 +134,7 @@ def interval_table(
         elif len(settings) > 1:
             name += f" and {len(settings) - 1} more with the same scores"
         counts = _counts(run, int(by_unit.counts.sum()), len(by_unit.sums))
-        rows.append([name, f"{100 * found.mean:.2f}", _range(found), *counts])
+        rows.append([name, f"{100 * found.mean:.2f}", percent(found), *counts])
     headings = ["setting", "mean %", "95 % interval", *_counts(run, "images", "videos")]
     remarks = list(_remarks_on_intervals(run, fewest, differing))
     table = Table(f"{SCORES[score]}, mean over images", headings, rows, remarks)
@@ -150,8 +150,8 @@ def comparison_table(run: Run, score: str, *, seed: int, resamples: int) -> Tabl
     compared = compare(scores, reference, run.units(), seed=seed, resamples=resamples)
     rows = []
     for setting, (difference, *ps, images, units) in compared.items():
-        row = [setting, f"{100 * difference.mean:+.2f}", _range(difference, sign="+")]
-        rows.append([*row, *map(_probability, ps), *_counts(run, images, units)])
+        row = [setting, f"{100 * difference.mean:+.2f}", percent(difference, sign="+")]
+        rows.append([*row, *map(probability, ps), *_counts(run, images, units)])
     fewest = min((found.units for found in compared.values()), default=math.inf)
     smallest = 2.0 ** (1 - fewest)
     remark = f"With {fewest} {run.unit} the test cannot give a p below {smallest:g}."
@@ -178,10 +178,12 @@ def _remarks_on_intervals(run: Run, fewest: float, differing: Sequence[str]) -> 
         )
 
 
-def _range(bounds: Interval, *, sign: str = "") -> str:
-    ends = [f"{100 * end:{sign}.2f}" for end in bounds[1:] if end is not None]
+def percent(bounds: Interval, *, sign: str = "", digits: int = 2) -> str:
+    """The ends of an interval in percent; a dash if it has none."""
+    ends = [f"{100 * end:{sign}.{digits}f}" for end in bounds[1:] if end is not None]
     return " to ".join(ends) or "-"
 
 
-def _probability(p: float | None) -> str:
+def probability(p: float | None) -> str:
+    """A p-value as tables show it."""
     return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
