@@ -62,7 +62,8 @@ def complete_runs(
         if (folder / SUMMARY).exists():
             continue
         data = photographs.flags(pathlib.Path(values.data_dir))
-        command = [*row.command(values.checkpoint), *data, f"--output_dir={folder}"]
+        command = row.command(values.checkpoint, several=photographs.several)
+        command += [*data, f"--output_dir={folder}"]
         print("running", *command, file=sys.stderr)
         status = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
         if status.returncode and not (folder / SUMMARY).exists():
@@ -79,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
     sets = chosen("sets", values.sets, SETS)
     for study in (STUDIES[name] for name in chosen("study", values.study, STUDIES)):
         for name in sets:
+            if study.several and not SETS[name].several:
+                continue
             folders = complete_runs(study, SETS[name], name, values)
             print(f"\n{name}, {study.about}:\n")
             print(photographs.render(study, folders, **options), flush=True)

@@ -35,8 +35,9 @@ def flaws(labels: np.ndarray, instances: np.ndarray, counted: np.ndarray) -> lis
     # Tokens of each annotated instance (rows, 0 is background) in each cluster (columns).
     table = np.zeros(shape, np.int64)
     np.add.at(table, (instances[counted], labels[counted]), 1)
-    table = table[[True, *table[1:].any(axis=1)]]
-    areas, inside = table[1:].sum(axis=1), table[1:, 1:]
+    inside = table[1:, 1:][table[1:].any(axis=1)]
+    areas = table[1:].sum(axis=1)
+    areas = areas[areas > 0]
     if not areas.size:
         return []
     foreground = _iou(inside.sum(), table[0, 1:].sum(), areas.sum())

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from experiments.analyses.flaws import FLAWS
 from experiments.reporting.results import percent, probability
-from experiments.reporting.runs import read_run
-from experiments.reporting.studies import Study
+from experiments.reporting.runs import Run, read_run
+from experiments.reporting.studies import Row, Study
 from experiments.results.statistics import Interval, compare, interval, sample
 from experiments.results.tables import SCORES
 
@@ -30,11 +30,7 @@ def render(study: Study, folders: Mapping[str, pathlib.Path], *, seed: int, resa
         resamples: number of resamples.
     """
     runs = {name: read_run(folder) for name, folder in folders.items()}
-    found = {row.name: (runs[row.run_name], row.setting) for row in study.rows}
-    found = {
-        name: (run, run.config["settings"][setting] if isinstance(setting, int) else setting)
-        for name, (run, setting) in found.items()
-    }
+    found = {row.name: _setting(row, runs[row.run_name]) for row in study.rows}
     scores = {
         score: {name: run.values(setting, score) for name, (run, setting) in found.items()}
         for score in study.scores
@@ -70,6 +66,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _setting(row: Row, run: Run) -> tuple[Run, str]:
+    """The run of a row, and the name of its setting."""
+    setting = row.setting
+    return run, run.config["settings"][setting] if isinstance(setting, int) else setting
 
 
 def _with_range(found: Interval, sign: str = "") -> str:

@@ -11,10 +11,14 @@ from specjax import METRICS
 
 
 class PhotographSet(NamedTuple):
-    """Photographs with annotation: the format, and folders below a common one."""
+    """Photographs with annotation: the format, and folders below a common one.
+
+    `several` says whether images have several annotated objects.
+    """
 
     dataset: str
     folders: tuple[str, ...]
+    several: bool = True
 
     def flags(self, root: pathlib.Path) -> list[str]:
         """`--dataset` and `--data_dir`."""
@@ -41,10 +45,18 @@ class Row(NamedTuple):
         parts = [self.program, self.checkpoint or "chosen", *self.flags]
         return "_".join(part.strip("-").replace("/", "") for part in parts)
 
-    def command(self, checkpoint: str) -> list[str]:
-        """The module and its flags, less those of the set and of the output."""
-        flags = [f"--checkpoint={self.checkpoint or checkpoint}", "--save=", *self.flags]
-        return [f"experiments.{self.program}", *flags]
+    def command(self, checkpoint: str, *, several: bool) -> list[str]:
+        """The module and its flags, less those of the set and of the output.
+
+        A single object is the whole foreground under any metric: one is enough then.
+        """
+        flags = [flag if several else flag.replace("=all", "=boc") for flag in self.flags]
+        return [
+            f"experiments.{self.program}",
+            f"--checkpoint={self.checkpoint or checkpoint}",
+            "--save=",
+            *flags,
+        ]
 
 
 class Study(NamedTuple):
@@ -56,6 +68,7 @@ class Study(NamedTuple):
     about: str
     rows: tuple[Row, ...]
     scores: tuple[str, ...] = ("miou", "f_score")
+    several: bool = False  # whether it is only for sets whose images have several objects
     flaws: bool = False  # whether the flaws of each row are counted, too
 
 
@@ -63,8 +76,8 @@ SETS = {
     "coco": PhotographSet("coco", ("coco_mini", "coco_dev")),
     "voc": PhotographSet("voc", ("voc2007_dev",)),
     "pennfudan": PhotographSet("voc", ("pennfudan_dev",)),
-    "sod": PhotographSet("saliency", ("sod_dev",)),
-    "davis": PhotographSet("davis", ("davis_dev",)),
+    "sod": PhotographSet("saliency", ("sod_dev",), several=False),
+    "davis": PhotographSet("davis", ("davis_dev",), several=False),
 }
 _M = ("C/3", "C", "3C/4", "C/2", "C/5", "C/7", "C/9", "C/11")
 _MINI, _RANDOM = "specjax-mini", "random"
@@ -82,22 +95,25 @@ STUDIES = {
         (
             Row("chosen backbone"),
             Row(_MINI, checkpoint=_MINI),
-            Row("random weights", checkpoint=_RANDOM),
+            Row("random weights", flags=("--metric=boc",), checkpoint=_RANDOM),
         ),
         flaws=True,
     ),
-    "metrics": Study("metrics", tuple(Row(metric, metric) for metric in _METRICS)),
+    "metrics": Study("metrics", tuple(Row(metric, metric) for metric in _METRICS), several=True),
     "mini_metrics": Study(
         "metrics with specjax-mini",
         tuple(Row(metric, metric, checkpoint=_MINI) for metric in _METRICS),
+        several=True,
     ),
     "filtered": Study(
         "metrics, on the images that --paper_filter keeps",
         tuple(Row(metric, metric, flags=("--metric=all", "--paper_filter")) for metric in _METRICS),
+        several=True,
     ),
     "ablation": Study(
         "what NCR, DCR and BoC add",
         tuple(Row(name, name, "ablation", ()) for name in reversed(ABLATION)),
+        several=True,
     ),
     "channels": Study(
         "channels kept for the foreground",
