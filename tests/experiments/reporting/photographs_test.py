@@ -1,5 +1,6 @@
 """Tables of studies: against scores that are known, and by the real program on tiny photographs."""
 
+import json
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from experiments.results import published
 from specjax import METRICS
 from specjax._flags import METHOD
 from tests.support.report_runs import write_run
-from tests.support.run_binary import finish, start
+from tests.support.run_binary import ROOT, finish, start
 
 TWO = Study("two runs", (Row("first"), Row("second", flags=("--layer=1",))), flaws=True)
 
@@ -101,3 +102,12 @@ def test_a_failed_run_is_one_line(folder_of_sets, tmp_path):
     assert finished.status == 2 and finished.stdout == ""
     assert finished.stderr.splitlines()[-1].startswith("error: python -m experiments.instance")
     assert "pennfudan_dev" in finished.stderr and "Traceback" not in finished.stderr
+
+
+def test_the_documentation_lists_the_images_of_every_set():
+    listed = json.loads((ROOT / "docs" / "photograph-sets.json").read_text())
+    assert list(listed) == list(SETS)
+    for name, photographs_of in listed.items():
+        assert photographs_of["origin"] and tuple(photographs_of["images"]) == SETS[name].folders
+        for folder, ids in photographs_of["images"].items():
+            assert ids and len(ids) == len(set(ids))
