@@ -109,5 +109,5 @@ def test_the_documentation_lists_the_images_of_every_set():
     assert list(listed) == list(SETS)
     for name, photographs_of in listed.items():
         assert photographs_of["origin"] and tuple(photographs_of["images"]) == SETS[name].folders
-        for folder, ids in photographs_of["images"].items():
+        for ids in photographs_of["images"].values():
             assert ids and len(ids) == len(set(ids))
