@@ -3,8 +3,8 @@
 Images and masks are in two folders, whose names say which is which: `images` and `masks`, `Image`
 and `GT`, `DUTS-TE-Image` and `DUTS-TE-Mask`, `images` and `ground_truth_mask`, `DUT-OMRON-image`
 and `pixelwiseGT-new-PNG`, `JPEGImages` and `SegmentationObject`. Or they are in one, an image
-(`.jpg`) beside its mask (`.png`), often called `Imgs`. These folders are in `data_dir` or in a
-folder in it. Ids are paths below the folder of the images.
+(`.jpg`) beside its mask (`.png`), often called `Imgs`. The nearest such folders in `data_dir` are taken.
+Ids are paths below the folder of the images.
 """
 
 import functools
@@ -23,6 +23,7 @@ from specjax.images import opened
 _IMAGES = set("image images img imgs jpegimages".split())
 _MASKS = set("mask masks gt gts groundtruth annotation annotations segmentationobject".split())
 _LAYOUTS = "images/ and masks/, DUTS-TE-Image/ and DUTS-TE-Mask/, Imgs/ with .jpg beside .png ..."
+_DEPTH = 3  # levels of folders that are searched for these
 # Of the pixels of a mask that are grey, a share above this is noted: edges have fewer.
 _MANY_GREY = 0.1
 
@@ -122,7 +123,8 @@ def _find(
     data_dir: pathlib.Path, annotations: pathlib.Path | None
 ) -> tuple[pathlib.Path, pathlib.Path]:
     """The folder of the images and that of the masks; one folder if they are side by side."""
-    for folders in ([data_dir], pairs.folders_in(data_dir)):
+    folders = [data_dir]
+    for _ in range(_DEPTH):
         found = [pair for folder in folders for pair in _pairs_in(folder, annotations)]
         found = found or [(folder, folder) for folder in folders if _side_by_side(folder)]
         if len(found) > 1:
@@ -133,6 +135,7 @@ def _find(
             )
         if found:
             return found[0]
+        folders = [below for folder in folders for below in pairs.folders_in(folder)]
     if annotations is not None and pairs.images_below(data_dir):
         return data_dir, _inside(annotations)
     raise SpecjaxError(
@@ -146,7 +149,7 @@ def _pairs_in(
 ) -> list[tuple[pathlib.Path, pathlib.Path]]:
     """The folders of images in a folder, each with each folder of masks."""
     there = [(below.name, _inside(below)) for below in pairs.folders_in(folder)]
-    filled = [(name, path) for name, path in there if pairs.images_in(path)]
+    filled = [(name, path) for name, path in there if pairs.images_below(path)]
     masks = [path for name, path in filled if _means(name, _MASKS)]
     if annotations is not None:
         masks = [_inside(annotations)]

@@ -11,12 +11,13 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.datasets import VIDEOS
 from experiments.results.strata import STRATA
 from experiments.results.tables import DIFFERENCES, FRACTIONS, SCORED, SCORES
 from experiments.runs.names import LINES, RUN, SUMMARY, locate
 from specjax import SpecjaxError
 
+# Datasets whose images are frames of videos, which resemble each other.
+_VIDEOS = ("ytvis", "davis")
 Scores = dict[str, dict[str, dict[str, float]]]  # by setting, image and score (of `SCORES`)
 
 
@@ -106,8 +107,8 @@ class Run(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What was sampled independently: "videos" (frames resemble each other) or "images"."""
-        return "videos" if self.dataset in VIDEOS else "images"
+        """What was sampled independently: "videos" or "images"."""
+        return "videos" if self.dataset in _VIDEOS else "images"
 
     def units(self) -> dict[str, str]:
         """The unit of each image that has a line: its video, or the image itself."""
