@@ -31,7 +31,7 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
         SpecjaxError: it cannot be read, or what is an instance in it is not clear.
     """
     with opened(path) as image:
-        found = _stored(image)
+        found = stored(image)
         mode = image.mode
     name = repr(os.fspath(path))
     if found is None:
@@ -42,7 +42,7 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
     return _from_colours(values, colours, name, indexed=mode == "P")
 
 
-def _stored(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
+def stored(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None] | None:
     """The values of the pixels and, if they are indices, the colours they stand for."""
     if image.mode == "1" or image.mode == "L" or image.mode.startswith("I"):
         return np.asarray(image).astype(np.int32), None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 CROWDS, EMPTY, RINGS = "crowds", "empty_annotations", "degenerate_rings"
 SWAPPED, UNCLEAR = "sizes_swapped", "orientation_unclear"
+GREY = "grey_masks"
 
 # `CROWDS` is noted where an image has nothing else; `experiments.loop.coverage` reports it.
 _TEXTS = {
@@ -18,6 +19,8 @@ _TEXTS = {
     UNCLEAR: "{count} images have an EXIF orientation, and sizes cannot tell whether they were "
     "annotated as shown or as stored; they were taken as shown (--orientation=stored if that is "
     "wrong)",
+    GREY: "{count} masks are grey in more than a tenth of their pixels; what is above half white "
+    "counts as the object",
 }
 
 

@@ -61,6 +61,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()  # one line each, for the caller to print
     count: int | None = None  # None if it cannot be known without decoding
     category: Mapping[str, Any] | None = None  # of every object, if the dataset has only one
+    id_clash: str | None = None  # why `Origin.id` does not tell its images apart, if so
 
 
 def passes_paper_rule(instances: np.ndarray) -> bool:
@@ -109,6 +110,22 @@ def check_ids(records: Iterable[Record]) -> list[str]:
             )
         sources[record.id] = record.source
     return list(sources)
+
+
+def every_nth(dataset: Dataset, ids: Sequence[str], step: int) -> tuple[Dataset, list[str]]:
+    """Keeps the first of each `step` frames of a video; also returns the ids that are left."""
+    if step < 1:
+        raise SpecjaxError(f"--frame_step={step}: give 1 or more, or leave it out")
+    places = collections.Counter[str]()
+    kept = []
+    for record_id in ids:
+        video = record_id.rpartition("/")[0]
+        if places[video] % step == 0:
+            kept.append(record_id)
+        places[video] += 1
+    wanted = set(kept)
+    dataset = dataclasses.replace(dataset, count=len(kept))
+    return _keep(dataset, lambda record: record.id in wanted, frame_step=str(step)), kept
 
 
 def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) -> Dataset:

@@ -25,12 +25,13 @@ _TEXTS = ("data_dir", "annotations", "split", "frames", "checkpoint", "features_
 
 # The help of flags that are plain text without a default.
 _PLAIN = {
-    "data_dir": "Folder of the dataset; for --dataset=folder also an image, a glob or a text file"
-    " that lists paths. Not used by samples.",
-    "annotations": "The annotation JSON of coco or ytvis, if it is not at its usual place in"
-    " --data_dir.",
+    "data_dir": "Folder of the dataset, or several with commas between them, which are one run; for"
+    " --dataset=folder also an image, a glob or a text file that lists paths. Not used by samples.",
+    "annotations": "The annotation JSON of coco or ytvis, or the folder of the masks of davis or"
+    " saliency, if it is not at its usual place in --data_dir.",
     "split": "Which part of the dataset to use, such as val or train for voc, val2017 for coco,"
-    " train for ytvis. Default: val for voc, val2017 for coco, train for ytvis.",
+    " train for ytvis, 2017/val for davis. Default: val for voc, val2017 for coco, train for ytvis,"
+    " all sequences for davis.",
     "frames": "Text file that lists the images to use, one video/frame on each line, with or"
     " without extension and leading folders. Default: all images.",
     "features_dir": "Read features from <id>.npz in this folder instead of running a backbone:"
@@ -46,8 +47,9 @@ DATASET = {
         "enum",
         "samples",
         "Where images come from: samples (48 scenes that the program draws itself), voc"
-        " (PASCAL VOC devkit), coco (COCO instances JSON), ytvis (YouTube-VIS 2019 JSON), folder"
-        " (your own images, without annotation).",
+        " (PASCAL VOC devkit), coco (COCO instances JSON), ytvis (YouTube-VIS 2019 JSON), davis"
+        " (DAVIS 2016 or 2017), saliency (images and binary masks), folder (your own images,"
+        " without annotation).",
         {"enum_values": datasets.NAMES},
     ),
     "orientation": Flag(
@@ -56,6 +58,13 @@ DATASET = {
         "How annotations were drawn: on images turned upright by their EXIF orientation, or on"
         " images as stored. Default: what the sizes say, and upright where they cannot tell.",
         {"enum_values": ["upright", "stored"]},
+    ),
+    "frame_step": Flag(
+        "integer",
+        None,
+        "Use every n-th frame of each video of ytvis or davis: the first, and so on. Default: all"
+        " frames.",
+        at_least(1, 10**6),
     ),
     "paper_filter": Flag(
         "bool",
@@ -89,6 +98,7 @@ class Options:
     split: str | None
     frames: str | None
     orientation: str | None
+    frame_step: int | None
     paper_filter: bool
     limit: int | None
     checkpoint: str
@@ -125,9 +135,12 @@ class Options:
 
     def open_dataset(self) -> Dataset:
         """The dataset that the flags describe."""
-        chosen = ("data_dir", "annotations", "split", "orientation", "frames", "paper_filter")
-        options = {name: getattr(self, name) for name in (*chosen, "limit")}
-        return datasets.open_dataset(self.dataset, **options)
+        chosen = ("data_dir", "annotations", "split", "orientation", "frame_step", "frames")
+        options = {name: getattr(self, name) for name in (*chosen, "paper_filter", "limit")}
+        dataset = datasets.open_dataset(self.dataset, **options)
+        if "coco" in self.save and dataset.id_clash:
+            raise SpecjaxError(dataset.id_clash)
+        return dataset
 
 
 def define(

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from experiments import datasets
 from experiments.datasets.records import Record
 from experiments.loop import coverage
 from experiments.loop.backbone import open_backbone
@@ -150,8 +151,7 @@ def _identity(setup: Setup, experiment: Experiment) -> dict[str, Any]:
 
 def _refuse_nesting(options: Options, folder: pathlib.Path) -> None:
     """Raises SpecjaxError if a run would read its own pictures, or delete what it reads."""
-    given = options.data_dir or ()
-    inputs = [pathlib.Path(path) for path in ([given] if isinstance(given, str) else given)]
+    inputs = datasets.paths_of(options.data_dir)
     for path in inputs if options.dataset == "folder" else ():
         if path.is_dir() and folder.is_relative_to(path.resolve()):
             raise SpecjaxError(

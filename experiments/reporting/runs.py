@@ -16,7 +16,8 @@ from experiments.results.tables import DIFFERENCES, FRACTIONS, SCORED, SCORES
 from experiments.runs.names import LINES, RUN, SUMMARY, locate
 from specjax import SpecjaxError
 
-_VIDEOS = ("ytvis",)  # datasets whose images are frames of videos, which resemble each other
+# Datasets whose images are frames of videos, which resemble each other.
+_VIDEOS = ("ytvis", "davis")
 Scores = dict[str, dict[str, dict[str, float]]]  # by setting, image and score (of `SCORES`)
 
 

@@ -5,11 +5,13 @@ import pytest
 from tests.support.run_binary import run
 from tests.support.sound_run import check_run
 
-DATASETS = ["samples", "voc", "coco", "ytvis", "folder"]
+DATASETS = ["samples", "voc", "coco", "ytvis", "davis", "saliency", "folder"]
 PHOTOGRAPHS = [
     ("voc_mini", "voc", 4),
     ("coco_mini", "coco", 3),
     ("ytvis_mini", "ytvis", 3),
+    ("davis_dev", "davis", 2),
+    ("sod_dev", "saliency", 2),
 ]
 
 

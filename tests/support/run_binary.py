@@ -128,6 +128,8 @@ class World:
             "voc": tiny_datasets.write_voc(folder / "voc"),
             "coco": tiny_datasets.write_coco(folder / "coco"),
             "ytvis": tiny_datasets.write_ytvis(folder / "ytvis"),
+            "davis": tiny_datasets.write_davis(folder / "davis"),
+            "saliency": tiny_datasets.write_saliency(folder / "saliency"),
         }
         self.photos = folder / "voc" / "JPEGImages"
 

@@ -130,6 +130,39 @@ def write_ytvis(folder):
     return maps
 
 
+def write_davis(folder):
+    """Two sequences of two frames; in the first, one object leaves, in the second, some is void."""
+    maps = {}
+    drawn = list(scenes())
+    for index, sequence in enumerate(("bear", "two-cars")):
+        image, instances = drawn[index]
+        for name in (f"JPEGImages/480p/{sequence}", f"Annotations/480p/{sequence}"):
+            (folder / name).mkdir(parents=True)
+        for frame in range(2):
+            seen = instances.copy()
+            if frame == 1:
+                seen[seen == 2] = 0 if index == 0 else VOID
+            record_id = f"{sequence}/{frame:05d}"
+            path = folder / "JPEGImages" / "480p" / f"{record_id}.jpg"
+            Image.fromarray(image).save(path, quality=95)
+            save_davis(folder / "Annotations" / "480p" / f"{record_id}.png", seen)
+            maps[record_id] = seen
+    return maps
+
+
+def write_saliency(folder, images="images", masks="masks"):
+    """Three images, each with a binary mask of its objects."""
+    for name in (images, masks):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    maps = {}
+    for index, (image, instances) in enumerate(scenes()):
+        maps[f"{index:04d}"] = (instances > 0).astype(np.int32)
+        Image.fromarray(image).save(folder / images / f"{index:04d}.jpg", quality=95)
+        mask = np.where(instances > 0, 255, 0).astype(np.uint8)
+        Image.fromarray(mask).save(folder / masks / f"{index:04d}.png")
+    return maps
+
+
 def edit_annotations(folder, change):
     """Applies a function to the content of the folder's `instances.json`."""
     path = folder / "instances.json"
@@ -170,6 +203,15 @@ def save_palette(path, instances):
     indexed = Image.new("P", image.size)
     indexed.putdata(list(image.tobytes()))
     indexed.putpalette([value for index in range(256) for value in (index * 37 % 256, index, 80)])
+    indexed.save(path)
+
+
+def save_davis(path, instances):
+    """Writes an instance map as DAVIS 2017 does: its palette is grey from index 22 on."""
+    indexed = Image.fromarray(np.where(instances == VOID, 255, instances).astype(np.uint8), "P")
+    colours = [(level, level, level) for level in range(256)]
+    colours[1:5] = [(128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)]
+    indexed.putpalette([value for colour in colours for value in colour])
     indexed.save(path)
 
 

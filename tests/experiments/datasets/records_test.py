@@ -79,13 +79,13 @@ def test_unknown_name_and_unused_options(tmp_path):
         datasets.open_dataset("samples", data_dir=tmp_path)
     with pytest.raises(SpecjaxError, match="--split has no meaning for dataset 'folder'"):
         datasets.open_dataset("folder", data_dir=tmp_path, split="val")
-    for name in ("voc", "coco", "ytvis"):
+    with pytest.raises(SpecjaxError, match="--frame_step has no meaning for dataset 'coco'"):
+        datasets.open_dataset("coco", data_dir=tmp_path, frame_step=2)
+    for name in ("voc", "coco", "ytvis", "davis", "saliency"):
         with pytest.raises(SpecjaxError, match="give --data_dir"):
             datasets.open_dataset(name)
         with pytest.raises(SpecjaxError, match=r"missing': no such folder"):
             datasets.open_dataset(name, data_dir=tmp_path / "missing")
-        with pytest.raises(SpecjaxError, match="a single --data_dir"):
-            datasets.open_dataset(name, data_dir=[tmp_path, tmp_path])
 
 
 @pytest.mark.parametrize(
