@@ -94,7 +94,7 @@ STUDIES = {
         "backbones",
         (
             Row("chosen backbone"),
-            Row(_MINI, checkpoint=_MINI),
+            Row(_MINI, flags=("--metric=boc",), checkpoint=_MINI),
             Row("random weights", flags=("--metric=boc",), checkpoint=_RANDOM),
         ),
         flaws=True,
