@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.analyses import flaws, plans
+from experiments.analyses import plans
 from experiments.analyses.plans import InstanceAnalysis, Plan
 from experiments.analyses.scoring import aggregate
 from experiments.datasets.records import Dataset
@@ -14,7 +14,7 @@ from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
 from experiments.loop.reading import Examples, Pending
 from experiments.plots import strata as strata_plot
-from experiments.results import published, strata
+from experiments.results import flaws, published, strata
 from experiments.runs.folder import RunFolder
 from specjax import Config, SpecjaxError
 

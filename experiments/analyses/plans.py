@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.analyses import flaws, scoring
+from experiments.analyses import scoring
 from experiments.analyses.scoring import Scoring
 from experiments.loop.backbone import Features
 from experiments.loop.experiment import Setup
@@ -181,7 +181,7 @@ class InstanceAnalysis:
                         "num_clusters": int(instances.labels.max()),
                         "eigenvalues": scoring.eigenvalues(instances.eigenvalues),
                         **scoring.ious(example, ious),
-                        **flaws.of_example(example, instances.labels),
+                        **scoring.flaws_of(example, instances.labels),
                     }
                     outcomes[-1][setting] = Outcome(
                         line, instances.labels, foreground.mask, instances.maps

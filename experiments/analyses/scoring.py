@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.loop.backbone import Features
 from experiments.loop.reading import Example
+from experiments.results import flaws
 from experiments.results.tables import mean
 from specjax import Foreground, f_score, instance_scores
 from specjax._sizes import padded_instances
@@ -81,6 +82,14 @@ def ious(example: Example, found: np.ndarray) -> dict[str, Any]:
         return {"ious": [], "miou": None}
     values = [float(iou) for iou in found[: example.truth.count]]
     return {"ious": values, "miou": mean(values)}
+
+
+def flaws_of(example: Example, labels: np.ndarray) -> dict[str, list[str] | None]:
+    """The flaws of a label map; None if no instance is annotated."""
+    truth = example.truth
+    if truth is None or truth.count == 0:
+        return {"flaws": None}
+    return {"flaws": flaws.flaws(labels, truth.instances, truth.counted)}
 
 
 def aggregate(lines: Sequence[dict]) -> dict[str, Any]:

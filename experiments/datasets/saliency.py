@@ -3,8 +3,8 @@
 Images and masks are in two folders, whose names say which is which: `images` and `masks`, `Image`
 and `GT`, `DUTS-TE-Image` and `DUTS-TE-Mask`, `images` and `ground_truth_mask`, `DUT-OMRON-image`
 and `pixelwiseGT-new-PNG`, `JPEGImages` and `SegmentationObject`. Or they are in one, an image
-(`.jpg`) beside its mask (`.png`), often called `Imgs`. The nearest such folders in `data_dir` are taken.
-Ids are paths below the folder of the images.
+(`.jpg`) beside its mask (`.png`), often called `Imgs`. The nearest such folders in `data_dir` are
+taken. Ids are paths below the folder of the images.
 """
 
 import functools

@@ -3,10 +3,10 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from experiments.analyses.flaws import FLAWS
 from experiments.reporting.results import percent, probability
 from experiments.reporting.runs import Run, read_run
 from experiments.reporting.studies import Row, Study
+from experiments.results.flaws import FLAWS
 from experiments.results.statistics import Interval, compare, interval, sample
 from experiments.results.tables import SCORES
 

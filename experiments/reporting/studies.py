@@ -6,8 +6,7 @@ A study has rows, the same on each set of photographs. A row is a setting of a r
 import pathlib
 from typing import NamedTuple
 
-from experiments.results.published import ABLATION
-from specjax import METRICS
+from experiments.results.published import ABLATION, MIOU
 
 
 class PhotographSet(NamedTuple):
@@ -81,7 +80,7 @@ SETS = {
 }
 _M = ("C/3", "C", "3C/4", "C/2", "C/5", "C/7", "C/9", "C/11")
 _MINI, _RANDOM = "specjax-mini", "random"
-_METRICS = ("boc", *(metric for metric in METRICS if metric != "boc"))
+_METRICS = ("boc", *(metric for metric in MIOU if metric != "boc"))
 
 
 def _one(name: str, *flags: str) -> Row:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.loop.reading import Example
 from experiments.results.tables import columns, render
 
 FLAWS = {
@@ -50,14 +49,6 @@ def flaws(labels: np.ndarray, instances: np.ndarray, counted: np.ndarray) -> lis
         "split": ((4 * inside >= areas[:, None]).sum(axis=1) >= 2).any(),
     }
     return [name for name in FLAWS if found[name]]
-
-
-def of_example(example: Example, labels: np.ndarray) -> dict[str, list[str] | None]:
-    """What a line says about the flaws of an image; None if no instance is annotated."""
-    truth = example.truth
-    if truth is None or truth.count == 0:
-        return {"flaws": None}
-    return {"flaws": flaws(labels, truth.instances, truth.counted)}
 
 
 def counts(lines: Iterable[Mapping[str, Any]]) -> dict[str, int]:

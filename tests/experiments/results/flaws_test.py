@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.analyses.flaws import FLAWS, counts, flaws, report
+from experiments.results.flaws import FLAWS, counts, flaws, report
 
 # Token grids: digits are instances or clusters, dots the background, question marks void.
 CASES = {
