@@ -16,9 +16,11 @@ import numpy as np
 from experiments.datasets import image_files, json_files, masks, notes, segmentations, values
 from experiments.datasets.annotation_file import AnnotationFile, Family, ListedImage
 from experiments.datasets.image_files import Header, ImageFiles
-from experiments.datasets.records import Dataset, Origin, Record
+from experiments.datasets.records import Dataset, Object, Objects, Origin, Record
 from experiments.datasets.segmentations import Shape, Size
 from specjax import SpecjaxError, decode
+
+_FAR = 1e9  # pixels; no area or place in an image is larger
 
 
 class _Source(NamedTuple):
@@ -70,6 +72,9 @@ def open_annotated(
                 annotate if file.annotated else None,
                 origin=origin,
                 notes=met,
+                read_objects=functools.partial(_read_objects, source, met)
+                if file.annotated
+                else None,
             )
 
     identity = {"name": family.name, "data_dir": str(data_dir), "annotations": str(path)}
@@ -142,6 +147,13 @@ def _read_image(source: _Source, annotated: bool) -> np.ndarray:
 
 
 def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
+    found = _read_objects(source, met)
+    instances = [(thing.number, thing.runs) for thing in found.objects if not thing.crowd]
+    crowds = [thing.runs for thing in found.objects if thing.crowd]
+    return masks.paint(found.height, found.width, instances, crowds)
+
+
+def _read_objects(source: _Source, met: dict[str, int]) -> Objects:
     _refuse(source)
     image, path = source.image, source.where.removesuffix(source.image.label)
     shapes: list[tuple[int, bool, str, Shape]] = []
@@ -163,19 +175,34 @@ def _read_instances(source: _Source, met: dict[str, int]) -> np.ndarray:
         elif image.frame is None:  # in a video, the object is not in this frame
             counts[notes.EMPTY] += 1
     size = _size(source, [shape for *_, shape in shapes], counts)
-    instances, crowds = [], []
+    objects = []
     for number, crowd, where, shape in shapes:
-        runs = shape.run_lengths(size, where)
-        counts[notes.EMPTY] += image.frame is None and not any(runs[1::2])
-        if crowd:
-            crowds.append(runs)
-        else:
-            instances.append((number, runs))
-    if crowds and not instances:
-        counts[notes.CROWDS] = len(crowds)
+        runs, row = shape.run_lengths(size, where), {}
+        if image.frame is None:
+            counts[notes.EMPTY] += not any(runs[1::2])
+            row = image.annotations[number - 1].row
+        objects.append(Object(number, runs, crowd, _measure(row.get("area")), _box(row)))
+    if objects and all(thing.crowd for thing in objects):
+        counts[notes.CROWDS] = len(objects)
     met.clear()
     met.update({kind: count for kind, count in counts.items() if count})
-    return masks.paint(*size, instances, crowds)
+    return Objects(*size, objects)
+
+
+def _box(row: dict) -> tuple[float, float, float, float] | None:
+    """The box of an annotation: left, top, width, height."""
+    listed = row.get("bbox")
+    sides = [_measure(side) for side in listed] if isinstance(listed, list) else []
+    known = [side for side in sides if side is not None]
+    if len(sides) != 4 or len(known) != 4 or min(known[2:]) < 0:
+        return None
+    return known[0], known[1], known[2], known[3]
+
+
+def _measure(value: object) -> float | None:
+    """A number of pixels."""
+    found = values.number(value)
+    return float(found) if found is not None and abs(found) < _FAR else None
 
 
 def _size(source: _Source, shapes: Sequence[Shape], counts: collections.Counter[str]) -> Size:

@@ -28,6 +28,24 @@ class Origin(NamedTuple):
     file_name: str
 
 
+class Object(NamedTuple):
+    """An annotated object with all of its pixels, also those that another object covers."""
+
+    number: int  # in the instance map
+    runs: list[int]  # run lengths, as `masks` has them
+    crowd: bool
+    area: float | None  # in pixels, as the dataset says; None if it does not
+    box: tuple[float, float, float, float] | None  # left, top, width, height, as the dataset says
+
+
+class Objects(NamedTuple):
+    """The annotated objects of an image, in the order of the dataset."""
+
+    height: int
+    width: int
+    objects: Sequence[Object]
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
     """One image of a dataset; nothing is decoded until one of the two functions is called."""
@@ -43,6 +61,9 @@ class Record:
     # Whether the annotation was drawn on the image as EXIF turns it; None to decide by the sizes.
     upright: bool | None = None
     annotation: str | None = None  # the file that `read_instances` reads, if it has one of its own
+    # Returns the objects that the instance map is painted of; raises SpecjaxError. None if the
+    # dataset has nothing else than the map.
+    read_objects: Callable[[], Objects] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
