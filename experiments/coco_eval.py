@@ -22,6 +22,7 @@ from typing import Any
 from absl import flags
 
 from experiments import datasets
+from experiments.datasets import values as meanings
 from experiments.datasets.records import Dataset
 from experiments.evaluating import report, sources
 from experiments.evaluating.evaluation import Bootstrap, evaluate
@@ -33,7 +34,8 @@ from specjax._flags import Flag, at_least, check_texts, declare
 from specjax._folder import write_json
 from specjax._program import execute
 
-_CHOICE = tuple("dataset data_dir annotations split frames orientation paper_filter limit".split())
+_CHOICE = tuple(name for name in DATASET if name not in ("features_dir", "part"))
+_PATHS = {"data_dir", "annotations"}
 FLAGS = {
     **{name: DATASET[name] for name in _CHOICE},
     "output": Flag("string", "outputs/scores.json", "File to write; its name ends in .json."),
@@ -103,7 +105,8 @@ def _open(given: Mapping[str, Any], paths: Sequence[pathlib.Path]) -> tuple[Data
     warnings = []
     for path, config in runs.items():
         wanted, known = dict(dataset.identity), config["dataset"]
-        differing = [key for key in {**wanted, **known} if wanted.get(key) != known.get(key)]
+        keys = {**wanted, **known}.keys() - _PATHS  # which depend on the machine
+        differing = sorted(key for key in keys if wanted.get(key) != known.get(key))
         if differing:
             warnings.append(f"{path} was a run on another dataset ({', '.join(differing)} differ)")
     return dataset, warnings
@@ -114,12 +117,15 @@ def _options(config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     identity = config["dataset"]
     if "frames_sha256" in identity and "frames" not in given:
         raise SpecjaxError("the run used a list of frames: give it again with --frames")
-    texts = ("data_dir", "annotations", "split", "orientation")
-    options: dict[str, Any] = {name: identity[name] for name in texts if identity.get(name)}
+    options = {name: identity[name] for name in _CHOICE if identity.get(name)}
     if not all(isinstance(value, str) for value in options.values()):
         raise SpecjaxError("the run's summary.json does not say its dataset: give --dataset")
-    if identity.get("paper_filter"):
-        options["paper_filter"] = True
+    options = {name: value for name, value in options.items() if "\n" not in value}
+    if "data_dir" in identity and "data_dir" not in options:  # a line for each folder
+        options["data_dir"] = identity["data_dir"].split("\n")
+    for name, meaning in (("paper_filter", meanings.flag), ("frame_step", meanings.whole)):
+        if name in options:
+            options[name] = meaning(options[name])
     if isinstance(config.get("limit"), int):
         options["limit"] = config["limit"]
     return {**options, "dataset": str(identity.get("name"))}

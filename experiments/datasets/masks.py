@@ -40,10 +40,12 @@ def run_lengths(segmentation: object, height: int, width: int, where: str) -> li
         counts = expand_counts(counts, where)
     if not isinstance(counts, list) or not all(type(run) is int and run >= 0 for run in counts):
         raise SpecjaxError(f"{where}: 'counts' must be a string or a list of integers of 0 or more")
-    if sum(counts) != height * width:
+    covered = sum(counts)
+    if covered != height * width:
+        # A number of thousands of digits cannot be printed.
+        shown = covered if covered < 10**12 else "too many"
         raise SpecjaxError(
-            f"{where}: the run lengths cover {sum(counts)} pixels, but the image has "
-            f"{height * width}"
+            f"{where}: the run lengths cover {shown} pixels, but the image has {height * width}"
         )
     return counts
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from experiments.evaluating.detections import Detection
+from experiments.evaluating.detections import Detection, decoded
 from experiments.evaluating.truth import Truth
 from experiments.results.statistics import LEVEL, Sample
 
@@ -109,7 +108,7 @@ class _Evaluation(COCOeval):
         if self.params.iouType == BOXES and len(ious):
             for place, thing in enumerate(self._gts[imgId, catId]):
                 if thing["void"]:
-                    void = coco_mask.decode(thing["segmentation"]).astype(bool)
+                    void = decoded(thing["segmentation"])
                     # The detections are sorted by score.
                     boxes = [one["bbox"] for one in found[: len(ious)]]
                     ious[:, place] = [_share(void, box) for box in boxes]

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from experiments.datasets import masks, values
@@ -58,6 +59,12 @@ class Entry(NamedTuple):
 def encoded(runs: list[int], height: int, width: int) -> dict[str, Any]:
     """Checked run lengths as pycocotools compresses them."""
     return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+
+
+def decoded(code: dict[str, Any]) -> np.ndarray:
+    """The mask of compressed run lengths, bool `[height, width]`."""
+    height, width = code["size"]
+    return masks.decode(masks.expand_counts(code["counts"].decode("ascii"), ""), height, width)
 
 
 def box_of(code: dict[str, Any]) -> Box:

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from experiments.datasets import notes
 from experiments.datasets.records import Dataset, Record
 from experiments.evaluating import average, localization
-from experiments.evaluating.detections import Detection
+from experiments.evaluating.detections import Detection, decoded
 from experiments.evaluating.sources import Source
 from experiments.evaluating.truth import Truth, read_truth
 from experiments.results import statistics
@@ -17,6 +16,10 @@ from experiments.results.tables import mean
 from specjax import SpecjaxError
 
 KINDS = {"masks": average.MASKS, "boxes": average.BOXES}
+_VIDEOS = (
+    "ytvis",
+    "davis",
+)  # datasets whose images are frames of videos, which resemble each other
 # Scores of one prediction for each image.
 SINGLE = ("corloc", "iou", "accuracy", "max_f")
 
@@ -95,7 +98,7 @@ def evaluate(dataset: Dataset, sources: Sequence[Source], bootstrap: Bootstrap) 
 
 
 def _unit(dataset: Dataset, record: Record) -> str:
-    return record.id.rpartition("/")[0] if dataset.name == "ytvis" else record.id
+    return record.id.rpartition("/")[0] if dataset.name in _VIDEOS else record.id
 
 
 def _in_order(images: list[Image]) -> list[Image]:
@@ -187,7 +190,7 @@ def _saliency(truth: Truth, found: Sequence[Detection]) -> localization.Saliency
     best = next((one.code for one in found if one.code is not None), None)
     predicted = np.zeros((truth.height, truth.width), bool)
     if best is not None:
-        predicted = coco_mask.decode(best).astype(bool)
+        predicted = decoded(best)
     return localization.saliency(predicted, truth.mask(ignored=False), ~truth.mask(ignored=True))
 
 

@@ -60,21 +60,27 @@ class ResultsFile:
         self.name = name
         self._listing = listing
         self._entries = read_entries(path)
-        self._used: set[Key] = set()
+        self._owners: dict[Key, str] = {}  # the record that an id was found to mean
 
     def find(self, record: Record, number: int, size: Size | None) -> list[Detection] | None:
         """As `Source` says."""
         keys = self._keys(record, number)
         if keys is None:
             return None
-        self._used.update(keys)
+        for key in keys:
+            owner = self._owners.setdefault(key, record.id)
+            if owner != record.id:
+                raise SpecjaxError(
+                    f"{str(self.path)!r}: image_id {str(key)[:40]!r} may mean {owner!r} and"
+                    f" {record.id!r}: score the folders of the dataset one by one"
+                )
         entries: Sequence[Entry] = [entry for key in keys for entry in self._entries[key]]
         entries = best(entries) if len(keys) > 1 else entries
         return [] if size is None else [entry.detection(*size) for entry in entries]
 
     def unused(self) -> list[str]:
         """As `Source` says."""
-        strangers = [key for key in self._entries if key not in self._used]
+        strangers = [key for key in self._entries if key not in self._owners]
         if not strangers:
             return []
         count = sum(len(self._entries[key]) for key in strangers)

@@ -6,7 +6,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from experiments.datasets.records import VOID, Record
-from experiments.evaluating.detections import Box, box_of, encoded
+from experiments.evaluating.detections import Box, box_of, decoded, encoded
 from specjax import SpecjaxError, coco
 
 
@@ -37,7 +37,7 @@ class Truth(NamedTuple):
         covered = np.zeros((self.height, self.width), bool)
         for thing in self.things:
             if thing.ignored == ignored:
-                covered |= coco_mask.decode(thing.code).astype(bool)
+                covered |= decoded(thing.code)
         return covered
 
 
