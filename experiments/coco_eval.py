@@ -73,11 +73,11 @@ def main(arguments: Sequence[str]) -> int:
     if output.resolve() in [path.resolve() for path in paths]:
         raise SpecjaxError(f"--output={values.output} would replace what is scored")
     dataset, differing = _open({name: getattr(values, name) for name in _CHOICE}, paths)
-    for warning in dataset.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     opened = [source for path in paths for source in sources.open_sources(path)]
     bootstrap = Bootstrap(values.seed, values.resamples, values.ap_resamples)
     found = evaluate(dataset, opened, bootstrap)
+    for warning in dataset.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     said = [*differing, *found["warnings"]]
     print(*report.tables(found), sep="\n\n")
     print(*(f"warning: {warning}\n" for warning in said), sep="", end="")

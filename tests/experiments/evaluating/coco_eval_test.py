@@ -1,0 +1,339 @@
+"""The binary: its numbers against pycocotools and known results, and its messages."""
+
+import contextlib
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from experiments import datasets
+from experiments.evaluating.localization import saliency
+from tests.support import tiny_datasets
+from tests.support.run_binary import assert_refused, run
+from tests.support.scores import entry, noisy_results, rectangle, run_scores
+
+KINDS = {"masks": "segm", "boxes": "bbox"}
+
+
+@pytest.fixture
+def scored(tmp_path):
+    """Scores results, a list of entries, against a dataset."""
+
+    def score(results, *flags):
+        path = tmp_path / "results.json"
+        path.write_text(json.dumps(results))
+        return run_scores(tmp_path / "scores.json", path, *flags)
+
+    return score
+
+
+def official(annotations, results):
+    """The twelve numbers of pycocotools for masks and boxes, without classes."""
+    content = json.loads(annotations.read_text())
+    content["categories"] = [{"id": 1, "name": "object"}]
+    for row in content["annotations"]:
+        row["category_id"] = 1
+    numbers = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = content
+        truth.createIndex()
+        found = truth.loadRes(json.loads(json.dumps(results)))
+        for kind, iou_type in KINDS.items():
+            evaluation = COCOeval(truth, found, iou_type)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            numbers[kind] = [None if x < 0 else x for x in evaluation.stats.tolist()]
+    return numbers
+
+
+def same_as_official(finished, annotations, results):
+    assert finished.status == 0, finished.stderr
+    expected = official(annotations, results)
+    for kind in KINDS:
+        assert list(finished.result[kind].values()) == expected[kind]
+    return expected
+
+
+def coco_flags(folder):
+    return "--dataset=coco", f"--data_dir={folder}"
+
+
+def ids_and_maps(folder):
+    for record in datasets.open_dataset("coco", data_dir=folder).records():
+        yield record.origin.id, record.read_instances()
+
+
+# ---------------------------------------------------------------- pycocotools itself
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_numbers_are_those_of_pycocotools(world, scored, boxes):
+    folder = world.folder / "coco"
+    results = noisy_results(ids_and_maps(folder))
+    if boxes:
+        for place, row in enumerate(results):
+            row["bbox"] = [place % 7, 3.5, 20 + place, 40]
+    finished = scored(results, *coco_flags(folder))
+    expected = same_as_official(finished, folder / "instances.json", results)
+    assert 0 < expected["masks"][0] < 1 and finished.report["ignored_regions"] == 1
+
+
+def test_order_of_ids_decides_between_equal_scores(tmp_path, scored):
+    """Images are not in the order of their ids, and all scores are 1."""
+    tiny_datasets.write_coco(tmp_path / "coco")
+    new = {7: 30, 8: 4, 9: 11}
+
+    def change(content):
+        for row in content["images"]:
+            row["id"] = new[row["id"]]
+        for row in content["annotations"]:
+            row["image_id"] = new[row["image_id"]]
+            row["area"] = 12.5
+
+    tiny_datasets.edit_annotations(tmp_path / "coco", change)
+    results = noisy_results(ids_and_maps(tmp_path / "coco"), seed=1)
+    for row in results:
+        row["score"] = 1.0
+    finished = scored(results, *coco_flags(tmp_path / "coco"))
+    same_as_official(finished, tmp_path / "coco" / "instances.json", results)
+
+
+@pytest.mark.parametrize("name", ["coco_mini"])
+def test_numbers_are_those_of_pycocotools_on_photographs(shared_data, scored, name):
+    folder = shared_data / name
+    results = noisy_results(ids_and_maps(folder))
+    finished = scored(results, *coco_flags(folder))
+    expected = same_as_official(finished, folder / "instances.json", results)
+    assert finished.report["ignored_regions"] == 12 and 0 < expected["masks"][0] < 1
+
+
+# ---------------------------------------------------------------- known results
+
+
+def perfect(maps, id_of):
+    return [
+        entry(id_of(number, record_id), instances == value)
+        for number, (record_id, instances) in enumerate(maps.items(), start=1)
+        for value in range(1, instances.max() + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "id_of"),
+    [
+        ("voc", lambda number, record_id: record_id),
+        ("voc", lambda number, record_id: f"{record_id}.jpg"),
+        ("voc", lambda number, record_id: number),
+        ("ytvis", lambda number, record_id: record_id),
+        ("coco", lambda number, record_id: number + 6),
+        ("coco", lambda number, record_id: str(number + 6)),
+    ],
+)
+def test_perfect_results(world, scored, dataset, id_of):
+    maps = world.maps[dataset]
+    without_overlap = {"voc": 3, "ytvis": 2, "coco": 1}[dataset]
+    maps = dict(list(maps.items())[:without_overlap])
+    results = perfect(maps, id_of)
+    flags = [f"--dataset={dataset}", f"--data_dir={world.folder / dataset}"]
+    finished = scored(results, *flags, f"--limit={len(maps)}")
+    assert finished.status == 0 and finished.report["warnings"] == []
+    assert {round(finished.result[kind]["AP"], 12) for kind in KINDS} == {1}
+    assert {finished.result[kind]["AR100"] for kind in KINDS} == {1}
+    assert finished.result["corloc"] == 1 and finished.result["iou"] is None
+    assert "100.00" in finished.stdout and finished.stdout.endswith("scores.json\n")
+
+
+def test_no_results(world, scored):
+    finished = scored([], "--dataset=voc", f"--data_dir={world.folder / 'voc'}")
+    assert {finished.result[kind][key] for kind in KINDS for key in ("AP", "AR100")} == {0}
+    assert finished.result["corloc"] == 0
+    (warning,) = finished.report["warnings"]
+    assert "3 of 3 images have no results" in warning
+    assert f"warning: {warning}\n" in finished.stdout
+
+
+@pytest.fixture
+def one_object(tmp_path):
+    """Three images with one object each, one with a void row."""
+    folder = tmp_path / "voc"
+    maps = {}
+    for name in ("JPEGImages", "SegmentationObject", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    for number in range(3):
+        instances = rectangle(4, 5, 24 + number, 35).astype(np.int32)
+        if number == 2:
+            instances[25] = tiny_datasets.VOID
+        maps[f"image_{number}"] = instances
+        path = folder / "JPEGImages" / f"image_{number}.jpg"
+        Image.new("RGB", (50, 40)).save(path)
+        tiny_datasets.save_palette(folder / "SegmentationObject" / f"image_{number}.png", instances)
+    (folder / "ImageSets" / "Segmentation" / "val.txt").write_text("\n".join(maps))
+    return folder, maps
+
+
+def test_one_object(one_object, scored):
+    """The best mask is the prediction, an empty one where there is none; void does not count."""
+    folder, maps = one_object
+    good, bad = rectangle(4, 5, 24, 30), rectangle(30, 0, 40, 50)
+    boxed = {"image_id": "image_2", "bbox": [0, 30, 50, 10], "score": 0.9}
+    results = [entry("image_0", bad, 0.1), entry("image_0", good, 0.2), boxed]
+    results.append(entry("image_2", rectangle(4, 5, 28, 30), 0.3))
+    finished = scored(results, "--dataset=voc", f"--data_dir={folder}")
+    predicted = [good, np.zeros((40, 50), bool), rectangle(4, 5, 28, 30)]
+    expected = [
+        saliency(mask, instances == 1, instances != tiny_datasets.VOID)
+        for mask, instances in zip(predicted, maps.values(), strict=True)
+    ]
+    names = ("iou", "accuracy", "max_f")
+    for name, values in zip(names, zip(*expected, strict=True), strict=True):
+        assert finished.result[name] == pytest.approx(np.mean(values))
+        low, high = finished.result["intervals"][name]
+        assert low <= finished.result[name] <= high
+    assert finished.result["corloc"] == 1 / 3  # of image_2, the best box is wrong
+    assert "max F" in finished.stdout
+    warnings = finished.report["warnings"]
+    assert ["1 of 3 images have no results" in w for w in warnings] == [True, False]
+    assert "1 of 4 detections have no mask" in warnings[1]
+
+
+def test_boxes_alone(one_object, scored):
+    folder, _ = one_object
+    results = [{"image_id": 1, "bbox": [5, 4, 30, 20], "score": 0.5}]
+    finished = scored(results, "--dataset=voc", f"--data_dir={folder}")
+    assert finished.result["masks"] is None and finished.result["iou"] is None
+    assert finished.result["boxes"]["AP"] == pytest.approx(34 / 101)
+    assert finished.result["corloc"] == 1 / 3
+
+
+def test_intervals_of_precision(world, scored):
+    folder = world.folder / "coco"
+    results = noisy_results(ids_and_maps(folder))
+    finished = scored(results, *coco_flags(folder), "--ap_resamples=20")
+    for kind in KINDS:
+        low, high = finished.result["intervals"][kind]["AP"]
+        assert low <= finished.result[kind]["AP"] <= high
+
+
+# ---------------------------------------------------------------- runs
+
+
+@pytest.fixture(scope="module")
+def finished_run(world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    finished = run(
+        "instance", folder, *world.flags("voc"), "--metric=boc,dot", "--save=coco,labels"
+    )
+    assert finished.status == 0, finished.stderr
+    return folder
+
+
+def numbers(result):
+    return {key: value for key, value in result.items() if key not in ("name", "file")}
+
+
+def test_runs(world, finished_run, tmp_path):
+    """A run knows its dataset; its label maps say the same, as do its files elsewhere."""
+    finished = run_scores(tmp_path / "scores.json", finished_run)
+    assert (finished.status, finished.stderr, finished.report["warnings"]) == (0, "", [])
+    boc, dot = finished.report["results"]
+    assert (boc["name"], dot["name"]) == ("run boc", "run dot")
+    assert boc["detections"] > 0 and boc["masks"]["AR100"] > 0
+    other = shutil.copytree(finished_run, tmp_path / "run")
+    for path in other.glob("coco*.json"):
+        path.unlink()
+    labels = run_scores(tmp_path / "scores.json", other / "summary.json")
+    assert [numbers(one) for one in labels.report["results"]] == [numbers(boc), numbers(dot)]
+    alone = run_scores(
+        tmp_path / "scores.json",
+        finished_run / "coco_results_boc.json",
+        "--dataset=voc",
+        f"--data_dir={world.folder / 'voc'}",
+    )
+    assert numbers(alone.result) == numbers(boc)
+
+
+def test_runs_on_other_images(world, finished_run, tmp_path):
+    """Images are found by file name; those that the run lacks, and its others, are named."""
+    folder = shutil.copytree(world.folder / "voc", tmp_path / "voc")
+    listing = folder / "ImageSets" / "Segmentation" / "val.txt"
+    names = listing.read_text().split()
+    (folder / "JPEGImages" / "new.jpg").write_bytes(
+        (folder / "JPEGImages" / f"{names[0]}.jpg").read_bytes()
+    )
+    shutil.copy(
+        folder / "SegmentationObject" / f"{names[0]}.png",
+        folder / "SegmentationObject" / "new.png",
+    )
+    listing.write_text("\n".join(["new", *names[1:]]))
+    flags = ("--dataset=voc", f"--data_dir={folder}")
+    finished = run_scores(tmp_path / "scores.json", finished_run, *flags)
+    assert finished.status == 0
+    differing, *others = finished.report["warnings"]
+    assert "another dataset (split_sha256 differ)" in differing
+    assert len(others) == 4 and "image_id '1'" in others[0] and "'new'" in others[1]
+    for warning in finished.report["warnings"]:
+        assert f"warning: {warning}\n" in finished.stdout
+
+
+def test_an_annotation_that_cannot_be_read(world, finished_run, tmp_path):
+    folder = shutil.copytree(world.folder / "voc", tmp_path / "voc")
+    mask = next((folder / "SegmentationObject").iterdir())
+    mask.write_bytes(b"no picture")
+    finished = run_scores(tmp_path / "scores.json", finished_run, f"--data_dir={folder}")
+    assert finished.status == 1 and finished.report["images"] == 2
+    (failure,) = finished.report["failures"]
+    assert failure["id"] == mask.stem
+    (warning,) = finished.report["warnings"]
+    assert warning.startswith("1 of 3 images cannot be read") and mask.stem in warning
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_mistakes(world, finished_run, scored, tmp_path):
+    output, voc = tmp_path / "scores.json", f"--data_dir={world.folder / 'voc'}"
+    (tmp_path / "empty").mkdir()
+    for arguments, words in {
+        (): ["no results given"],
+        (tmp_path / "empty", "--dataset=voc", voc): ["empty", "--save=coco"],
+        (tmp_path / "empty",): ["--dataset"],
+        (finished_run, "--output=scores.txt"): ["scores.txt", ".json"],
+        (finished_run, "--dataset="): ["--dataset"],
+        (finished_run, "--dataset=folder", voc): ["no annotation"],
+        (tmp_path / "none.json", "--dataset=voc", voc): ["none.json", "no such file"],
+    }.items():
+        assert_refused(run_scores(output, *arguments), *words)
+    wrong = [entry("2007_000000", np.ones((9, 9), bool))]
+    assert_refused(scored(wrong, "--dataset=voc", voc), "results.json", "entry 0", "[9, 9]")
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "config", [None, 7, {"dataset": {"name": "voc", "data_dir": 7}}, {"dataset": {"name": "x"}}]
+)
+def test_a_damaged_summary(finished_run, tmp_path, config):
+    other = shutil.copytree(finished_run, tmp_path / "run")
+    (other / "summary.json").write_text(json.dumps({"config": config}))
+    assert_refused(run_scores(tmp_path / "scores.json", other))
+
+
+def test_a_list_of_frames_must_be_given_again(world, finished_run, tmp_path):
+    other = shutil.copytree(finished_run, tmp_path / "run")
+    summary = json.loads((other / "summary.json").read_text())
+    summary["config"]["dataset"]["frames_sha256"] = "0" * 64
+    (other / "summary.json").write_text(json.dumps(summary))
+    assert_refused(run_scores(tmp_path / "scores.json", other), "--frames")
+
+
+def test_results_that_are_replaced(finished_run, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("[]")
+    assert_refused(run_scores(path, path), "replace")
+    assert path.read_text() == "[]"
