@@ -107,6 +107,7 @@ PACKAGES = {
     "results": {"datasets"},
     "runs": {"datasets", "results"},
     "loop": {"datasets", "results", "runs"},
+    "evaluating": {"datasets", "results", "runs"},
     "plots": {"datasets", "results"},
     "analyses": {"datasets", "results", "runs", "loop", "plots"},
     "benchmarking": {"datasets", "results", "runs", "loop", "analyses"},
