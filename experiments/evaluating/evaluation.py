@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.datasets import notes
+from experiments.datasets import VIDEOS, notes
 from experiments.datasets.records import Dataset, Record
 from experiments.evaluating import average, localization
 from experiments.evaluating.detections import Detection, decoded
@@ -16,10 +16,6 @@ from experiments.results.tables import mean
 from specjax import SpecjaxError
 
 KINDS = {"masks": average.MASKS, "boxes": average.BOXES}
-_VIDEOS = (
-    "ytvis",
-    "davis",
-)  # datasets whose images are frames of videos, which resemble each other
 # Scores of one prediction for each image.
 SINGLE = ("corloc", "iou", "accuracy", "max_f")
 
@@ -98,7 +94,7 @@ def evaluate(dataset: Dataset, sources: Sequence[Source], bootstrap: Bootstrap) 
 
 
 def _unit(dataset: Dataset, record: Record) -> str:
-    return record.id.rpartition("/")[0] if dataset.name in _VIDEOS else record.id
+    return record.id.rpartition("/")[0] if dataset.name in VIDEOS else record.id
 
 
 def _in_order(images: list[Image]) -> list[Image]:

@@ -294,6 +294,28 @@ def test_an_annotation_that_cannot_be_read(world, finished_run, tmp_path):
     assert warning.startswith("1 of 3 images cannot be read") and mask.stem in warning
 
 
+def test_several_folders(world, tmp_path):
+    """A run on two folders says both, a line for each."""
+    shutil.copytree(world.folder / "voc", tmp_path / "second")
+    dataset = datasets.open_dataset("voc", data_dir=[world.folder / "voc", tmp_path / "second"])
+    maps = {record.id: record.read_instances() for record in dataset.records()}
+    results = perfect(maps, lambda number, record_id: record_id)
+    (tmp_path / "coco_results.json").write_text(json.dumps(results))
+    summary = {"config": {"dataset": dict(dataset.identity), "limit": None}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    finished = run_scores(tmp_path / "scores.json", tmp_path)
+    assert (finished.status, finished.report["images"]) == (0, 6)
+    assert finished.report["dataset"] == dataset.identity
+    assert finished.result["masks"]["AR100"] == finished.result["corloc"] == 1
+
+
+def test_ids_that_several_folders_have(world, scored, tmp_path):
+    shutil.copytree(world.folder / "coco", tmp_path / "second")
+    flags = coco_flags(f"{world.folder / 'coco'},{tmp_path / 'second'}")
+    results = noisy_results(ids_and_maps(world.folder / "coco"))
+    assert_refused(scored(results, *flags), "results.json", "image_id '7'", "one by one")
+
+
 # ---------------------------------------------------------------- mistakes
 
 
