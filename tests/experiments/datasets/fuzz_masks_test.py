@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from experiments import datasets
+from experiments.datasets.davis import read_annotation
 from experiments.datasets.records import VOID
+from experiments.datasets.saliency import read_binary
 from specjax import SpecjaxError
 from tests.support import tiny_datasets
 
@@ -120,6 +122,23 @@ def test_records_failures_or_one_line(root, mask, listing, folder):
                 instances = record.read_instances()
                 assert instances.dtype == np.int32 and instances.ndim == 2
                 assert instances.min() >= VOID
+
+
+@hypothesis.settings(
+    max_examples=EXAMPLES, deadline=None, derandomize="SPECJAX_FUZZ_EXAMPLES" not in os.environ,
+    suppress_health_check=list(hypothesis.HealthCheck), database=None,
+)  # fmt: skip
+@hypothesis.given(mask=files())
+def test_masks_of_davis_and_saliency(root, mask):
+    content, suffix = mask
+    path = root / f"mask{suffix}"
+    path.write_bytes(content)
+    for read in (read_annotation, read_binary):
+        with one_line():
+            instances = read(path)
+            assert instances.dtype == np.int32 and instances.ndim == 2
+            assert instances.min() >= VOID
+            assert instances.max() <= 1 or read is read_annotation
 
 
 @contextlib.contextmanager
