@@ -98,15 +98,19 @@ STUDIES = {
         ),
         flaws=True,
     ),
-    "metrics": Study("metrics", tuple(Row(metric, metric) for metric in _METRICS), several=True),
+    "metrics": Study(
+        "metrics", tuple(Row(metric, metric) for metric in _METRICS), ("miou",), several=True
+    ),
     "mini_metrics": Study(
         "metrics with specjax-mini",
         tuple(Row(metric, metric, checkpoint=_MINI) for metric in _METRICS),
+        ("miou",),
         several=True,
     ),
     "filtered": Study(
         "metrics, on the images that --paper_filter keeps",
         tuple(Row(metric, metric, flags=("--metric=all", "--paper_filter")) for metric in _METRICS),
+        ("miou",),
         several=True,
     ),
     "ablation": Study(
