@@ -1,57 +1,76 @@
-"""Names of photographs in results: short, different from each other, and safe to write."""
+"""Names of images in results: short, different from each other, and safe to write."""
 
 import collections
 import itertools
+import os
 import pathlib
 import types
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 _ESCAPED = ("Cc", "Cs", "Zl", "Zp")  # control, surrogate, line and paragraph separators
 
 
 class Found(NamedTuple):
-    """A photograph that was found.
+    """An image that was found.
 
     Attributes:
-        file: its absolute path.
-        base: the folder that its id is relative to, if no other photograph has that id.
+        file: its path, beginning with `/`.
+        base: the folder that its id is relative to, if no other image has that id.
     """
 
-    file: pathlib.Path
-    base: pathlib.Path
+    file: pathlib.PurePath
+    base: pathlib.PurePath
+
+
+class _Paths(NamedTuple):
+    """Paths that may be the id of an image, from the base to the longest."""
+
+    bare: Sequence[str]  # without suffix
+    whole: Sequence[str]
 
 
 def assign_ids(
-    photographs: Sequence[Found], known: Mapping[str, str] = types.MappingProxyType({})
+    images: Sequence[Found], known: Mapping[str, str] = types.MappingProxyType({})
 ) -> list[str]:
-    """The id of each photograph: the shortest path that tells it apart from the others.
+    """The id of each image: the shortest path that tells it apart from the others.
 
     A path begins at the base, or at a folder above it where that is too short. It has the suffix of
-    the file only where no path without suffix is enough.
+    the file only where no path without suffix is enough. Images of one path get a number.
 
     Args:
-        photographs: different files.
-        known: ids by path that these and other photographs have already, and keep.
+        images: their files.
+        known: ids by path that these and other images have already, and keep.
     """
     taken = set(known.values())
-    candidates = [[*_candidates(found)] for found in photographs]
-    # How many photographs have a candidate: an id with one is understood without the others.
-    owners = collections.Counter(itertools.chain(*map(set, candidates)))
-    ids: list[str | None] = [known.get(str(found.file)) for found in photographs]
-    for number, choices in enumerate(candidates):
+    paths = [_paths(found) for found in images]
+    # How many images have a path: an id with one is understood without the others.
+    owners = collections.Counter(itertools.chain(*({*bare, *whole} for bare, whole in paths)))
+    longest = collections.Counter(
+        itertools.chain(*({bare[-1], whole[-1]} for bare, whole in paths))
+    )
+    ids: list[str | None] = [known.get(str(found.file)) for found in images]
+    for number, (bare, whole) in enumerate(paths):
         if ids[number] is None:
-            ids[number] = next((c for c in choices if owners[c] == 1 and c not in taken), None)
+            # A path that others end with is an id if it is this image's own in full.
+            own = bare[-1] if longest[bare[-1]] == 1 else None
+            choices = [path for path in (*bare, *whole) if owners[path] == 1 or path == own]
+            ids[number] = next((path for path in choices if path not in taken), None)
     taken.update(filter(None, ids))
-    for number, choices in enumerate(candidates):
+    for number, (_, whole) in enumerate(paths):
         if ids[number] is None:  # it differs from another in its suffix, which the other has twice
-            numbered = (f"{choices[-1]}_{count}" for count in itertools.count(2))
-            rest = itertools.chain(choices[len(choices) // 2 :], numbered)
-            chosen = next(choice for choice in rest if choice not in taken)
+            numbered = (f"{whole[-1]}_{count}" for count in itertools.count(2))
+            chosen = next(path for path in itertools.chain(whole, numbered) if path not in taken)
             ids[number] = chosen
             taken.add(chosen)
     return [name for name in ids if name is not None]
+
+
+def earlier_ids(lines: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The ids by path of images that have a line in a journal, if the file still exists."""
+    earlier = {line["source"]: line["id"] for line in lines if "source" in line}
+    return {path: name for path, name in earlier.items() if os.path.exists(path)}
 
 
 def file_name(photo_id: str, file: pathlib.Path) -> str:
@@ -77,11 +96,9 @@ def _escape(letter: str) -> str:
     return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", errors))
 
 
-def _candidates(found: Found) -> Iterator[str]:
-    """Paths that may be the id, as long as there are different ones: first those without suffix."""
+def _paths(found: Found) -> _Paths:
     parts = [escaped(part) for part in found.file.parts[1:]]
     shortest = len(found.file.relative_to(found.base).parts)
+    whole = ["/".join(parts[-length:]) for length in range(shortest, len(parts) + 1)]
     suffix = escaped(found.file.suffix)
-    for removed in (suffix, ""):
-        for length in range(shortest, len(parts) + 1):
-            yield "/".join(parts[-length:]).removesuffix(removed)
+    return _Paths([path.removesuffix(suffix) for path in whole], whole)

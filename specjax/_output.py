@@ -5,7 +5,6 @@ the photograph or the settings change. Files of a photograph without a line may 
 """
 
 import dataclasses
-import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,7 @@ from specjax._folder import (
     write_bytes,
     write_json,
 )
-from specjax._ids import file_name
+from specjax._ids import earlier_ids, file_name
 from specjax._in_work import NAME as IN_WORK
 from specjax._png import write_png
 from specjax.segmentation import Segmentation
@@ -62,11 +61,9 @@ class Photo(NamedTuple):
         return f"{self.id} {self.stamp}"
 
 
-def earlier_ids(folder: pathlib.Path) -> dict[str, str]:
-    """The ids of photographs that have a line in a folder, by path, if the file still exists."""
-    lines = Journal(folder / _JOURNAL).ordered([])
-    earlier = {line["source"]: line["id"] for line in lines if "source" in line}
-    return {path: name for path, name in earlier.items() if os.path.exists(path)}
+def known_ids(folder: pathlib.Path) -> dict[str, str]:
+    """The ids that photographs have in a folder, by path."""
+    return earlier_ids(Journal(folder / _JOURNAL).ordered([]))
 
 
 def stamped(files: Iterable[tuple[str, pathlib.Path]], settings: str) -> list[Photo]:

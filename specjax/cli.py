@@ -26,7 +26,7 @@ from specjax._ids import assign_ids
 from specjax._in_work import NAME as IN_WORK
 from specjax._in_work import InWork
 from specjax._memory import does_not_fit
-from specjax._output import OWNED, SAVES, Output, Photo, earlier_ids, open_output, stamped
+from specjax._output import OWNED, SAVES, Output, Photo, known_ids, open_output, stamped
 from specjax._photographs import find_photographs
 from specjax._program import execute
 from specjax.affinity import METRICS
@@ -136,8 +136,8 @@ def main(arguments: Sequence[str]) -> int:
     make_folder(folder)
     try:
         with lock(folder / ".lock"):
-            earlier = {} if values.overwrite else earlier_ids(folder)
-            ids = assign_ids(photographs.found, earlier)
+            known = {} if values.overwrite else known_ids(folder)
+            ids = assign_ids(photographs.found, known)
             photos = stamped(zip(ids, files, strict=True), digest)
             output = open_output(folder, save, photos, overwrite=values.overwrite)
             for line in (*photographs.warnings, *photographs.unread):

@@ -85,7 +85,7 @@ EXCEPTIONS = {
     "specjax._flags": "the command and the binaries share flags",
     "specjax._folder": "a run's folder is written as the command's is",
     "specjax._in_work": "an image that kills a run is passed over, as by the command",
-    "specjax._ids": "names of images are escaped as the command escapes them",
+    "specjax._ids": "images are named as the command names them",
     "specjax._lists": "text lists choose frames as they name photographs",
     "specjax._memory": "a process of many programs looks after its memory",
     "specjax._photographs": "a folder of photographs is a dataset too",

@@ -8,7 +8,7 @@ as its EXIF orientation shows it; the sizes in the JSON file only help to tell w
 import collections
 import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from experiments.datasets.image_files import Header, ImageFiles
 from experiments.datasets.records import Dataset, Object, Objects, Origin, Record
 from experiments.datasets.segmentations import Shape, Size
 from specjax import SpecjaxError, decode
+from specjax._ids import Found, assign_ids
 
 _FAR = 1e9  # pixels; no area or place in an image is larger
 
@@ -54,8 +55,7 @@ def open_annotated(
         folders.append(path.parent)
     upright = None if orientation is None else orientation == "upright"
     sources, found_elsewhere = _sources(file, listed, folders, upright)
-    names = [image_files.parts_of(image.file_name or "") or [image.label] for image in listed]
-    ids = image_files.shortest_ids(names, family.id_parts)
+    ids = assign_ids([_named(image, family.id_parts) for image in listed])
 
     def records() -> Iterator[Record]:
         for record_id, source in zip(ids, sources, strict=True):
@@ -83,6 +83,12 @@ def open_annotated(
     return Dataset(
         family.name, file.annotated, identity, records, warnings, category=file.category()
     )
+
+
+def _named(image: ListedImage, parts: int) -> Found:
+    """An image as the file names it; its id has at least the last `parts` of that."""
+    names = image_files.parts_of(image.file_name or "") or [image.label]
+    return Found(PurePosixPath("/", *names), PurePosixPath("/", *names[:-parts]))
 
 
 def _below(path: Path, folder: Path) -> str:

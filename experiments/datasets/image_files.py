@@ -15,7 +15,6 @@ from typing import NamedTuple
 from PIL import Image
 
 from specjax import SpecjaxError
-from specjax._ids import escaped
 from specjax.images import MAX_PIXELS
 
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -148,37 +147,3 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # the pixels may be fine although the EXIF block is damaged
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
-
-
-def shortest_ids(names: Sequence[Sequence[str]], parts: int) -> list[str]:
-    """Ids from the parts of names: the last `parts`, without suffix, where that is unique.
-
-    Where it is not, more folders are added, then the suffix, then a number. Every id is safe as the
-    name of an output file.
-    """
-    choices = [_choices(name, parts, place) for place, name in enumerate(names)]
-    levels = [0] * len(names)
-    while True:
-        taken: dict[str, list[int]] = {}
-        for place, level in enumerate(levels):
-            taken.setdefault(choices[place][level], []).append(place)
-        longer: list[int] = []
-        for places in taken.values():
-            # The last two choices are for names that no folder tells apart.
-            for kept in (3, 1) if len(places) > 1 else ():
-                can = [place for place in places if levels[place] + kept < len(choices[place])]
-                longer += can
-                if can:
-                    break
-        if not longer:
-            return [choices[place][level] for place, level in enumerate(levels)]
-        for place in longer:
-            levels[place] += 1
-
-
-def _choices(name: Sequence[str], parts: int, place: int) -> list[str]:
-    whole = "/".join(map(escaped, name))
-    pieces = pathlib.PurePosixPath(whole).with_suffix("").parts
-    lengths = range(min(parts, len(pieces)), len(pieces) + 1)
-    bare = ["/".join(pieces[-length:]) for length in lengths]
-    return [*bare, whole, f"{whole}#{place + 1}"]

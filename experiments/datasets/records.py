@@ -83,6 +83,9 @@ class Dataset:
     count: int | None = None  # None if it cannot be known without decoding
     category: Mapping[str, Any] | None = None  # of every object, if the dataset has only one
     id_clash: str | None = None  # why `Origin.id` does not tell its images apart, if so
+    # Ids by source that images have already. Filled by a run that continues; a folder of images,
+    # to which images may be added, keeps them.
+    known: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def passes_paper_rule(instances: np.ndarray) -> bool:
@@ -184,8 +187,15 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
             f"{', '.join(unmatched[:3])}{' ...' if len(unmatched) > 3 else ''}",
         )
 
-    dataset = dataclasses.replace(dataset, warnings=warnings, count=len(selected))
-    return _keep(dataset, lambda record: record.id in selected, frames_sha256=listing.sha256)
+    # By place: the ids of a run that continues may be others.
+    chosen = [record_id in selected for record_id in ids]
+    return dataclasses.replace(
+        dataset,
+        records=lambda: itertools.compress(dataset.records(), chosen),
+        identity=dataset.identity | {"frames_sha256": listing.sha256},
+        warnings=warnings,
+        count=len(selected),
+    )
 
 
 def apply_paper_rule(dataset: Dataset) -> Dataset:
@@ -205,7 +215,12 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
         except SpecjaxError:
             return True
 
-    return _keep(dataclasses.replace(dataset, count=None), passes, paper_filter="true")
+    return dataclasses.replace(
+        dataset,
+        records=lambda: filter(passes, dataset.records()),
+        identity=dataset.identity | {"paper_filter": "true"},
+        count=None,
+    )
 
 
 def drawn_on(dataset: Dataset, orientation: str) -> Dataset:
@@ -232,14 +247,6 @@ def take(dataset: Dataset, limit: int) -> Dataset:
     count = None if dataset.count is None else min(dataset.count, limit)
     return dataclasses.replace(
         dataset, records=lambda: itertools.islice(dataset.records(), limit), count=count
-    )
-
-
-def _keep(dataset: Dataset, keep: Callable[[Record], bool], **identity: str) -> Dataset:
-    return dataclasses.replace(
-        dataset,
-        records=lambda: filter(keep, dataset.records()),
-        identity=dataset.identity | identity,
     )
 
 

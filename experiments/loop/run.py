@@ -55,6 +55,7 @@ def run(options: Options, kind: type[Experiment]) -> int:
             files: list[str | pathlib.Path] = [*record.files, *backbone.files(record.id)]
             folder.sources.add(record.id, files)
 
+        dataset.known.update(folder.known_ids())
         share = Share(dataset.records(), options.part, note)
         total = None if dataset.count is None else options.part.size(dataset.count)
         progress = stream.process(share, total=total)

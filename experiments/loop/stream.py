@@ -174,6 +174,7 @@ class Stream:
                         {
                             "id": example.id,
                             "setting": setting,
+                            "source": example.source,
                             **outcome.line,
                             "read": example.read,
                             **notes,

@@ -8,12 +8,14 @@ import jax
 import numpy as np
 from PIL import Image
 
+from experiments.datasets.records import Origin
 from experiments.loop.reading import Example, Outcome
 from experiments.loop.stored import save_features
 from experiments.runs.folder import RunFolder
 from experiments.runs.names import GALLERY
 from specjax import as_grid, coco, overlay, to_pixels
 from specjax._folder import write_json
+from specjax._ids import file_name
 from specjax._png import write_png
 
 
@@ -59,10 +61,11 @@ class Writers:
         if "labels" in self.save:
             write_png(path("labels"), overlay.indexed_png(labels))
         if "coco" in self.save:
-            origin, suffix = example.origin, pathlib.Path(example.source).suffix
+            own_name = file_name(example.id, pathlib.Path(example.source))
+            origin = example.origin or Origin(None, own_name)
             masks = {
-                "image_id": None if origin is None else origin.id,
-                "file_name": example.id + suffix if origin is None else origin.file_name,
+                "image_id": origin.id,
+                "file_name": origin.file_name,
                 "height": size[0],
                 "width": size[1],
                 "masks": coco.instances_of(labels),

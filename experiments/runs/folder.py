@@ -28,6 +28,7 @@ from specjax._folder import (
     write_bytes,
     write_json,
 )
+from specjax._ids import earlier_ids
 
 # The first is held while a process works on the whole run or, in a part's folder, on that part; the
 # second only while a process enters the run or merges its parts.
@@ -156,6 +157,10 @@ class RunFolder:
     def path(self, kind: str, setting: str, image_id: str | None = None) -> pathlib.Path:
         """The path of a kind of file: of one image, or of the file that covers all images."""
         return names.locate(self.folder, self._plain, kind, setting, image_id)
+
+    def known_ids(self) -> dict[str, str]:
+        """The ids that images have in the run, by source."""
+        return earlier_ids(self.lines.ordered([]))
 
     @property
     def in_work_path(self) -> pathlib.Path:

@@ -99,6 +99,39 @@ def test_what_changed_is_done_again(world, voc_flags, voc_run, tmp_path):
     assert (again.folder / "labels_boc" / "2007_000002.png").stat().st_mtime_ns == before
 
 
+def test_ids_stay_when_images_are_added(world, tmp_path):
+    """And new images get longer ids, where one clashes with an image that has its id already."""
+    photos = shutil.copytree(world.photos, tmp_path / "photos")
+    flags = [world.checkpoint, "--N=16", "--num_instances=3", "--save=labels,coco"]
+    flags += ["--dataset=folder", f"--data_dir={photos}"]
+    first = run("instance", tmp_path / "out", *flags)
+    lines, files = first.lines, contents(first.folder)
+    pictures = {name for name in files if name.endswith(".png")}
+    with Image.open(photos / "2007_000000.jpg") as image:
+        image.rotate(180).save(photos / "2007_000000.png")
+    (photos / "day" / "2007_000001.jpg").parent.mkdir()
+    shutil.copy(photos / "2007_000001.jpg", photos / "day")
+    again = run("instance", tmp_path / "out", *flags)
+    new = ["2007_000000.png", "day/2007_000001"]
+    assert {key[0] for key in again.lines} - {key[0] for key in lines} == {*new}
+    assert {key: again.lines[key] for key in lines} == lines
+    after = contents(again.folder)
+    assert {name: after[name] for name in pictures} == {name: files[name] for name in pictures}
+    assert after.keys() - files.keys() == {f"labels/{name}.png" for name in new}
+    images = json.loads((again.folder / "coco.json").read_text())["images"]
+    assert {"2007_000000.jpg", "2007_000000.png"} <= {image["file_name"] for image in images}
+    # A list of frames chooses the same images, whatever ids they have.
+    (tmp_path / "frames.txt").write_text("2007_000000.jpg\nday/2007_000001\n")
+    frames = [*flags, "--overwrite", f"--frames={tmp_path / 'frames.txt'}"]
+    for again in (frames, [flag for flag in frames if flag != "--overwrite"]):
+        chosen = run("instance", tmp_path / "out", *again)
+        assert {key[0] for key in chosen.lines} == {"2007_000000.jpg", "day/2007_000001"}
+    # Ids of images that are gone are free again.
+    (photos / "2007_000000.jpg").unlink()
+    fresh = run("instance", tmp_path / "fresh", *flags)
+    assert "2007_000000" in {key[0] for key in fresh.lines}
+
+
 def test_changed_features_are_read_again(voc_flags, tmp_path):
     stored = tmp_path / "made" / "features"
     made = run("instance", tmp_path / "made", *voc_flags, "--save=features")

@@ -29,6 +29,10 @@ def ids(*files, known=()):
         (["/p|f", "/p|f.jpg"], ["f", "f.jpg"]),
         (["/p|a.jpg", "/p|a.png", "/p|a.jpg.png"], ["a.jpg", "a.png", "a.jpg.png"]),
         (["/p|Mr. Smith.jpg", "/p|.jpg"], ["Mr. Smith", ".jpg"]),
+        # As annotation files name them: a path may end another.
+        (["/v1|0.jpg", "/v2|0.jpg", "/x/v2|0.jpg"], ["v1/0", "v2/0", "x/v2/0"]),
+        (["/|b.jpg", "/b|b.png"], ["b", "b/b"]),
+        (["/|c.jpg", "/|c.jpg", "/|c.jpg_2.jpg"], ["c.jpg", "c.jpg_3", "c.jpg_2"]),
         (["/p|a\\b.jpg", "/p|a%5Cb.jpg", "/p|\udcff.jpg"],
          ["a%5Cb.jpg", "p/a%5Cb.jpg", "%FF"]),
     ],

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from specjax import SpecjaxError
+from specjax._ids import assign_ids
 from specjax._photographs import find_photographs
 
 
@@ -24,9 +25,14 @@ def folder(tmp_path):
 
 
 def found(*paths):
-    files = find_photographs(paths).files
-    assert all(file.is_absolute() and file.is_file() for _, file in files)
-    return {name: file.name for name, file in files}
+    photographs = find_photographs(paths)
+    assert all(photo.file.is_absolute() and photo.file.is_file() for photo in photographs.found)
+    names = [photo.file.name for photo in photographs.found]
+    return dict(zip(ids(photographs), names, strict=True))
+
+
+def ids(photographs):
+    return assign_ids(photographs.found)
 
 
 def test_folders(folder):
@@ -56,7 +62,7 @@ def test_lists(folder):
     elsewhere = folder.parent / "list.txt"
     elsewhere.write_text("photos/day.1/c.d.tiff\nphotos/../photos/b.jpg\n")
     result = find_photographs([elsewhere, listing])
-    assert [name for name, _ in result.files] == ["photos/day.1/c.d", "photos/b", "day.1/deep/e"]
+    assert ids(result) == ["photos/day.1/c.d", "photos/b", "day.1/deep/e"]
     assert len(set(result.lists_sha256)) == 2
     # Files outside the folder of the list: ids are relative to the deepest folder that holds all.
     inner = folder / "day.1" / "deep" / "list.txt"
@@ -67,8 +73,7 @@ def test_lists(folder):
 def test_several_paths(folder):
     """A file is listed once, as the first path gives it."""
     assert list(found(folder / "b.jpg", f"{folder}/*.jpg", folder / "b.jpg")) == ["b"]
-    files = find_photographs([folder / "day.1", folder]).files
-    assert [name for name, _ in files] == ["c.d", "deep/e", "a", "b"]
+    assert ids(find_photographs([folder / "day.1", folder])) == ["c.d", "deep/e", "a", "b"]
 
 
 def picture(path, **options):
@@ -88,13 +93,13 @@ def test_images_of_any_suffix(tmp_path):
     for name in ("notes.md", "IMG_1.HEIC", "video.mpg", "empty"):
         (tmp_path / name).write_bytes(b"\0\0\1\xb3\4\0\2\0" if name == "video.mpg" else b"")
     result = find_photographs([tmp_path])
-    assert [name for name, _ in result.files] == [*"abc", "d", "damaged", *"efghi", "link"]
+    assert ids(result) == [*"abc", "d", "damaged", *"efghi", "link"]
     (line,) = result.warnings
     assert line.startswith("passed over 4 files, ")
     assert all(name in line for name in ("notes.md", "IMG_1.HEIC", "video.mpg", "empty"))
     # Given one by one, they are treated as in a folder.
     result = find_photographs([tmp_path / "f", tmp_path / "notes.md"])
-    assert [name for name, _ in result.files] == ["f"] and "1 file," in result.warnings[0]
+    assert ids(result) == ["f"] and "1 file," in result.warnings[0]
     assert find_photographs([tmp_path / "f"]).warnings == []
 
 
@@ -114,12 +119,12 @@ def test_annotations_beside_images(tmp_path, beside, annotations):
     picture(tmp_path / beside / "480p" / "dog" / "0.jpg")
     picture(tmp_path / annotations / "480p" / "dog" / "0.png")
     result = find_photographs([tmp_path])
-    assert [name for name, _ in result.files] == [f"{beside}/480p/dog/0"]
+    assert ids(result) == [f"{beside}/480p/dog/0"]
     assert len(result.warnings) == 1 and repr(str(tmp_path / annotations)) in result.warnings[0]
     # Without images beside them, or by name, they are photographs as any.
     assert list(found(tmp_path / annotations)) == ["480p/dog/0"]
     (tmp_path / beside).rename(tmp_path / "other")
-    assert len(find_photographs([tmp_path]).files) == 2
+    assert len(find_photographs([tmp_path]).found) == 2
 
 
 def test_folders_that_cannot_be_read(folder, monkeypatch):
@@ -133,7 +138,7 @@ def test_folders_that_cannot_be_read(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     result = find_photographs([folder])
-    assert [name for name, _ in result.files] == ["a", "b"]
+    assert ids(result) == ["a", "b"]
     (line,) = result.unread
     assert "day.1' cannot be read: Permission denied" in line
     with pytest.raises(SpecjaxError, match=r"day\.1' cannot be read: Permission denied"):
@@ -158,7 +163,7 @@ def test_texts_beside_images_that_are_no_lists(tmp_path):
     (tmp_path / "c.txt").write_text("")
     (tmp_path / "d.lst").write_bytes(b"\xff\xd8")
     result = find_photographs(sorted(tmp_path.iterdir()))
-    assert [name for name, _ in result.files] == ["a", "b"]
+    assert ids(result) == ["a", "b"]
     (line,) = result.warnings
     assert "4 files" in line and "nor lists" in line and "d.lst" in line
 
@@ -167,8 +172,7 @@ def test_lines_of_a_list_without_a_file(folder):
     """They fail alone."""
     listing = folder.parent / "list.txt"
     listing.write_text("photos/b.jpg\nphotos/nowhere.jpg\n")
-    files = find_photographs([listing]).files
-    assert [name for name, _ in files] == ["photos/b", "photos/nowhere"]
+    assert ids(find_photographs([listing])) == ["photos/b", "photos/nowhere"]
 
 
 def test_relative_paths_and_home(folder, monkeypatch):

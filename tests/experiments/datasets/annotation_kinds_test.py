@@ -270,7 +270,7 @@ def test_one_file_under_two_ids(tmp_path, maps):
         tmp_path, lambda content: content["images"][1].update(file_name="000000000000.jpg")
     )
     ids = [record.id for record in datasets.open_dataset("coco", data_dir=tmp_path).records()]
-    assert ids == ["000000000000.jpg#1", "000000000000.jpg#2", "000000000002"]
+    assert ids == ["000000000000.jpg", "000000000000.jpg_2", "000000000002"]
 
 
 @pytest.mark.parametrize("content", [{"id": 1}, [], [{"id": 1, "name": "a"}, {"id": 2}], [{}]])
