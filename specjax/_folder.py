@@ -66,7 +66,7 @@ def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], Any]) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         with os.fdopen(descriptor, "wb") as stream:
             write(stream)
@@ -75,7 +75,7 @@ def write_atomically(path: pathlib.Path, write: Callable[[IO[bytes]], Any]) -> N
         os.replace(temporary, path)
     except OSError as error:
         pathlib.Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
@@ -243,7 +243,7 @@ class Journal:
                 self._stream.truncate(length)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise unwritable(self._path, error) from error
         for line in new:
             self._lines.setdefault((line["id"], line["setting"]), []).insert(0, line)
 
@@ -259,11 +259,13 @@ def encoded(lines: Iterable[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()
 
 
+def unwritable(path: str | os.PathLike, error: OSError) -> OutputError:
+    """The error of a file that cannot be written."""
+    reason = error.strerror or " ".join(str(error).split())  # Pillow's own errors have no code
+    return OutputError(
+        f"cannot write {os.fspath(path)}: {reason}; free some space or choose another folder"
+    )
+
+
 def _unreadable(path: pathlib.Path, error: OSError) -> OutputError:
     return OutputError(f"cannot read {path}: {error.strerror}; choose another folder")
-
-
-def _unwritable(path: pathlib.Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write {path}: {error.strerror}; free some space or choose another folder"
-    )

@@ -5,7 +5,7 @@ import json
 import pathlib
 from collections.abc import Iterable
 
-from specjax._folder import OutputError
+from specjax._folder import unwritable
 from specjax.errors import SpecjaxError
 
 NAME = ".in_work"
@@ -31,7 +31,7 @@ class InWork:
             for line in lines:
                 self._read(line)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._path, error) from error
 
     def _read(self, line: bytes) -> None:
         try:
@@ -56,7 +56,7 @@ class InWork:
             if not kept:
                 self._path.unlink()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self._path, error) from error
 
     def is_suspect(self, name: str) -> bool:
         """Whether an image was in work when a process was killed."""
@@ -93,9 +93,4 @@ class InWork:
             with self._path.open("ab") as stream:
                 stream.write((json.dumps([began, names]) + "\n").encode())
         except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"cannot write {self._path}: {error.strerror}; free some space or choose another folder"
-        )
+            raise unwritable(self._path, error) from error

@@ -1,5 +1,6 @@
 """Run a program: parse flags, print a user's mistake as one line, exit with a status."""
 
+import errno
 import io
 import logging
 import os
@@ -12,6 +13,9 @@ from absl import app, flags
 from specjax._flags import with_flag
 from specjax._memory import keep_freed_memory
 from specjax.errors import SpecjaxError
+
+# A full disk, an exhausted quota, a file that is too large for its system or for the user.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def refuse_arguments(arguments: Sequence[str], hint: str) -> None:
@@ -33,23 +37,23 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
         cache_compiled_programs()
         try:
             status = main(arguments)
+            sys.stdout.flush()
         except SpecjaxError as error:
             print(f"error: {with_flag(error)}", file=sys.stderr)
             status = 2
         except BrokenPipeError:
             # The reader of the output, such as `head`, has closed it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             status = 0
         except KeyboardInterrupt:
             print("interrupted; run the same command again to continue", file=sys.stderr)
             status = 130
-        except Exception:
-            mistake = _no_device()
+        except Exception as error:
+            mistake = _full_disk(error) or _no_device()
             if mistake is None:
                 raise
             print(f"error: {mistake}", file=sys.stderr)
             status = 2
-        sys.stdout.flush()
         sys.exit(status)
 
     app.run(guarded, flags_parser=_parse_flags)
@@ -68,6 +72,20 @@ def _open_streams() -> None:
             setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _full_disk(error: Exception) -> str | None:
+    """What is wrong where a file, or what standard output goes to, is on a full disk; else None."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return None
+    if error.filename is None:
+        _discard_output()
+    written = error.filename or "the output"
+    return f"cannot write {written}: {error.strerror}; free some space, or write elsewhere"
 
 
 def _no_device() -> str | None:

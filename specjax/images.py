@@ -7,14 +7,15 @@ import contextlib
 import io
 import os
 import pathlib
-import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile
 
+from specjax._depth import load_lower_bytes, scaled
+from specjax._exif import Header, header_of, turned
+from specjax._remarks import FEW_BITS, no_warnings, remark
 from specjax.errors import SpecjaxError
 
 # Files with these suffixes are taken for images, even if they are damaged; of others, those that
@@ -27,34 +28,17 @@ SUFFIXES = (
 # Pillow's own threshold for its warning: 2**30 bytes over 3 channels of 4 bytes.
 MAX_PIXELS = 89_478_485
 
-_TRANSPOSE_OF_ORIENTATION = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_EXIF_ORIENTATION = 0x0112
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Cameras store values of these numbers of bits as 16 bits.
-_BITS = (8, 10, 12, 14, 16)
-
-# warnings.catch_warnings is not thread-safe: two that overlap leave a filter behind.
-_silence = threading.Lock()
-
-
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    with _silence, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+# Upper bytes below this are those of values of fewer than 16 bits.
+_DARK = 2**14 >> 8
 
 
 @contextlib.contextmanager
 def opened(
-    source: str | os.PathLike | bytes, *, max_pixels: int = MAX_PIXELS
+    source: str | os.PathLike | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    load: Callable[[ImageFile.ImageFile], object] = ImageFile.ImageFile.load,
 ) -> Iterator[Image.Image]:
     """Open an image file (or its bytes), check its size, then decode its first frame.
 
@@ -64,6 +48,7 @@ def opened(
         source: path, or content of the file.
         max_pixels: a file with more pixels, by its header, is an error. (Pillow itself refuses more
             than twice `MAX_PIXELS`, whatever `max_pixels` is.)
+        load: decodes the image; its errors are those of a bad file.
 
     Yields:
         The decoded image; it is closed afterwards.
@@ -75,28 +60,30 @@ def opened(
     if not isinstance(source, bytes) and not os.path.isfile(source):
         raise SpecjaxError(f"{name}: no such file")
     try:
-        image = _loaded(source, name, max_pixels)
+        image = _loaded(source, name, max_pixels, load)
     except SpecjaxError:
         short = _without_texts(source)
         if short is None:
             raise
-        image = _loaded(short, name, max_pixels)
+        image = _loaded(short, name, max_pixels, load)
     with image:
         yield image
 
 
-def _loaded(source: str | os.PathLike | bytes, name: str, max_pixels: int) -> Image.Image:
+def _loaded(
+    source: str | os.PathLike | bytes, name: str, max_pixels: int, load: Callable
+) -> Image.Image:
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     too_large = f"more than the limit of {max_pixels} pixels: scale the image down first"
     image = None
     try:
-        with _no_warnings():  # Pillow warns of large images; the limit below is an error
+        with no_warnings():  # Pillow warns of large images; the limit below is an error
             image = Image.open(stream)
         if image.width * image.height > max_pixels:
             raise SpecjaxError(f"{name} is {image.width} x {image.height}, {too_large}")
         if image.width < 1 or image.height < 1:
             raise SpecjaxError(f"{name} is {image.width} x {image.height}: it has no pixels")
-        image.load()
+        load(image)
         loaded, image = image, None
         return loaded
     except Image.DecompressionBombError:
@@ -138,7 +125,7 @@ def is_image(path: str | os.PathLike) -> bool:
     if not os.path.isfile(path):
         return False
     try:
-        with _no_warnings(), Image.open(path) as image:
+        with no_warnings(), Image.open(path) as image:
             # Formats that Pillow recognizes but cannot decode.
             return not isinstance(image, ImageFile.StubImageFile) and image.format != "MPEG"
     except Image.DecompressionBombError:
@@ -156,8 +143,9 @@ def decode(
     """Read the pixels of an image file, of its bytes, or of a Pillow image, as RGB.
 
     Grey, palette, CMYK and YCbCr images are converted; transparent images are composited over
-    white. Grey values of up to 16 bits are scaled to 0..255 from the range of 8, 10, 12, 14 or 16
-    bits, the smallest that holds all of them. An animation gives its first frame.
+    white. Values of 16 bits are scaled to 0..255 from the range of 8, 10, 12, 14 or 16 bits, the
+    smallest that holds all of them, with a warning if that is not 16 (of colours, only if they are
+    read from a file, as Pillow has dropped their lower bytes). An animation gives its first frame.
 
     Args:
         source: path, content of the file, or an image that Pillow has opened.
@@ -185,17 +173,32 @@ def decode(
         name, opening = _name(source), opened(source, max_pixels=max_pixels)
     with opening as image:
         try:
-            image.load()  # before its orientation is read: Pillow turns TIFF files by itself
-            orientation = _orientation(image) if upright else 1
-            pixels = _rgb(image, name)
+            image.load()
+            orientation = header_of(image).orientation if upright else 1
+            pixels, bits = _rgb(image, name)
+            if image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA"):
+                if not isinstance(source, Image.Image) and pixels.max() < _DARK:
+                    pixels, bits = _of_16_bits(image, source, max_pixels) or (pixels, bits)
         except (SpecjaxError, MemoryError):
             raise
         except Exception as error:  # errors of all kinds, as above
             raise SpecjaxError(_unreadable(name, error)) from None
-    if orientation in _TRANSPOSE_OF_ORIENTATION:
-        turned = Image.fromarray(pixels).transpose(_TRANSPOSE_OF_ORIENTATION[orientation])
-        pixels = np.asarray(turned)
-    return np.array(pixels)  # a copy: arrays from Pillow are read-only
+    if bits < 16 and pixels.any():
+        remark(
+            FEW_BITS,
+            f"{name} has values of 16 bits that fit into {bits}; they were scaled from {bits} bits",
+        )
+    return np.array(turned(pixels, orientation))  # a copy: arrays from Pillow are read-only
+
+
+def read_header(path: str | os.PathLike) -> Header:
+    """The size and the EXIF orientation of an image file, without its pixels.
+
+    Raises:
+        SpecjaxError: there is no such file, or it is no image or too large.
+    """
+    with opened(path, load=lambda image: None) as image:
+        return header_of(image)
 
 
 def resize_short_side(
@@ -238,7 +241,8 @@ def resize_short_side(
     return np.array(resized)
 
 
-def _rgb(image: Image.Image, name: str) -> np.ndarray:
+def _rgb(image: Image.Image, name: str) -> tuple[np.ndarray, int]:
+    """The pixels of an image as RGB, and the number of bits that they were scaled from."""
     if image.mode == "F":
         raise SpecjaxError(
             f"{name} holds floating-point values of unknown range: save it with 8 bits"
@@ -247,24 +251,34 @@ def _rgb(image: Image.Image, name: str) -> np.ndarray:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise SpecjaxError(f"{name} holds values beyond 16 bits: save it with 8 or 16 bits")
-        most = next(2**bits - 1 for bits in _BITS if values.max() < 2**bits)
-        grey = ((255 * values + most // 2) // most).astype(np.uint8)  # rounded: `most` is odd
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        grey, bits = scaled(values)
+        return np.repeat(grey[:, :, None], 3, axis=2), bits
     if image.mode in ("La", "LA", "PA", "RGBa", "RGBA") or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")
         colours = image.convert("RGBA")
         white = Image.new("RGBA", colours.size, (255, 255, 255, 255))
-        return np.asarray(Image.alpha_composite(white, colours).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+        return np.asarray(Image.alpha_composite(white, colours).convert("RGB")), 16
+    return np.asarray(image.convert("RGB")), 16
 
 
-def _orientation(image: Image.Image) -> int:
-    with _no_warnings():  # the pixels may be fine although the EXIF block is damaged
-        try:
-            return image.getexif().get(_EXIF_ORIENTATION, 1)
-        except Exception:
-            return 1
+def _of_16_bits(
+    upper: Image.Image, source: str | os.PathLike | bytes, max_pixels: int
+) -> tuple[np.ndarray, int] | None:
+    """The result of `_rgb` for 16-bit colours, of which Pillow has read the upper bytes.
+
+    None for another kind of image.
+    """
+    found: list[np.ndarray | None] = []
+    with opened(source, max_pixels=max_pixels, load=lambda i: found.append(load_lower_bytes(i))):
+        lower = found[-1]
+    if lower is None:
+        return None
+    values = np.asarray(upper).astype(np.uint16) << 8 | lower
+    colours, bits = scaled(values[:, :, :3])
+    alpha = (values[:, :, 3:] >> 8).astype(np.uint8)
+    pixels, _ = _rgb(Image.fromarray(np.concatenate([colours, alpha], axis=2)), "")
+    return pixels, bits
 
 
 def _unreadable(name: str, error: Exception) -> str:

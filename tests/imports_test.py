@@ -46,7 +46,8 @@ MODEL = modules("models.config models.attention models.features models.positions
 PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules(
-    "_memory _batching _folder _in_work _lists _png _reading images _ids _photographs coco overlay"
+    "_memory _batching _folder _in_work _lists _png _reading _remarks _exif"
+    " _depth images _ids _photographs coco overlay"
 )
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
 FRONT = modules("segmentation _prepared _segmenting segmenter _output _flags _program cli __main__")
@@ -59,6 +60,8 @@ PLAIN = set(
 )
 # What modules import beside numerical libraries and, from the plumbing on, the standard library.
 LIBRARIES = {
+    "specjax._depth": {"PIL"},
+    "specjax._exif": {"PIL"},
     "specjax._flags": {"absl"},
     "specjax._folder": {"filelock"},
     "specjax._output": {"PIL"},
@@ -82,6 +85,7 @@ LATE = set("huggingface_hub jinja2 matplotlib optax pyarrow ray torch transforme
 # What experiments and examples import of specjax beside its public list: modules, or single names.
 EXCEPTIONS = {
     "specjax._batching": "a run spreads its images over devices",
+    "specjax._exif": "annotations may be drawn on an image as EXIF turns it",
     "specjax._flags": "the command and the binaries share flags",
     "specjax._folder": "a run's folder is written as the command's is",
     "specjax._in_work": "an image that kills a run is passed over, as by the command",
@@ -92,11 +96,12 @@ EXCEPTIONS = {
     "specjax._png": "pictures are written as the command writes them",
     "specjax._program": "a binary ends as the command does",
     "specjax._reading": "a run reads ahead as the command does",
+    "specjax._remarks": "what reading says of a file goes into the warnings of a run",
     "specjax._sizes": "programs are few because all pad to the same sizes",
     "specjax.coco": "label maps are written as the command writes them",
     "specjax.models.features": "flags name features and layers as the library does",
-    "specjax.images.MAX_PIXELS": "the limit also holds for what annotations claim",
     "specjax.images.SUFFIXES": "a folder is searched for the files that count as images",
+    "specjax.images.read_header": "annotations may be drawn on an image as EXIF turns it",
     "specjax.images.opened": "annotations are the stored values of palette images",
     "specjax.overlay": "pictures are drawn as the command draws them",
 }

@@ -15,11 +15,13 @@ import numpy as np
 
 from experiments.datasets import image_files, json_files, masks, notes, segmentations, values
 from experiments.datasets.annotation_file import AnnotationFile, Family, ListedImage
-from experiments.datasets.image_files import Header, ImageFiles
+from experiments.datasets.image_files import ImageFiles
 from experiments.datasets.records import Dataset, Object, Objects, Origin, Record
 from experiments.datasets.segmentations import Shape, Size
 from specjax import SpecjaxError, decode
+from specjax._exif import Header
 from specjax._ids import Found, assign_ids
+from specjax.images import read_header
 
 _FAR = 1e9  # pixels; no area or place in an image is larger
 
@@ -146,7 +148,7 @@ def _read_image(source: _Source, annotated: bool) -> np.ndarray:
     _refuse(source)
     if annotated:
         return decode(source.path)
-    header, listed_size = image_files.header(str(source.path)), source.image.size
+    header, listed_size = read_header(source.path), source.image.size
     return decode(
         source.path, upright=listed_size != header.stored or header.stored == header.shown
     )
@@ -213,7 +215,7 @@ def _measure(value: object) -> float | None:
 
 def _size(source: _Source, shapes: Sequence[Shape], counts: collections.Counter[str]) -> Size:
     """The size that an image is annotated at: that of the image as shown, or as stored."""
-    header, listed_size = image_files.header(str(source.path)), source.image.size
+    header, listed_size = read_header(source.path), source.image.size
     sizes = _choices(header, source.upright)
     # Run lengths know their size best; then outlines that fit the size that the file says.
     named = {shape.size for shape in shapes if shape.size is not None}

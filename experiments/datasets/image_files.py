@@ -12,12 +12,6 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from PIL import Image
-
-from specjax import SpecjaxError
-from specjax.images import MAX_PIXELS
-
-_ORIENTATION = 0x0112  # the EXIF tag
 _NOTHING = ("", ".", "..")
 
 
@@ -98,52 +92,3 @@ def _folded(name: str) -> str:
         "NFKC", urllib.parse.unquote(name).strip()
     ).rpartition(".")
     return stem + dot + suffix.lower()
-
-
-class Header(NamedTuple):
-    """What the header of an image file says; sizes are (height, width)."""
-
-    stored: tuple[int, int]
-    orientation: int  # EXIF: 1 is upright
-
-    @property
-    def shown(self) -> tuple[int, int]:
-        """The size after the turn that EXIF asks for."""
-        return self.stored[::-1] if self.orientation >= 5 else self.stored
-
-
-def header(path: str) -> Header:
-    """Reads the size and the orientation of an image; raises SpecjaxError if it cannot."""
-    try:
-        with Image.open(path) as image:
-            # Pillow turns TIFF files by itself.
-            if image.width * image.height > MAX_PIXELS:
-                raise SpecjaxError(
-                    f"{path!r} is {image.width} x {image.height}: at most {MAX_PIXELS} pixels are "
-                    "read"
-                )
-            turn = 1 if image.format == "TIFF" else _orientation(image)
-            return Header((image.height, image.width), turn)
-    except SpecjaxError:
-        raise
-    except FileNotFoundError:
-        raise SpecjaxError(f"{path!r}: no such file") from None
-    except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SpecjaxError(f"{path!r} cannot be read: {reason}") from None
-
-
-def orientation(path: str) -> int:
-    """The EXIF orientation of an image file; 1, upright, for all that has none."""
-    try:
-        return header(path).orientation
-    except SpecjaxError:
-        return 1
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # the pixels may be fine although the EXIF block is damaged
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1

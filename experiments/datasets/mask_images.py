@@ -3,6 +3,10 @@
 Distinct colours (or grey levels) are distinct instances, and black is background. VOC's colour of
 index 255 is void. A picture that can be read in more than one way is an error, never a guess.
 
+A grey image of 16 bits may be an instanceIds map of Cityscapes: values from 1000 on are instances
+(1000 times the class, plus a number), values below are classes without instances. The classes of
+objects, 24 to 33, are groups there, and void like the crowds of COCO; the others are background.
+
 A palette without black, whose colours are not VOC's, says nothing: there the index is the number,
 unless another index looks like the background's.
 """
@@ -13,13 +17,17 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from experiments.datasets import notes
 from experiments.datasets.records import VOID
 from specjax import SpecjaxError, overlay
+from specjax._remarks import remark
 from specjax.images import opened
 
 # A grey level up to here is the number of an instance; levels above it may also be colours that
 # were converted, shades of a blurred edge, or a binary mask's white.
 _MAX_NUMBER = 31
+# Cityscapes: where instances begin, all classes, and those of objects.
+_INSTANCES, _CLASSES, _OBJECTS = 1000, range(34), range(24, 34)
 # Instances of VOC whose colours have grey levels of their own: 1 and 16 share one.
 _TOLD_APART_IN_GREY = 15
 
@@ -38,6 +46,8 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
         raise SpecjaxError(f"{name} has mode {mode}: masks must be palette, grey or RGB images")
     values, colours = found
     if colours is None:
+        if path.stem.endswith("_instanceIds") or _are_instance_ids(values):
+            return _from_instance_ids(values, name)
         return _from_levels(values, name)
     return _from_colours(values, colours, name, indexed=mode == "P")
 
@@ -137,6 +147,26 @@ def _from_levels(values: np.ndarray, name: str) -> np.ndarray:
             " was converted to grey, which merges instances; take the original (mode P)"
         )
     _refuse_blurred(instances, name)
+    return instances
+
+
+def _are_instance_ids(values: np.ndarray) -> bool:
+    """Whether there are instances of Cityscapes' classes, and other values are its classes."""
+    numbers = np.unique(values)
+    instances, classes = numbers[numbers >= _INSTANCES], numbers[numbers < _INSTANCES]
+    known = np.isin(instances // _INSTANCES, _OBJECTS).all() and np.isin(classes, _CLASSES).all()
+    return bool(known) and len(instances) > 0
+
+
+def _from_instance_ids(values: np.ndarray, name: str) -> np.ndarray:
+    classes = values < _INSTANCES
+    if (classes & (values > 0)).any():
+        remark(
+            notes.CLASSES,
+            f"{name} is an instanceIds map of Cityscapes: its values below 1000 are no instances",
+        )
+    instances = np.where(classes, 0, values).astype(np.int32)
+    instances[np.isin(values, _OBJECTS)] = VOID
     return instances
 
 

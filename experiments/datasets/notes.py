@@ -6,9 +6,12 @@ run that continues still reports what an earlier one passed over.
 
 from collections.abc import Iterable, Mapping
 
+from specjax._remarks import FEW_BITS
+
 CROWDS, EMPTY, RINGS = "crowds", "empty_annotations", "degenerate_rings"
 SWAPPED, UNCLEAR = "sizes_swapped", "orientation_unclear"
 GREY = "grey_masks"
+CLASSES = "class_numbers"
 
 # `CROWDS` is noted where an image has nothing else; `experiments.loop.coverage` reports it.
 _TEXTS = {
@@ -21,6 +24,10 @@ _TEXTS = {
     "wrong)",
     GREY: "{count} masks are grey in more than a tenth of their pixels; what is above half white "
     "counts as the object",
+    CLASSES: "{count} masks are instanceIds maps of Cityscapes; their values below 1000 are "
+    "classes and no instances: 24 to 33, groups of objects, are void, the others background",
+    FEW_BITS: "{count} images have values of 16 bits that fit into 14, 12, 10 or 8; each was "
+    "scaled from the fewest that hold its values",
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from specjax import SpecjaxError
 from specjax._lists import read_list
+from specjax._remarks import listening
 from specjax.images import SUFFIXES
 
 VOID = -1
@@ -211,7 +212,8 @@ def apply_paper_rule(dataset: Dataset) -> Dataset:
     def passes(record: Record) -> bool:
         assert record.read_instances is not None  # as the dataset is annotated
         try:
-            return passes_paper_rule(record.read_instances())
+            with listening():  # what there is to say is said when the record is read
+                return passes_paper_rule(record.read_instances())
         except SpecjaxError:
             return True
 

@@ -1,12 +1,16 @@
 """The annotation of an image: read together with it, and sampled on the token grid."""
 
+import collections
 import dataclasses
 
 import numpy as np
 
-from experiments.datasets import image_files, notes
+from experiments.datasets import notes
 from experiments.datasets.records import VOID, Record, compact_ids
-from specjax import SpecjaxError, decode
+from specjax import SpecjaxError
+from specjax._exif import Header, turned
+from specjax._remarks import listening
+from specjax.images import read_header
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,23 +46,35 @@ def read_both(record: Record) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         SpecjaxError: one of them cannot be read, or they differ in size.
     """
-    image = record.read_image()
-    if record.read_instances is None:
-        return image, None
-    instances = record.read_instances()
-    size = image.shape[:2]
-    orientation = image_files.orientation(record.source)
-    if orientation != 1:
-        shown = size[::-1] if orientation >= 5 else size
-        upright = record.upright
-        if upright is None:
-            upright = instances.shape == shown
-            if upright and shown == size:
-                record.notes[notes.UNCLEAR] = 1
-        if upright:
-            image = decode(record.source, upright=True)
-    check_size(instances, image, record.source)
+    with listening() as remarks:
+        image = record.read_image()
+        instances = None if record.read_instances is None else record.read_instances()
+    if instances is not None:
+        image = _as_annotated(image, instances, record)
+        check_size(instances, image, record.source)
+    record.notes.update(collections.Counter(remarks))
     return image, instances
+
+
+def _as_annotated(image: np.ndarray, instances: np.ndarray, record: Record) -> np.ndarray:
+    """An image as stored, or turned upright, whichever was annotated."""
+    size = image.shape[:2]
+    header = Header(size, _orientation(record.source))
+    upright = record.upright
+    if header.orientation == 1 or upright is False:
+        return image
+    if upright is None:
+        upright = instances.shape == header.shown
+        if upright and header.shown == size:
+            record.notes[notes.UNCLEAR] = 1
+    return turned(image, header.orientation) if upright else image
+
+
+def _orientation(source: str) -> int:
+    try:
+        return read_header(source).orientation
+    except SpecjaxError:  # a drawn scene
+        return 1
 
 
 def check_size(instances: np.ndarray, image: np.ndarray, source: str) -> None:

@@ -47,7 +47,8 @@ def run(options: Options, kind: type[Experiment]) -> int:
     settings = list(experiment.settings)
     with RunFolder(path, identity, settings, options.overwrite, options.part) as folder:
         warnings = [*dataset.warnings, *experiment.warnings]
-        _print_warnings(warnings)
+        for warning in warnings:  # the table is followed by them too, but a run may take hours
+            print(f"warning: {warning}", file=sys.stderr)
         writers = experiment.writers(folder, options.save)
         stream = Stream(setup, experiment, folder, writers, open_lanes(options.batch_size))
 
@@ -97,20 +98,21 @@ def _conclude(
     plots = experiment.draw(folder, results, lines)
     remarks = [remark for item in lines.items() for remark in experiment.remarks(*item)]
     remarks += _incomplete(folder, merged, settings)
-    _print_warnings(remarks)
     left_out = coverage.gaps(lines, merged.failures, annotated=stream.setup.dataset.annotated)
+    warnings = [*warnings, *remarks, *left_out]
     summary = {
         "results": results,
         "config": {**config, "settings": settings, "backbone": kind},
         "backbone": kind,
-        "warnings": [*warnings, *remarks, *left_out],
+        "warnings": warnings,
         "failures": merged.failures,
         "versions": versions(),
         "seconds": merged.seconds,
     }
     folder.write_summary({**summary, "parts": entries} if entries else summary)
     print(*experiment.report(results), sep="\n\n")
-    print(*(f"warning: {warning}\n" for warning in left_out), sep="", end="")
+    for warning in warnings:
+        print(f"warning: {warning}")
     print("", folder.summary_path, *pictures, *plots, sep="\n")
     if merged.failures:
         failed = f"{len(merged.failures)} of {len(merged.visited)} images failed"
@@ -128,11 +130,6 @@ def _incomplete(folder: RunFolder, merged: Report, settings: Sequence[str]) -> I
                 " earlier run with this setting did not have them, or their files have changed"
                 " since; run it again"
             )
-
-
-def _print_warnings(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _identity(setup: Setup, experiment: Experiment) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from specjax import (
     save_checkpoint,
     segment,
 )
-from specjax._folder import refuse_differing, write_bytes, write_json
+from specjax._folder import refuse_differing, unwritable, write_bytes, write_json
 
 _STATE, _LOG, _SETTINGS = "state.npz", "log.jsonl", "training.json"
 # Height and width of validation scenes, in turn.
@@ -121,8 +121,11 @@ class _Log:
 
     def write(self, **values: float) -> None:
         line = json.dumps(values)
-        with self._path.open("a") as stream:
-            stream.write(line + "\n")
+        try:
+            with self._path.open("a") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise unwritable(self._path, error) from error
         tqdm.tqdm.write(line, file=sys.stderr)
 
 

@@ -3,12 +3,15 @@
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.run_binary import assert_refused, finish, only_failure, run, start
+from tests.support.full_disk import no_file_longer_than
+from tests.support.run_binary import ROOT, assert_refused, finish, only_failure, run, start
 from tests.support.tiny_datasets import save_palette
 
 
@@ -68,6 +71,7 @@ def test_a_folder_of_all_sorts(world, tmp_path):
     assert lines["one_token", "boc"]["grid"] == [1, 1]
     passed, warning = finished.summary["warnings"]
     assert "notes.doc" in passed and "fewer instances than asked for" in warning
+    assert f"warning: {passed}\nwarning: {warning}\n" in finished.stdout
     names = [image["file_name"] for image in json.loads(
         (tmp_path / "out" / "coco.json").read_text())["images"]]  # fmt: skip
     assert sorted(names) == sorted(good)
@@ -146,7 +150,7 @@ def test_more_instances_than_an_image_can_have(world, tmp_path):
     assert 1 < line["num_clusters"] <= line["num_foreground"] <= 20
     (warning,) = finished.summary["warnings"]
     assert warning.startswith("boc: images with fewer instances than asked for: 1 (")
-    assert finished.stderr == f"warning: {warning}\n"
+    assert f"\nwarning: {warning}\n" in finished.stdout and finished.stderr == ""
 
 
 def test_counting_without_annotations(world, tmp_path):
@@ -239,6 +243,29 @@ def test_results_that_cannot_be_written(world, voc, tmp_path):
     (out / "labels").write_text("in the way")
     finished = run("fgbg", out, *voc[1], world.checkpoint, "--limit=1", "--save=labels")
     assert_refused(finished, "labels", "choose another folder (--output_dir)")
+
+
+@pytest.mark.parametrize("most", [0, 100, 1500, 3000])
+def test_a_full_disk(world, voc_flags, voc_run, tmp_path, most):
+    """Programs are compiled already, for `voc_run`: JAX would warn that it cannot keep them."""
+    with no_file_longer_than(most):
+        finished = run("instance", tmp_path / "out", *voc_flags, "--save=labels,overlays,coco")
+    assert finished.status == 2 and finished.stdout == ""
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(f"error: cannot write {tmp_path}/out/") and "free some space" in line
+
+
+def test_a_report_on_a_full_disk(voc_run, tmp_path):
+    command = [sys.executable, "-m", "experiments.report", str(voc_run.folder)]
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *command, f"--output={tmp_path}/a.html"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2 and ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"error: cannot write {tmp_path}/a") and "free some space" in line
 
 
 def test_no_image_passes_the_filters(world, voc, tmp_path):

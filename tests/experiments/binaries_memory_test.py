@@ -1,5 +1,6 @@
 """A run in which memory runs out for batches, for one image, or in writing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import jax
 import pytest
 
 from experiments.loop import stream
-from tests.support.run_binary import ROOT, contents, quick_environment, run
+from tests.support.run_binary import ROOT, contents, quick_environment, read_lines, run
 
 ERROR = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
@@ -61,6 +62,46 @@ def test_an_image_that_does_not_fit(world, flags, tmp_path, monkeypatch, where):
     assert finished.status == 1 and failure["id"] == bad
     assert "does not fit into memory" in failure["error"] and "--image_size" in failure["error"]
     assert {key[0] for key in finished.lines} == {"2007_000000", "2007_000002"}
+
+
+# No two images fit into memory together, and the first image does not fit alone.
+FAILING = """
+import runpy, jax
+from experiments.loop import stream
+features_of, tried = stream.features_of, []
+def limited(inputs, *others):
+    tried.append([list(one.tiling.grid) for one in inputs])
+    if len(inputs) > 1 or tried[-1] == [[7, 8]]:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    return features_of(inputs, *others)
+stream.features_of = limited
+try:
+    runpy.run_module("experiments.instance", run_name="__main__")
+finally:
+    print([jax.local_device_count(), *tried])
+"""
+
+
+def test_several_devices(world, flags, tmp_path):
+    whole = run("instance", tmp_path / "whole", *flags)
+    folder, devices = tmp_path / "out", "--xla_force_host_platform_device_count=2"
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING, f"--output_dir={folder}", *map(str, flags)],
+        cwd=ROOT,
+        env={**os.environ, **quick_environment(), "XLA_FLAGS": devices},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1, ended.stderr
+    count, *tried = json.loads(ended.stdout.splitlines()[-1])
+    assert count == 2
+    # The first and the third image have one padded length.
+    together = tried.index([[7, 8], [8, 7]])
+    assert tried[together + 1 : together + 3] == [[[7, 8]], [[8, 7]]]
+    (failure,) = json.loads((folder / "summary.json").read_text())["failures"]
+    assert failure["id"] == "2007_000000" and "does not fit into memory" in failure["error"]
+    found = read_lines(folder)
+    assert found == {key: whole.lines[key] for key in whole.lines if key[0] != "2007_000000"}
 
 
 # Is killed when it computes features of the second image.

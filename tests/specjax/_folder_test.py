@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import resource
 import stat
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from specjax._folder import (
     write_json,
 )
 from specjax.errors import SpecjaxError
+from tests.support.full_disk import no_file_longer_than
 from tests.support.run_binary import ROOT
 
 
@@ -110,13 +110,9 @@ def test_half_a_line_does_not_stay(tmp_path):
     journal = Journal(tmp_path / "lines.jsonl")
     journal.append([line("a")])
     before = (tmp_path / "lines.jsonl").read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 9, limits[1]))
-    try:
+    with no_file_longer_than(len(before) + 9):
         with pytest.raises(SpecjaxError, match="free some space"):
             journal.append([line("b")])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "lines.jsonl").read_bytes() == before and journal.get("b", "boc") is None
     journal.append([line("b")])
     journal.close()

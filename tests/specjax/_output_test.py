@@ -13,6 +13,7 @@ from PIL import Image
 
 from specjax import Segmentation, Segmenter, SpecjaxError, Tiling, cli, decode
 from specjax._output import GALLERY
+from tests.support.full_disk import no_file_longer_than
 from tests.support.run_binary import assert_refused
 from tests.support.run_command import run_command
 
@@ -273,3 +274,14 @@ def test_a_folder_that_cannot_be_written(photos, tmp_path):
     finished, done = run(photos, folder)
     assert_refused(finished, "cannot delete", "labels/b.png", "(--output_dir)")
     assert done == ["a", "b"] and lines(folder) == ["a"]
+
+
+@pytest.mark.parametrize("most", [0, 30, 100, 300, 1000])
+def test_a_full_disk(photos, tmp_path, most):
+    folder = tmp_path / "out"
+    with no_file_longer_than(most):
+        finished, _ = run(photos, folder)
+    assert finished.status == 2 and finished.stdout == ""
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(f"error: cannot write {folder}/") and "free some space" in line
+    assert run(photos, folder)[0].status == 0 and lines(folder) == ["a", "b", "c"]

@@ -138,6 +138,20 @@ def test_output_that_is_closed_or_shows_few_letters(command, shown):
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, shown, "")
 
 
+def test_output_on_a_full_disk():
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" >/dev/full', "sh", sys.executable, "-c", PRINTS],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error: cannot write the output: No space left on device; free some space, or write"
+        " elsewhere\n"
+    )
+
+
 def test_notes_of_the_library_are_plain_lines(monkeypatch):
     def main(_):
         logging.getLogger("specjax").warning("using %s", "this")

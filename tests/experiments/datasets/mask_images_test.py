@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.datasets import notes
 from experiments.datasets.mask_images import read_mask
 from specjax import SpecjaxError, overlay
+from specjax._remarks import listening
 
 VOID = -1
 MAP = np.zeros((24, 32), np.int32)
@@ -127,6 +129,35 @@ def test_masks_of_one_value(tmp_path):
         assert (read_mask(tmp_path / "mask.png") > 0).sum() == 20 * objects
     vocs(np.full((4, 5), VOID)).save(tmp_path / "mask.png")
     assert (read_mask(tmp_path / "mask.png") == VOID).all()
+
+
+CITYSCAPES = np.zeros((24, 32), np.int32)
+CITYSCAPES[0:4], CITYSCAPES[4:8], CITYSCAPES[8:12], CITYSCAPES[12:16] = 1, 7, 23, 26
+CITYSCAPES[16:20], CITYSCAPES[20:24, :9], CITYSCAPES[20:24, 9:] = 24, 26000, 33002
+
+
+def test_instance_ids_of_cityscapes(tmp_path):
+    """Values below 1000 are classes; those of objects are groups, which are void."""
+    expected = np.select([CITYSCAPES >= 1000, CITYSCAPES >= 24], [CITYSCAPES, VOID], 0)
+    only_classes = np.where(CITYSCAPES >= 1000, 0, CITYSCAPES)
+    for name, dtype, values in (
+        ("any", np.uint16, CITYSCAPES),
+        ("a_0_gtFine_instanceIds", np.uint16, CITYSCAPES),
+        ("a_1_gtFine_instanceIds", np.int32, CITYSCAPES),
+        ("a_2_gtFine_instanceIds", np.uint16, only_classes),
+    ):
+        path = tmp_path / f"{name}.png"
+        number(dtype, values).save(path)
+        with listening() as remarks:
+            found = read_mask(path)
+        assert remarks == [notes.CLASSES] and found.dtype == np.int32
+        wanted = expected if values is CITYSCAPES else np.minimum(expected, 0)
+        np.testing.assert_array_equal(found, wanted)
+    with pytest.warns(UserWarning, match="'.*any.png' is an instanceIds map of Cityscapes"):
+        read_mask(tmp_path / "any.png")
+    # Nothing to say of a map of numbers that are instances in any case.
+    number(np.uint16, np.where(CITYSCAPES >= 1000, CITYSCAPES, 0)).save(tmp_path / "mask.png")
+    assert np.unique(read_mask(tmp_path / "mask.png")).tolist() == [0, 26000, 33002]
 
 
 SMOOTHLY = (57, 41), Image.Resampling.BICUBIC
