@@ -38,7 +38,7 @@ def opened(
     source: str | os.PathLike | bytes,
     *,
     max_pixels: int = MAX_PIXELS,
-    load: Callable[[ImageFile.ImageFile], object] = ImageFile.ImageFile.load,
+    load: Callable[[ImageFile.ImageFile], object] = lambda image: image.load(),
 ) -> Iterator[Image.Image]:
     """Open an image file (or its bytes), check its size, then decode its first frame.
 

@@ -146,7 +146,7 @@ def test_instance_ids_of_cityscapes(tmp_path):
         ("a_1_gtFine_instanceIds", np.int32, CITYSCAPES),
         ("a_2_gtFine_instanceIds", np.uint16, only_classes),
     ):
-        path = tmp_path / f"{name}.png"
+        path = tmp_path / f"{name}.{'png' if dtype == np.uint16 else 'tif'}"
         number(dtype, values).save(path)
         with listening() as remarks:
             found = read_mask(path)
