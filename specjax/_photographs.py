@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from specjax._ids import Found
+from specjax._ids import Found, assign_ids
 from specjax._lists import read_list
 from specjax.errors import SpecjaxError
 from specjax.images import SUFFIXES, is_image
@@ -45,6 +45,12 @@ class Photographs(NamedTuple):
     lists_sha256: list[str]
     warnings: list[str]
     unread: list[str]
+
+    @property
+    def files(self) -> list[tuple[str, pathlib.Path]]:
+        """Id and path of each photograph."""
+        ids = assign_ids(self.found)
+        return [(name, found.file) for name, found in zip(ids, self.found, strict=True)]
 
 
 def find_photographs(paths: Sequence[str | os.PathLike]) -> Photographs:

@@ -8,7 +8,7 @@ as its EXIF orientation shows it; the sizes in the JSON file only help to tell w
 import collections
 import functools
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ from experiments.datasets.records import Dataset, Object, Objects, Origin, Recor
 from experiments.datasets.segmentations import Shape, Size
 from specjax import SpecjaxError, decode
 from specjax._exif import Header
-from specjax._ids import Found, assign_ids
 from specjax.images import read_header
 
 _FAR = 1e9  # pixels; no area or place in an image is larger
@@ -57,7 +56,8 @@ def open_annotated(
         folders.append(path.parent)
     upright = None if orientation is None else orientation == "upright"
     sources, found_elsewhere = _sources(file, listed, folders, upright)
-    ids = assign_ids([_named(image, family.id_parts) for image in listed])
+    names = [image_files.parts_of(image.file_name or "") or [image.label] for image in listed]
+    ids = image_files.shortest_ids(names, family.id_parts)
 
     def records() -> Iterator[Record]:
         for record_id, source in zip(ids, sources, strict=True):
@@ -85,12 +85,6 @@ def open_annotated(
     return Dataset(
         family.name, file.annotated, identity, records, warnings, category=file.category()
     )
-
-
-def _named(image: ListedImage, parts: int) -> Found:
-    """An image as the file names it; its id has at least the last `parts` of that."""
-    names = image_files.parts_of(image.file_name or "") or [image.label]
-    return Found(PurePosixPath("/", *names), PurePosixPath("/", *names[:-parts]))
 
 
 def _below(path: Path, folder: Path) -> str:

@@ -10,7 +10,10 @@ import pathlib
 import unicodedata
 import urllib.parse
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
+
+from specjax._ids import Found, assign_ids
 
 _NOTHING = ("", ".", "..")
 
@@ -29,7 +32,7 @@ def is_relative(name: str) -> bool:
     return "://" not in name and first not in ("", "..") and not first.endswith(":")
 
 
-class Found(NamedTuple):
+class Place(NamedTuple):
     """An image file; `dropped` are the folders of its name that did not lead to it."""
 
     path: pathlib.Path
@@ -43,7 +46,7 @@ class ImageFiles:
         self._folders = list(dict.fromkeys(folders))
         self._listings: dict[pathlib.Path, tuple[set[str], dict[str, list[str]]]] = {}
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> Place | None:
         """The file of a name; None if there is none, or if several may be meant."""
         parts = parts_of(name)
         variants = [parts] if "\\" not in name else [name.split("/"), parts]
@@ -55,7 +58,7 @@ class ImageFiles:
                         if path is not None:
                             self._folders.remove(folder)
                             self._folders.insert(0, folder)
-                            return Found(path, start)
+                            return Place(path, start)
         return None
 
     def _resolve(
@@ -92,3 +95,9 @@ def _folded(name: str) -> str:
         "NFKC", urllib.parse.unquote(name).strip()
     ).rpartition(".")
     return stem + dot + suffix.lower()
+
+
+def shortest_ids(names: Sequence[Sequence[str]], parts: int) -> list[str]:
+    """Ids from the parts of names: at least the last `parts`, and as many as tell names apart."""
+    paths = [(PurePosixPath("/", *name), PurePosixPath("/", *name[:-parts])) for name in names]
+    return assign_ids([Found(path, base) for path, base in paths])

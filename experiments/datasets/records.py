@@ -142,15 +142,13 @@ def every_nth(dataset: Dataset, ids: Sequence[str], step: int) -> tuple[Dataset,
     if step < 1:
         raise SpecjaxError(f"--frame_step={step}: give 1 or more, or leave it out")
     places = collections.Counter[str]()
-    kept = []
+    chosen = []
     for record_id in ids:
         video = record_id.rpartition("/")[0]
-        if places[video] % step == 0:
-            kept.append(record_id)
+        chosen.append(places[video] % step == 0)
         places[video] += 1
-    wanted = set(kept)
-    dataset = dataclasses.replace(dataset, count=len(kept))
-    return _keep(dataset, lambda record: record.id in wanted, frame_step=str(step)), kept
+    kept = [*itertools.compress(ids, chosen)]
+    return _chosen(dataset, chosen, frame_step=str(step)), kept
 
 
 def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) -> Dataset:
@@ -188,14 +186,18 @@ def select_frames(dataset: Dataset, ids: Sequence[str], frames: pathlib.Path) ->
             f"{', '.join(unmatched[:3])}{' ...' if len(unmatched) > 3 else ''}",
         )
 
-    # By place: the ids of a run that continues may be others.
     chosen = [record_id in selected for record_id in ids]
+    dataset = dataclasses.replace(dataset, warnings=warnings)
+    return _chosen(dataset, chosen, frames_sha256=listing.sha256)
+
+
+def _chosen(dataset: Dataset, chosen: Sequence[bool], **identity: str) -> Dataset:
+    """Keeps records by their place: the ids of a run that continues may be others (`known`)."""
     return dataclasses.replace(
         dataset,
         records=lambda: itertools.compress(dataset.records(), chosen),
-        identity=dataset.identity | {"frames_sha256": listing.sha256},
-        warnings=warnings,
-        count=len(selected),
+        identity=dataset.identity | identity,
+        count=sum(chosen),
     )
 
 
