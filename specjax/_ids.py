@@ -20,8 +20,8 @@ class Found(NamedTuple):
         base: the folder that its id is relative to, if no other image has that id.
     """
 
-    file: pathlib.PurePath
-    base: pathlib.PurePath
+    file: pathlib.Path
+    base: pathlib.Path
 
 
 class _Paths(NamedTuple):

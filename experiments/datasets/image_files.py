@@ -10,7 +10,6 @@ import pathlib
 import unicodedata
 import urllib.parse
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from specjax._ids import Found, assign_ids
@@ -99,5 +98,5 @@ def _folded(name: str) -> str:
 
 def shortest_ids(names: Sequence[Sequence[str]], parts: int) -> list[str]:
     """Ids from the parts of names: at least the last `parts`, and as many as tell names apart."""
-    paths = [(PurePosixPath("/", *name), PurePosixPath("/", *name[:-parts])) for name in names]
+    paths = [(pathlib.Path("/", *name), pathlib.Path("/", *name[:-parts])) for name in names]
     return assign_ids([Found(path, base) for path, base in paths])
