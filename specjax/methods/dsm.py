@@ -92,9 +92,8 @@ def dsm_object(
         SpecjaxError: the solver is unknown.
 
     Example:
-        >>> from specjax.methods.dsm import dsm_object
         >>> features = jnp.array([[1.0, 0.0]] * 4 + [[0.1, 1.0]] * 2)
-        >>> found = dsm_object(features, (2, 3))
+        >>> found = specjax.dsm_object(features, (2, 3))
         >>> print(specjax.as_grid(found.mask, (2, 3)), found.box)
         [[False False False]
          [False  True  True]] [1 1 3 2]
@@ -150,9 +149,8 @@ def dsm_segments(
         SpecjaxError: the solver is unknown.
 
     Example:
-        >>> from specjax.methods.dsm import dsm_segments
         >>> features = jnp.eye(3)[jnp.array([0, 0, 0, 0, 1, 1, 0, 2, 2, 0, 0, 0])] + 0.1
-        >>> found = dsm_segments(features, (3, 4), jax.random.key(0), K=3, num_segments=3)
+        >>> found = specjax.dsm_segments(features, (3, 4), jax.random.key(0), K=3, num_segments=3)
         >>> print(specjax.as_grid(found.labels, (3, 4)))
         [[0 0 0 0]
          [1 1 0 2]

@@ -93,9 +93,8 @@ def maskcut(
         SpecjaxError: the solver is unknown.
 
     Example:
-        >>> from specjax.methods.maskcut import maskcut
         >>> features = jnp.eye(3)[jnp.array([0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 2, 2])]
-        >>> print(maskcut(features, (1, 12), N=2).labels)
+        >>> print(specjax.maskcut(features, (1, 12), N=2).labels)
         [0 0 0 2 2 0 0 0 0 0 1 1]
     """
     if center:

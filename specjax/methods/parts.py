@@ -21,6 +21,9 @@ _Features = Float[Array, "tokens channels"]
 _Graph = Float[Array, "tokens tokens"]
 _Mask = Bool[Array, " tokens"]
 
+# Values of an eigenvector that differ by less than this share are the same but for rounding.
+_SAME = 1e-5
+
 
 class Cut(NamedTuple):
     """A graph cut in two by its second eigenvector.
@@ -67,8 +70,14 @@ def mean_cut(weights: _Graph, grid: Grid, *, solver: str) -> Cut:
 
 
 def peak(values: Float[Array, " tokens"], grid: Grid) -> Int[Array, ""]:
-    """The token of the largest value, the first of several; padding does not count."""
-    return jnp.argmax(jnp.where(valid_tokens(values.shape[0], grid), values, -jnp.inf))
+    """The token of the largest value, the first of several that differ by rounding only.
+
+    Tokens that are joined to the same others have the same value in an eigenvector. `argmax` alone
+    would choose among them by their rounding errors, as the released codes do.
+    """
+    valid = valid_tokens(values.shape[0], grid)
+    largest = jnp.max(jnp.where(valid, values, -jnp.inf))
+    return jnp.argmax(valid & (values >= largest - _SAME * jnp.abs(largest)))
 
 
 def region_of(mask: _Mask, seed: Int[Array, ""], grid: Grid) -> _Mask:

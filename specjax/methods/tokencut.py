@@ -75,9 +75,8 @@ def tokencut(
         SpecjaxError: the solver is unknown.
 
     Example:
-        >>> from specjax.methods.tokencut import tokencut
         >>> features = jnp.array([[1.0, 0.0]] * 4 + [[0.1, 1.0]] * 2)
-        >>> found = tokencut(features, (2, 3))
+        >>> found = specjax.tokencut(features, (2, 3))
         >>> print(specjax.as_grid(found.mask, (2, 3)), found.box)
         [[False False False]
          [False  True  True]] [1 1 3 2]
