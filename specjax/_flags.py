@@ -174,7 +174,7 @@ OTHER_METHODS = {
         "float",
         None,
         "Of tokencut and maskcut: tokens whose cosine is above it are joined. Default: the papers'"
-        " 0.2 and 0.15.",
+        " 0.2 and 0.15, or 0.6 for the outputs of DINOv2.",
         {"lower_bound": -1.0, "upper_bound": 1.0},
     ),
     "rounds": Flag("integer", 3, "Of maskcut: the number of cuts.", at_least(1, MAX_ROUNDS)),
@@ -182,7 +182,7 @@ OTHER_METHODS = {
         "bool",
         None,
         "Of methods other than dsi: whether to subtract the image's mean from the features."
-        " Default: only for DINOv2, whose keys are all alike in an image.",
+        " Default: only for DINOv2, whose keys are all alike in an image, and not for its outputs.",
     ),
 }
 

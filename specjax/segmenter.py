@@ -73,10 +73,10 @@ class Segmenter:
         batch_size: images that each device computes at a time; None chooses by their size.
         seed: random seed of k-means, from 0 to 2**32 - 1.
         tau: of "tokencut" and "maskcut": tokens whose cosine is above it are joined. None takes the
-            paper's, 0.2 and 0.15.
+            papers', 0.2 and 0.15, or 0.6 for the outputs of DINOv2.
         rounds: of "maskcut": the number of cuts.
         center: of methods other than "dsi": whether to subtract the image's mean from the features.
-            None does so for DINOv2, whose keys are all alike in an image.
+            None does so for DINOv2, whose keys are all alike in an image, but not for its outputs.
 
     Raises:
         SpecjaxError: a value is out of range, or the checkpoint cannot be loaded.
@@ -171,6 +171,7 @@ class Segmenter:
             center=self.center,
             solver=self.solver,
             family=self.backbone.config.family,
+            features=self.features,
         )
 
     def __call__(

@@ -38,6 +38,7 @@ class Compare(Experiment):
                 center=options.center,
                 solver=options.solver,
                 family=setup.backbone.family,
+                features=options.features,
             )
             for method in options.methods
         }

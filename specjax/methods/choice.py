@@ -27,8 +27,10 @@ METHODS = {
 }
 # The thresholds of the papers, for the keys of DINO.
 _TAUS = {"tokencut": 0.2, "maskcut": 0.15}
-# Families whose keys are all alike in an image, so that no threshold of a paper cuts them.
-_CENTERED = ("dinov2", "dinov2_with_registers")
+# Families whose keys are all alike in an image, so that no threshold of a paper cuts them: they are
+# centred. The outputs of their last block are not alike, and have a threshold of their own.
+_ALIKE = ("dinov2", "dinov2_with_registers")
+_TAU_OF_OUTPUTS = 0.6
 MAX_ROUNDS = 100
 
 
@@ -78,11 +80,20 @@ class Choice:
 
 
 def choice_of(
-    method: str, *, tau: float | None, rounds: int, center: bool | None, solver: str, family: str
+    method: str,
+    *,
+    tau: float | None,
+    rounds: int,
+    center: bool | None,
+    solver: str,
+    family: str,
+    features: str,
 ) -> Choice | None:
     """The choice of a method; None for "dsi".
 
-    `center` None centres the features of families that need it (`ViTConfig.family`).
+    Where `center` or `tau` are None, they suit the family (`ViTConfig.family`) and the kind of
+    features: DINOv2's outputs are left as they are, with a threshold of 0.6; its other features are
+    centred.
 
     Raises:
         SpecjaxError: a value is out of range.
@@ -91,7 +102,9 @@ def choice_of(
         raise SpecjaxError(
             f"unknown method {method!r}: choose one of {', '.join(METHODS)}", parameter="method"
         )
-    centering = family in _CENTERED if center is None else center
+    if family in _ALIKE and features == "outputs" and not center:
+        tau, center = _TAU_OF_OUTPUTS if tau is None else tau, False
+    centering = family in _ALIKE if center is None else center
     choice = Choice(method, tau, rounds, centering, solver)
     return None if method == "dsi" else choice
 

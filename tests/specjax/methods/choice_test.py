@@ -54,10 +54,14 @@ def test_labels_are_those_of_the_functions(features):
     [(None, "dinov2", True), (None, "vit", False), (True, "vit", True), (False, "dinov2", False)],
 )
 def test_features_of_dinov2_are_centered(center, family, expected):
-    settings = {"tau": None, "rounds": 3, "solver": "auto", "center": center, "family": family}
-    choice = choice_of("maskcut", **settings)
-    assert choice is not None and choice.center is expected
-    assert choice_of("dsi", **settings) is None
+    settings = {"rounds": 3, "solver": "auto", "center": center, "family": family}
+    choice = choice_of("maskcut", tau=None, features="keys", **settings)
+    assert choice == Choice("maskcut", center=expected)
+    assert choice_of("dsi", tau=None, features="keys", **settings) is None
+    outputs = choice_of("maskcut", tau=None, features="outputs", **settings)
+    own = family == "dinov2" and not center
+    assert outputs == (Choice("maskcut", tau=0.6) if own else choice)
+    assert choice_of("maskcut", tau=0.1, features="outputs", **settings).tau == 0.1
 
 
 @pytest.mark.parametrize("method", OTHERS)

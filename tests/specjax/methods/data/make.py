@@ -49,11 +49,18 @@ def scenes():
 
 
 def load(path, **stand_ins):
-    """A module from a file; what it imports but does not need here is replaced."""
+    """A module from a file; what it imports but does not need here is replaced.
+
+    Give no stand-in for a module that is loaded already.
+    """
     spec = importlib.util.spec_from_file_location(f"authors_{path.stem}_{len(sys.modules)}", path)
     module = importlib.util.module_from_spec(spec)
-    with mock.patch.dict(sys.modules, stand_ins):
+    sys.modules.update(stand_ins)
+    try:
         spec.loader.exec_module(module)
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
     return module
 
 
