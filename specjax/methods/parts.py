@@ -22,7 +22,7 @@ _Graph = Float[Array, "tokens tokens"]
 _Mask = Bool[Array, " tokens"]
 
 # Values of an eigenvector that differ by less than this share are the same but for rounding.
-_SAME = 1e-5
+_SAME = 1e-4
 
 
 class Cut(NamedTuple):

@@ -25,7 +25,7 @@ def second_pair(weights):
 
 def first_peak(values):
     """The first of the largest values, up to rounding."""
-    return np.flatnonzero(values >= values.max() - 1e-5 * abs(values.max()))[0]
+    return np.flatnonzero(values >= values.max() - 1e-4 * abs(values.max()))[0]
 
 
 def region(side, seed, grid):
@@ -47,14 +47,14 @@ def tokencut(features, grid, tau, eps=1e-5):
 
 
 def maskcut(features, grid, tau, rounds, eps=1e-5):
-    """The disjoint mask of each round; also empty ones."""
+    """The disjoint mask of each round, also empty ones, and its two eigenvalues."""
     features = np.array(features, np.float64)
     rows, columns = grid
-    found, before = [], np.zeros(rows * columns, bool)
+    found, pairs, before = [], [], np.zeros(rows * columns, bool)
     painted = before.copy()
     for number in range(rounds):
         features[painted] = 0
-        vector, _ = second_pair(binary_graph(features, tau, eps))
+        vector, values = second_pair(binary_graph(features, tau, eps))
         side = vector > vector.mean()
         corners = side.reshape(grid)[[0, 0, -1, -1], [0, -1, 0, -1]].sum()
         if corners >= 3 or not side[first_peak(np.abs(vector))]:
@@ -64,5 +64,6 @@ def maskcut(features, grid, tau, rounds, eps=1e-5):
         if number and (overlap > 0.5 or mask.sum() / (rows * columns) <= 0.01):
             mask = np.zeros_like(mask)
         found.append(mask & ~painted)
+        pairs.append(values[1:])
         painted, before = painted | mask, mask
-    return np.stack(found)
+    return np.stack(found), np.stack(pairs)

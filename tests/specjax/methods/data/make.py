@@ -26,12 +26,16 @@ from sklearn.cluster import KMeans
 from experiments.datasets.scenes.drawing import SAMPLES_STREAM, draw_scene
 from specjax import cut_patches, extract_features, load_checkpoint
 from specjax.methods.parts import centered
-
-CHANNELS = 48
-# Rows and columns of each scene. MaskCut takes square grids only.
-GRIDS = ((12, 12), (14, 14), (12, 12), (14, 14), (9, 16), (16, 11))
-TOKENCUT_TAU, MASKCUT_TAU, ROUNDS = 0.2, 0.15, 3
-VECTORS, SEGMENTS, COLOR_WEIGHT = 5, 4, 10.0
+from tests.specjax.methods.data.sizes import (
+    CHANNELS,
+    COLOR_WEIGHT,
+    GRIDS,
+    MASKCUT_TAU,
+    ROUNDS,
+    SEGMENTS,
+    TOKENCUT_TAU,
+    VECTORS,
+)
 
 
 def scenes():
