@@ -109,8 +109,9 @@ def maskcut(
         # A masked token is a zero vector: its cosines are 0, also that with itself.
         left = jnp.where(painted[:, None] | painted[None, :], 0.0, similarity)
         cut = mean_cut(thresholded(left, grid, tau=tau, eps=eps), grid, solver=solver)
-        reverse = ~cut.side[peak(jnp.abs(cut.vector), grid)]
-        reverse = reverse | (jnp.sum(cut.side[corners]) >= 3)
+        other = ~cut.side[peak(jnp.abs(cut.vector), grid)]
+        in_corners = jnp.sum(cut.side[corners] ^ other)
+        reverse = other ^ (in_corners >= 3)
         side = (cut.side ^ reverse) & valid
         vector = jnp.where(reverse, -cut.vector, cut.vector)
         seed = peak(vector, grid)

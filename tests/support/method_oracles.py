@@ -56,8 +56,9 @@ def maskcut(features, grid, tau, rounds, eps=1e-5):
         features[painted] = 0
         vector, values = second_pair(binary_graph(features, tau, eps))
         side = vector > vector.mean()
-        corners = side.reshape(grid)[[0, 0, -1, -1], [0, -1, 0, -1]].sum()
-        if corners >= 3 or not side[first_peak(np.abs(vector))]:
+        if not side[first_peak(np.abs(vector))]:
+            side, vector = ~side, -vector
+        if side.reshape(grid)[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= 3:
             side, vector = ~side, -vector
         mask, _ = region(side, first_peak(vector), grid)
         overlap = (mask & before).sum() / (mask | before).sum()

@@ -178,13 +178,18 @@ class Authors:
 
 @contextlib.contextmanager
 def recorded(module):
-    """A list of the second and third eigenvalues of each `eigh` of a module."""
+    """A list of the second and third eigenvalues of each `eigh` of a module.
+
+    The sign of an eigenvector is arbitrary, and MaskCut's rule about corners depends on it. Here
+    the entry of largest magnitude is positive, which `eigh` could return as well.
+    """
     log, solve = [], module.eigh
 
     def eigh(*arguments, **options):
         values, vectors = solve(*arguments, **options)
         log.append(values)
-        return values, vectors
+        largest = np.abs(vectors).argmax(axis=0)
+        return values, vectors * np.sign(vectors[largest, range(vectors.shape[1])])
 
     with mock.patch.object(module, "eigh", eigh):
         yield log
