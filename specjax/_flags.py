@@ -182,7 +182,8 @@ OTHER_METHODS = {
         "bool",
         None,
         "Of methods other than dsi: whether to subtract the image's mean from the features."
-        " Default: only for DINOv2, whose keys are all alike in an image, and not for its outputs.",
+        " Default: only for tokencut and maskcut with DINOv2, whose keys are all alike in an image;"
+        " not for its outputs.",
     ),
 }
 

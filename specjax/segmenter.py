@@ -76,7 +76,8 @@ class Segmenter:
             papers', 0.2 and 0.15, or 0.6 for the outputs of DINOv2.
         rounds: of "maskcut": the number of cuts.
         center: of methods other than "dsi": whether to subtract the image's mean from the features.
-            None does so for DINOv2, whose keys are all alike in an image, but not for its outputs.
+            None does so for "tokencut" and "maskcut" with DINOv2, whose keys are all alike in an
+            image, but not for its outputs.
 
     Raises:
         SpecjaxError: a value is out of range, or the checkpoint cannot be loaded.

@@ -27,8 +27,8 @@ METHODS = {
 }
 # The thresholds of the papers, for the keys of DINO.
 _TAUS = {"tokencut": 0.2, "maskcut": 0.15}
-# Families whose keys are all alike in an image, so that no threshold of a paper cuts them: they are
-# centred. The outputs of their last block are not alike, and have a threshold of their own.
+# Families whose keys are all alike in an image, so that no threshold of a paper cuts them: methods
+# with a threshold centre them. The outputs of their last block have a threshold of their own.
 _ALIKE = ("dinov2", "dinov2_with_registers")
 _TAU_OF_OUTPUTS = 0.6
 MAX_ROUNDS = 100
@@ -92,8 +92,8 @@ def choice_of(
     """The choice of a method; None for "dsi".
 
     Where `center` or `tau` are None, they suit the family (`ViTConfig.family`) and the kind of
-    features: DINOv2's outputs are left as they are, with a threshold of 0.6; its other features are
-    centred.
+    features: TokenCut and MaskCut leave DINOv2's outputs as they are, with a threshold of 0.6, and
+    centre its other features.
 
     Raises:
         SpecjaxError: a value is out of range.
@@ -104,7 +104,7 @@ def choice_of(
         )
     if family in _ALIKE and features == "outputs" and not center:
         tau, center = _TAU_OF_OUTPUTS if tau is None else tau, False
-    centering = family in _ALIKE if center is None else center
+    centering = family in _ALIKE and method in _TAUS if center is None else center
     choice = Choice(method, tau, rounds, centering, solver)
     return None if method == "dsi" else choice
 

@@ -58,6 +58,8 @@ def test_features_of_dinov2_are_centered(center, family, expected):
     choice = choice_of("maskcut", tau=None, features="keys", **settings)
     assert choice == Choice("maskcut", center=expected)
     assert choice_of("dsi", tau=None, features="keys", **settings) is None
+    dsm = choice_of("dsm", tau=None, features="keys", **settings)
+    assert dsm == Choice("dsm", center=bool(center))
     outputs = choice_of("maskcut", tau=None, features="outputs", **settings)
     own = family == "dinov2" and not center
     assert outputs == (Choice("maskcut", tau=0.6) if own else choice)
