@@ -93,9 +93,9 @@ def maskcut(
         SpecjaxError: the solver is unknown.
 
     Example:
-        >>> features = jnp.eye(3)[jnp.array([0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 2, 2])]
+        >>> features = jnp.eye(3)[jnp.array([0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 2, 2])]
         >>> print(specjax.maskcut(features, (1, 12), N=2).labels)
-        [0 0 0 2 2 0 0 0 0 0 1 1]
+        [0 0 0 1 1 1 1 0 0 0 2 2]
     """
     if center:
         features = centered(features, grid)

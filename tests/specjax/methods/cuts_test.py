@@ -64,11 +64,13 @@ def test_maskcut(grid, seed):
     # Where all tokens are in masks, eigenvalues are equal, and the cut is arbitrary.
     defined = np.cumprod(np.diff(pairs)[:, 0] > 1e-3) > 0
     assert defined[:3].all()
-    np.testing.assert_array_equal(found.masks[defined, : len(features)], expected[defined])
-    np.testing.assert_allclose(found.eigenvalues[defined, 1:], pairs[defined], atol=1e-5)
-    assert not found.masks[:, len(features) :].any()
-    numbers = np.cumsum(found.masks.any(axis=1))
-    labels = (found.masks * numbers[:, None]).sum(axis=0)
+    masks = np.asarray(found.masks)
+    np.testing.assert_array_equal(masks[defined, : len(features)], expected[defined])
+    values = np.asarray(found.eigenvalues)
+    np.testing.assert_allclose(values[defined, 1:], pairs[defined], atol=1e-5)
+    assert not masks[:, len(features) :].any()
+    numbers = np.cumsum(masks.any(axis=1))
+    labels = (masks * numbers[:, None]).sum(axis=0)
     np.testing.assert_array_equal(found.labels, labels)
     for mask, box in zip(found.masks, found.boxes, strict=True):
         np.testing.assert_array_equal(box, box_of(mask, grid))
@@ -114,7 +116,7 @@ def test_features_without_differences(grid, value):
     for vector in (one.vector, *several.vectors):
         assert np.isfinite(vector).all()
     assert one.mask.any() and not one.mask[grid[0] * grid[1] :].any()
-    assert several.masks.sum(axis=0).max() == 1
+    assert several.masks.sum(axis=0).max() <= 1
 
 
 def test_box_of_nothing():
