@@ -83,6 +83,13 @@ def stand_ins(*names):
     return {name: Anything(name) for name in names}
 
 
+def empty_package(name, *paths):
+    """A package of the modules in these folders, without what its `__init__` would import."""
+    package = types.ModuleType(name)
+    package.__path__ = list(map(str, paths))
+    return package
+
+
 class Authors:
     """The functions of the three checkouts."""
 
@@ -90,12 +97,13 @@ class Authors:
         tokencut, cutler, dsm = map(pathlib.Path, (tokencut, cutler, dsm))
         self.tokencut = load(tokencut / "object_discovery.py")
         folder = tokencut / "unsupervised_saliency_detection"
-        package = types.ModuleType("TokenCut")
-        package.__path__ = [str(tokencut)]
+        # The code needs two small modules of pymatting, which compiles all others at its import.
+        paths = importlib.util.find_spec("pymatting").submodule_search_locations
+        sys.modules["pymatting"] = empty_package("pymatting", *paths)
         saliency = types.ModuleType("TokenCut.unsupervised_saliency_detection")
         saliency.metric, saliency.utils = load(folder / "metric.py"), load(folder / "utils.py")
         parts = {
-            "TokenCut": package,
+            "TokenCut": empty_package("TokenCut", tokencut),
             "TokenCut.unsupervised_saliency_detection": saliency,
             "TokenCut.unsupervised_saliency_detection.object_discovery": load(
                 folder / "object_discovery.py"
