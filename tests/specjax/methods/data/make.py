@@ -11,6 +11,7 @@ rounded to float16. Tests give exactly these to the package.
 """
 
 import contextlib
+import functools
 import importlib.util
 import pathlib
 import sys
@@ -164,7 +165,7 @@ class Authors:
                 )
             found = torch.load(folder / "scene.pth")
             np.random.seed(0)
-            many = mock.patch.object(self.extract, "KMeans", lambda count: KMeans(count, n_init=20))
+            many = mock.patch.object(self.extract, "KMeans", functools.partial(KMeans, n_init=20))
             with many, contextlib.redirect_stdout(None):
                 self.extract._extract_multi_region_segmentations(
                     (0, (str(folder / "features.pth"), str(folder / "scene.pth"))),
