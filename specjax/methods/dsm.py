@@ -63,7 +63,7 @@ class DsmSegments(NamedTuple):
     eigenvalues: Float[Array, " pairs"]
 
 
-@functools.partial(jax.jit, static_argnames=("center", "solver"))
+@functools.partial(jax.jit, static_argnames=("color_weight", "center", "solver"))
 def dsm_object(
     features: _Features,
     grid: Grid,
@@ -80,7 +80,7 @@ def dsm_object(
         grid: rows and columns of the token grid; may be traced.
         colors: RGB of each token in [0, 1], of the image shrunk to the grid; None, as in the
             released commands, leaves W_knn out.
-        color_weight: weight of W_knn, where there are `colors`; may be traced.
+        color_weight: weight of W_knn, where there are `colors`; static.
         center: whether to subtract the image's mean from the features first; static. The paper does
             not.
         solver: eigensolver, see `smallest_eigenpairs`; static.
@@ -110,7 +110,9 @@ def dsm_object(
     return DsmObject(mask, foreground, box_of(mask, grid), vector, pairs.values)
 
 
-@functools.partial(jax.jit, static_argnames=("K", "num_segments", "center", "solver"))
+@functools.partial(
+    jax.jit, static_argnames=("K", "num_segments", "color_weight", "center", "solver")
+)
 def dsm_segments(
     features: _Features,
     grid: Grid,
@@ -137,7 +139,7 @@ def dsm_segments(
             eigenvalues before the largest gap between them, the first gap left out; static.
         colors: RGB of each token in [0, 1], of the image shrunk to the grid; None, as in the
             released commands, leaves W_knn out.
-        color_weight: weight of W_knn, where there are `colors`; may be traced.
+        color_weight: weight of W_knn, where there are `colors`; static.
         center: whether to subtract the image's mean from the features first; static. The paper does
             not.
         solver: eigensolver, see `smallest_eigenpairs`; static.

@@ -30,6 +30,7 @@ from specjax.methods.parts import centered
 from tests.specjax.methods.data.sizes import (
     CHANNELS,
     COLOR_WEIGHT,
+    DSM_OFFSET,
     GRIDS,
     MASKCUT_TAU,
     ROUNDS,
@@ -212,8 +213,8 @@ def main(tokencut, cutler, dsm):
         found = {"features": features, "image": image, "grid": grid}
         runs = {
             "tokencut": authors.run_tokencut(exact, grid),
-            "dsm": authors.run_dsm(exact, image, grid, 0.0),
-            "color": authors.run_dsm(exact, image, grid, COLOR_WEIGHT),
+            "dsm": authors.run_dsm(exact + DSM_OFFSET, image, grid, 0.0),
+            "color": authors.run_dsm(exact + DSM_OFFSET, image, grid, COLOR_WEIGHT),
         }
         if grid[0] == grid[1]:
             runs["maskcut"] = authors.run_maskcut(exact, grid)
