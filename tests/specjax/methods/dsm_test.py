@@ -41,13 +41,18 @@ def test_no_foreground_is_the_whole_image():
     assert found.foreground.tolist() == [False] * 3 and found.mask.tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("count", [3, None])
-def test_segments_and_the_background(count):
+def test_segments_and_the_background():
     kinds, features = scene()
     key = jax.random.key(0)
-    found = dsm_segments(jnp.asarray(features), GRID, key, K=4, num_segments=count)
+    found = dsm_segments(jnp.asarray(features), GRID, key, K=4, num_segments=3)
     np.testing.assert_array_equal(found.labels, kinds)
     assert found.vectors.shape == (3, TOKENS)
+
+
+def test_the_largest_gap_gives_the_number_of_segments():
+    found = dsm_segments(jnp.asarray(scene()[1]), GRID, jax.random.key(0), K=4, num_segments=None)
+    gaps = np.diff(found.eigenvalues)[1:]
+    assert found.labels.max() + 1 == 2 + gaps.argmax()
 
 
 def test_padding_changes_nothing():
