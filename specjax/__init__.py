@@ -30,6 +30,9 @@ from specjax.foreground import bipartition, postprocess
 from specjax.images import decode, resize_short_side
 from specjax.instance_stages import instance_eigenpairs, label_instances
 from specjax.instances import instance_graph
+from specjax.methods.dsm import dsm_object, dsm_segments
+from specjax.methods.maskcut import maskcut
+from specjax.methods.tokencut import tokencut
 from specjax.models.checkpoints.export import save_checkpoint
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint, random_checkpoint
 from specjax.models.config import VIT_S16, ViTConfig
@@ -112,6 +115,11 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "bipartition",
     "postprocess",
     "kmeans",
+    # Other methods, on the same features
+    "tokencut",
+    "maskcut",
+    "dsm_object",
+    "dsm_segments",
     # Scores
     "f_score",
     "instance_scores",

@@ -15,6 +15,7 @@ from specjax._eigensolvers import SOLVERS
 from specjax.affinity import METRICS
 from specjax.config import MAX_INSTANCES, PROTOCOLS
 from specjax.errors import SpecjaxError
+from specjax.methods.choice import MAX_ROUNDS, METHODS
 from specjax.models.positions import POSITIONS
 
 SAVES = {
@@ -157,6 +158,32 @@ METHOD = {
         "What to write, any of: "
         + "; ".join(f"{kind}, {what}" for kind, what in SAVES.items())
         + ".",
+    ),
+}
+
+# The method itself, and the settings of methods other than the paper's.
+OTHER_METHODS = {
+    "method": Flag(
+        "enum",
+        "dsi",
+        "Which method: " + "; ".join(f"{name}, {what}" for name, what in METHODS.items()) + ". Only"
+        " dsi takes --num_instances, --metric, --M, --N, --bins and --protocol.",
+        {"enum_values": list(METHODS)},
+    ),
+    "tau": Flag(
+        "float",
+        None,
+        "Of tokencut and maskcut: tokens whose cosine is above it are joined. Default: the papers'"
+        " 0.2 and 0.15, or 0.6 for the outputs of DINOv2.",
+        {"lower_bound": -1.0, "upper_bound": 1.0},
+    ),
+    "rounds": Flag("integer", 3, "Of maskcut: the number of cuts.", at_least(1, MAX_ROUNDS)),
+    "center": Flag(
+        "bool",
+        None,
+        "Of methods other than dsi: whether to subtract the image's mean from the features."
+        " Default: only for tokencut and maskcut with DINOv2, whose keys are all alike in an image;"
+        " not for its outputs.",
     ),
 }
 

@@ -18,6 +18,7 @@ from specjax._sizes import capacity_for, padded_instances
 from specjax.config import Config
 from specjax.errors import SpecjaxError
 from specjax.instance_stages import Instances, instance_eigenpairs, label_instances
+from specjax.methods.choice import Choice, Found, label_by
 from specjax.models.vit import ViT
 from specjax.pipeline import extract_features, reduce_features, segment_foreground
 from specjax.segmentation import Segmentation
@@ -37,13 +38,14 @@ class Method:
     layer: int
     pos_interpolation: str
     dtype: str
-    num_instances: int
+    choice: Choice | None  # another method than the one of this package
+    num_instances: int  # 0 where the method finds it
 
     @property
     def static(self) -> Mapping[str, Hashable]:
         """What programs are compiled for."""
-        names = ("config", "features", "layer", "pos_interpolation", "dtype")
-        most = padded_instances(self.num_instances)
+        names = ("config", "features", "layer", "pos_interpolation", "dtype", "choice")
+        most = padded_instances(max(self.num_instances, 1))
         return {"max_instances": most, **{name: getattr(self, name) for name in names}}
 
 
@@ -121,6 +123,7 @@ def _every_stage(
     grid,
     *,
     config,
+    choice,
     max_instances,
     alone=False,
     **backbone,
@@ -132,6 +135,9 @@ def _every_stage(
     one padded length.
     """
     features = extract_features(model, patches, grid, **backbone)
+    if choice is not None:
+        other = label_by(features, grid, jax.random.key(seed), choice=choice)
+        return features, other.foreground, other
     mask = segment_foreground(features, grid, config=config).mask
     reduced = reduce_features(features, mask, grid, config=config)
     capacity = None
@@ -156,7 +162,7 @@ def _segmentation(
     method: Method,
     features: np.ndarray,
     mask: np.ndarray,
-    found: Instances,
+    found: Instances | Found,
 ) -> Segmentation | SpecjaxError:
     if not np.isfinite(features).all():
         return SpecjaxError(f"{prepared.name}: the features of the backbone are not finite")

@@ -20,7 +20,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import tqdm
 from absl import flags
 
-from specjax._flags import METHOD, Flag, check_texts, chosen, declare, instance_number, with_flag
+from specjax._flags import (
+    METHOD,
+    OTHER_METHODS,
+    Flag,
+    check_texts,
+    chosen,
+    declare,
+    instance_number,
+    with_flag,
+)
 from specjax._folder import Held, OutputError, lock, make_folder
 from specjax._ids import assign_ids
 from specjax._in_work import NAME as IN_WORK
@@ -39,6 +48,7 @@ _METHOD = (
     "pos_interpolation", "dtype", "batch_size", "seed", "overwrite",
 )  # fmt: skip
 FLAGS = {
+    **OTHER_METHODS,
     **{name: METHOD[name] for name in _METHOD},
     "metric": METHOD["metric"]._replace(
         kind="string",
@@ -54,7 +64,7 @@ FLAGS = {
         " package.",
     ),
     "num_instances": METHOD["num_instances"]._replace(
-        default=None, help="How many instances to find in each photograph."
+        default=None, help="How many instances to find in each photograph, for --method=dsi."
     ),
     "output_dir": METHOD["output_dir"]._replace(
         default="specjax-out", help="Folder for the results. An interrupted run continues there."
@@ -68,7 +78,7 @@ FLAGS = {
 
 
 def segment_all(
-    segmenter: Segmenter, photos: Sequence[Photo], output: Output, *, num_instances: int
+    segmenter: Segmenter, photos: Sequence[Photo], output: Output, *, num_instances: int | None
 ) -> list[str]:
     """Segment the photographs that are not done; returns the ids of those that failed."""
     undone = {str(photo.file): photo for photo in photos if not output.is_done(photo)}
@@ -116,19 +126,16 @@ def main(arguments: Sequence[str]) -> int:
     """Read the flags and segment; the exit status is 1 where a photograph failed."""
     values = flags.FLAGS
     check_texts(values, ("checkpoint", "output_dir"))
-    if values.num_instances is None:
-        raise SpecjaxError(
-            "--num_instances is missing: give the number of instances to find in each photograph,"
-            " such as --num_instances=3"
-        )
-    num_instances = instance_number(values.num_instances)
+    num_instances = _num_instances(values)
     wanted = [kind for kind in values.save if kind.strip()]
     save = frozenset(chosen("save", wanted, SAVES) if wanted else ())
     photographs = find_photographs(arguments[1:])
     files = [found.file for found in photographs.found]
     folder = pathlib.Path(os.path.expanduser(values.output_dir))
     _refuse_nesting(folder.resolve(), arguments[1:], files)
-    method = [name for name in _METHOD if name not in ("overwrite", "batch_size")]
+    method = [
+        name for name in (*OTHER_METHODS, *_METHOD) if name not in ("overwrite", "batch_size")
+    ]
     settings = {name: getattr(values, name) for name in method}
     segmenter = Segmenter(values.checkpoint, batch_size=values.batch_size, **settings)
     identity = {**settings, "num_instances": num_instances, "of": segmenter.backbone.digest}
@@ -153,6 +160,23 @@ def main(arguments: Sequence[str]) -> int:
     for path in written:
         print(path)
     return 1 if failed or photographs.unread else 0
+
+
+def _num_instances(values: flags.FlagValues) -> int | None:
+    """The number of instances to find; None if the method finds it."""
+    if values.method != "dsi":
+        if values.num_instances is not None:
+            raise SpecjaxError(
+                f"--num_instances={values.num_instances}: {values.method} finds the number of"
+                " instances by itself; leave it out"
+            )
+        return None
+    if values.num_instances is None:
+        raise SpecjaxError(
+            "--num_instances is missing: give the number of instances to find in each photograph,"
+            " such as --num_instances=3"
+        )
+    return instance_number(values.num_instances)
 
 
 def _refuse_nesting(

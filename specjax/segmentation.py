@@ -21,8 +21,8 @@ class Segmentation:
             Pixels right of and below the last whole patch take the label of the nearest token.
         scores: confidence of each instance, currently always 1; K is their number.
         foreground: foreground mask on the token grid.
-        eigensegments: the four eigenvectors that are clustered, on the token grid, before their
-            median filter.
+        eigensegments: the eigenvectors that are clustered, on the token grid, before their median
+            filter: four, or as many as another method cuts or clusters.
         token_labels: label map on the token grid.
         tiling: how the photograph, resized where asked for, was cut into tokens.
 

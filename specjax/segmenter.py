@@ -21,6 +21,7 @@ from specjax._reading import read_ahead
 from specjax._segmenting import Key, Method, segment_each
 from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
+from specjax.methods.choice import Choice, choice_of
 from specjax.models.attention import DTYPES
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
 from specjax.models.features import block_number, feature_kinds
@@ -42,7 +43,7 @@ _log = logging.getLogger("specjax")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmenter:
-    """Finds a given number of instances in photographs.
+    """Finds the instances in photographs: a given number of them, or as many as a method finds.
 
     The settings are checked, and the checkpoint is loaded, when it is made; it never changes
     afterwards.
@@ -50,6 +51,10 @@ class Segmenter:
     Attributes:
         checkpoint: the backbone: a Hugging Face id, a folder, a file, or a `Checkpoint`. None takes
             "specjax-mini", the small one in the package, and logs so.
+        method: "dsi", the method of this package, or another one, which finds the number of
+            instances by itself and uses none of `metric`, `M`, `N`, `bins` and `protocol`:
+            "tokencut" (one), "maskcut" (one per round at most), "dsm" (one) or "dsm_segments"
+            (three segments at most).
         metric: how foreground tokens are compared, one of `METRICS`.
         M: channels kept by entropy (NCR): a number, or a share of all C channels such as "C/3".
         N: channels kept of those M by standard deviation (DCR). A value above M becomes M, with a
@@ -67,6 +72,12 @@ class Segmenter:
         dtype: precision of the backbone's matrix products, "float32" or "bfloat16".
         batch_size: images that each device computes at a time; None chooses by their size.
         seed: random seed of k-means, from 0 to 2**32 - 1.
+        tau: of "tokencut" and "maskcut": tokens whose cosine is above it are joined. None takes the
+            papers', 0.2 and 0.15, or 0.6 for the outputs of DINOv2.
+        rounds: of "maskcut": the number of cuts.
+        center: of methods other than "dsi": whether to subtract the image's mean from the features.
+            None does so for "tokencut" and "maskcut" with DINOv2, whose keys are all alike in an
+            image, but not for its outputs.
 
     Raises:
         SpecjaxError: a value is out of range, or the checkpoint cannot be loaded.
@@ -96,6 +107,7 @@ class Segmenter:
 
     checkpoint: str | os.PathLike | Checkpoint | None = None
     _: dataclasses.KW_ONLY
+    method: str = "dsi"
     metric: str = "boc"
     M: int | str = "C/3"
     N: int = 60
@@ -109,11 +121,15 @@ class Segmenter:
     dtype: str = "float32"
     batch_size: int | None = None
     seed: int = 0
+    tau: float | None = None
+    rounds: int = 3
+    center: bool | None = None
 
     def __post_init__(self):
         # Wrong settings and checkpoints are errors here, and not at the first photograph.
         _check_settings(self)
         assert self.config and self.backbone
+        assert self.choice or self.method == "dsi"
         block_number(self.layer, num_layers=self.backbone.config.num_layers)
 
     @functools.cached_property
@@ -146,8 +162,24 @@ class Segmenter:
             solver=self.solver,
         )
 
+    @functools.cached_property
+    def choice(self) -> Choice | None:
+        """The settings of another method; None for "dsi", which `config` has."""
+        return choice_of(
+            self.method,
+            tau=self.tau,
+            rounds=self.rounds,
+            center=self.center,
+            solver=self.solver,
+            family=self.backbone.config.family,
+            features=self.features,
+        )
+
     def __call__(
-        self, photograph: Photograph | Sequence[Photograph], *, num_instances: int
+        self,
+        photograph: Photograph | Sequence[Photograph],
+        *,
+        num_instances: int | None = None,
     ) -> Segmentation | list[Segmentation]:
         """Segment a photograph, or several.
 
@@ -155,8 +187,9 @@ class Segmenter:
             photograph: a path, a Pillow image, an RGB array (uint8 [height, width, 3]), or a list
                 of these. Files and Pillow images are turned upright by their EXIF orientation;
                 arrays are taken as they are.
-            num_instances: how many to find in each photograph, from 1 to 254. A photograph with
-                fewer foreground tokens has at most one instance per token, and there is a warning.
+            num_instances: how many to find in each photograph, from 1 to 254; "dsi" needs it, and
+                other methods do not take it. A photograph with fewer foreground tokens has at most
+                one instance per token, and there is a warning.
 
         Returns:
             What was found; a list of these, in the order given, where a list was given.
@@ -170,13 +203,13 @@ class Segmenter:
         return self._segment_all(photograph, num_instances)
 
     def stream(
-        self, photographs: Iterable[_Photograph], num_instances: int
+        self, photographs: Iterable[_Photograph], num_instances: int | None = None
     ) -> Iterator[tuple[_Photograph, Segmentation | SpecjaxError]]:
         """Segment many photographs one after the other; files are read ahead of the computation.
 
         Args:
             photographs: as in a call; any iterable, also one that never ends.
-            num_instances: how many to find in each photograph, from 1 to 254.
+            num_instances: as in a call.
 
         Yields:
             Each photograph with what was found in it, or with the `SpecjaxError` that kept it from
@@ -186,7 +219,7 @@ class Segmenter:
         return self._stream(((photo, photo) for photo in photographs), num_instances)
 
     def _segment_all(
-        self, photographs: Sequence[Photograph], num_instances: int
+        self, photographs: Sequence[Photograph], num_instances: int | None
     ) -> list[Segmentation]:
         """What was found in each photograph, in the order given; raises the first error."""
         found: dict[int, Segmentation] = {}
@@ -197,10 +230,17 @@ class Segmenter:
         return [found[place] for place in range(len(found))]
 
     def _stream(
-        self, photographs: Iterable[tuple[Key, Photograph]], num_instances: int
+        self, photographs: Iterable[tuple[Key, Photograph]], num_instances: int | None
     ) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
         """As `stream`, but each photograph comes with a key, and its result with that key."""
-        _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
+        if self.choice is None:
+            _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
+        elif num_instances is not None:
+            raise SpecjaxError(
+                f"num_instances is {num_instances!r}: {self.method} finds the number of instances"
+                " by itself",
+                parameter="num_instances",
+            )
         method = Method(
             model=self.backbone.model,
             seed=self.seed,
@@ -209,7 +249,8 @@ class Segmenter:
             layer=self.layer,
             pos_interpolation=self.pos_interpolation,
             dtype=self.dtype,
-            num_instances=num_instances,
+            choice=self.choice,
+            num_instances=num_instances or 0,
         )
         read = functools.partial(prepare, backbone=self.backbone, image_size=self.image_size)
         prepared = read_ahead(photographs, lambda pair: read(pair[1]))
@@ -232,7 +273,7 @@ def _check_settings(settings: Segmenter) -> None:
             _check_range(name, value, low, high)
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
+def _check_range(name: str, value: int | None, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:  # True is an int otherwise
         raise SpecjaxError(
             f"{name} is {value!r}: it must be an integer from {low} to {high}", parameter=name

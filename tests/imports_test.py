@@ -39,7 +39,8 @@ def modules(names):
 # The modules of specjax: each may import those before it, and nothing of specjax after it.
 OPERATIONS = modules(
     "errors _sizes tokens _numerics channels affinity _eigensolvers spectral morphology foreground"
-    " clustering instances evaluation config"
+    " clustering instances evaluation config methods.parts methods.tokencut methods.maskcut"
+    " methods.dsm methods.choice"
 )
 # The model itself, apart from what reads and writes checkpoints.
 MODEL = modules("models.config models.attention models.features models.positions models.vit")
@@ -99,6 +100,7 @@ EXCEPTIONS = {
     "specjax._remarks": "what reading says of a file goes into the warnings of a run",
     "specjax._sizes": "programs are few because all pad to the same sizes",
     "specjax.coco": "label maps are written as the command writes them",
+    "specjax.methods.choice": "methods are compared by name, as the command chooses them",
     "specjax.models.features": "flags name features and layers as the library does",
     "specjax.images.SUFFIXES": "a folder is searched for the files that count as images",
     "specjax.images.read_header": "annotations may be drawn on an image as EXIF turns it",
@@ -177,7 +179,7 @@ def test_only_binaries_read_flags():
 
 def test_every_module_has_a_place():
     """A new module of specjax must be placed in the lists above."""
-    packages = {"specjax", "specjax.models"}
+    packages = {"specjax", "specjax.models", "specjax.methods"}
     assert SPECJAX.keys() == {*ORDER, *packages} and len(set(ORDER)) == len(ORDER)
 
 

@@ -97,7 +97,7 @@ class InstanceAnalysis:
         """Compute a batch; calling the result fetches the outcomes from the devices."""
         batch = features.batch
         clusters = [self._clusters(example) for example in examples]
-        numbers = [_number_of(example.id) for example in examples]
+        numbers = [number_of(example.id) for example in examples]
         scores = Scoring(examples, features, max(clusters))
         per_image = [batch.stack(list(map(np.int32, clusters))), batch.stack(numbers)]
         foregrounds: dict[Config, Any] = {}
@@ -206,7 +206,7 @@ def too_many_asked(setting: str, lines: Sequence[dict], num_instances: int | Non
     return [warning] if count else []
 
 
-def _number_of(image_id: str) -> np.uint32:
+def number_of(image_id: str) -> np.uint32:
     """A number from which an image gets its own random key, whatever images came before."""
     return np.uint32(zlib.crc32(image_id.encode()))
 

@@ -23,9 +23,11 @@ from specjax import (
     instance_eigenpairs,
     instance_graph,
     label_instances,
+    maskcut,
     reduce_features,
     segment_foreground,
     smallest_eigenpairs,
+    tokencut,
 )
 from specjax._sizes import capacity_for
 
@@ -126,6 +128,15 @@ def case_of(
             ),
             Work(traffic=2 * _FLOAT * 4 * tokens),
             lambda: baseline.clusters(plain_maps(), plain_mask, cut.tiling.grid, OBJECTS),
+        ),
+        # Each round of MaskCut solves a graph like that of TokenCut.
+        "tokencut": Stage(
+            lambda: tokencut(features, grid, center=True),
+            Work(2 * channels * tokens**2, 3 * _FLOAT * tokens**2),
+        ),
+        "maskcut": Stage(
+            lambda: maskcut(features, grid, center=True),
+            Work(2 * channels * tokens**2, 9 * _FLOAT * tokens**2),
         ),
     }
     capacity = capacity_for(members, len(patches))  # what the pipeline chooses in its program

@@ -65,6 +65,7 @@ class Backbone(Protocol):
     kind: str
     identity: dict[str, Any]
     channels: int
+    family: str  # of the vision transformer (`ViTConfig.family`), "" if it is not known
 
     def files(self, image_id: str) -> list[pathlib.Path]:
         """The files that `prepare` reads for an image."""
@@ -119,6 +120,7 @@ class Transformer:
         block_number(options["layer"], num_layers=checkpoint.config.num_layers)
         kinds = feature_kinds(options["features"])
         self.channels = checkpoint.config.hidden_size * len(kinds)
+        self.family = checkpoint.config.family
         self._checkpoint = checkpoint
         self._options = options
         self._model_on = functools.cache(functools.partial(replicated, checkpoint.model))

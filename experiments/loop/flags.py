@@ -18,6 +18,7 @@ from experiments.runs.parts import WHOLE, Part, part_of
 from specjax import METRICS, PROTOCOLS, Protocol, SpecjaxError, channel_count
 from specjax import _flags as shared
 from specjax._flags import Flag, at_least
+from specjax.methods.choice import METHODS
 
 # More channels than any backbone has: with it M, such as C/3, is checked before C is known.
 _MANY_CHANNELS = 10**6
@@ -82,7 +83,13 @@ DATASET = {
 }
 
 # The fields of `Options` that have another name than their flag.
-_FIELDS = {"M": "Ms", "N": "Ns", "metric": "metrics", "figure": "figures"}
+_FIELDS = {
+    "M": "Ms",
+    "N": "Ns",
+    "metric": "metrics",
+    "figure": "figures",
+    "method": "methods",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +129,10 @@ class Options:
     part: Part = WHOLE
     metrics: tuple[str, ...] = ("boc",)
     figures: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    tau: float | None = None
+    rounds: int = 3
+    center: bool | None = None
 
     @classmethod
     def check_fields(cls, names: Iterable[str]) -> None:
@@ -144,16 +155,27 @@ class Options:
 
 
 def define(
-    *, metric: bool = False, figures: Mapping[str, str] | None = None, **defaults: object
+    *,
+    metric: bool = False,
+    methods: bool = False,
+    figures: Mapping[str, str] | None = None,
+    **defaults: object,
 ) -> None:
     """Declare the flags of an experiment; `defaults` replace the usual defaults.
 
-    `metric` says whether there is a flag `--metric`. `figures` describes each value of `--figure`,
-    if the experiment draws figures.
+    `metric` says whether there is a flag `--metric`, `methods` whether there are those of other
+    methods. `figures` describes each value of `--figure`, if the experiment draws figures.
     """
     method_flags = {
         name: flag for name, flag in shared.METHOD.items() if metric or name != "metric"
     }
+    if methods:
+        method_flags |= shared.OTHER_METHODS
+        method_flags["method"] = Flag(
+            "list",
+            ["all"],
+            f"Methods to compare, one or several of {', '.join(METHODS)}; or all.",
+        )
     Options.check_fields([*DATASET, *method_flags])
     shared.declare({**DATASET, **method_flags}, **defaults)
     if figures is not None:
@@ -184,6 +206,7 @@ def read(
         raise SpecjaxError(f"--features_dir={values.features_dir}: no such folder")
     given = {field.name for field in dataclasses.fields(Options)}
     plain = {name: getattr(values, name) for name in given if name in values}
+    methods = shared.chosen("method", values.method, METHODS) if "method" in values else ()
     metrics = values.metric if "metric" in values else ["boc"]
     return Options(
         **plain
@@ -196,6 +219,7 @@ def read(
             "output_dir": _path(values.output_dir),
             "save": shared.saves(values.save),
             "part": part,
+            "methods": methods,
             "metrics": shared.chosen("metric", metrics, METRICS),
             "figures": shared.chosen("figure", values.figure, figures) if figures else (),
         }

@@ -35,6 +35,7 @@ class StoredFeatures:
     """Features read from `<folder>/<id>.npz`."""
 
     kind = "features"
+    family = ""
 
     def __init__(self, folder: pathlib.Path, ids: Iterable[str]):
         self._folder = folder

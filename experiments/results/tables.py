@@ -36,6 +36,8 @@ _HEADINGS = {
     "best_channel_miou": "best channel mIoU %",
     "method_miou": "method mIoU %",
     "mr": "mR",
+    "seconds": "s per image",
+    "objects": "objects per image",
     "images_left_out": "left out",
     "images_without_instances": "images",
 }
@@ -55,6 +57,7 @@ SCORED = {
     "segment": _INSTANCE,
     "fgbg": columns(f"M protocol f_score published difference {_RAW} images instances"),
     "ablation": columns(f"name ncr dcr boc foreground_M M N {_SCORES} images"),
+    "compare": columns("method miou miou_instances f_score objects seconds images instances"),
     "sweep": columns(f"M N protocol {_SCORES} images instances"),
     "channels": columns("figure M N best_channel_miou method_miou images images_left_out"),
     "similarity": columns("metric M N mr intra inter images images_left_out"),

@@ -28,6 +28,7 @@ def _quick():
         ("protocol", "papers"), ("solver", "lobpcg"), ("image_size", 0), ("image_size", True),
         ("pos_interpolation", "bicubic"), ("dtype", "float16"), ("batch_size", 0), ("seed", -1),
         ("seed", 2**32), ("features", "kays"), ("features", "keys,"), ("layer", 0), ("layer", 3),
+        ("method", "ncut"), ("tau", 1.5), ("rounds", 0), ("rounds", True),
     ],
 )  # fmt: skip
 def test_wrong_settings(checkpoint, name, value):

@@ -1,0 +1,111 @@
+"""Beside the authors' code, which ran on the same features in float64 (`data/make.py`)."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from specjax.methods.dsm import dsm_object, dsm_segments
+from specjax.methods.maskcut import maskcut
+from specjax.methods.tokencut import tokencut
+from tests.specjax.methods.data.sizes import COLOR_WEIGHT, DSM_OFFSET, GRIDS, SEGMENTS, VECTORS
+from tests.support.run_binary import quick_compilation
+
+SQUARE = [number for number, (rows, columns) in enumerate(GRIDS) if rows == columns]
+# A repeated second eigenvalue has an arbitrary vector.
+GAP = 1e-6
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
+    with quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def authors():
+    with np.load(pathlib.Path(__file__).parent / "data" / "authors.npz") as stored:
+        return dict(stored)
+
+
+def of_scene(authors, number):
+    """Features, padded, and the grid; and the results of the authors' code."""
+    found = {
+        key.partition("/")[2]: value
+        for key, value in authors.items()
+        if key.startswith(f"{number}/")
+    }
+    features = found["features"].astype(np.float32)
+    padded = np.pad(features, ((0, 256 - len(features)), (0, 0)))
+    assert tuple(found["grid"]) == GRIDS[number]
+    return jnp.asarray(padded), np.asarray(found["grid"], np.int32), found
+
+
+def agreement(ours, theirs):
+    theirs = np.asarray(theirs).ravel()
+    return (np.asarray(ours)[: theirs.size] == theirs).mean()
+
+
+@pytest.mark.parametrize("number", range(len(GRIDS)))
+def test_tokencut(authors, number):
+    features, grid, theirs = of_scene(authors, number)
+    assert np.diff(theirs["tokencut_values"]) > GAP
+    ours = tokencut(features, grid)
+    np.testing.assert_allclose(ours.eigenvalues[1:], theirs["tokencut_values"], atol=2e-6)
+    assert agreement(ours.bipartition, theirs["tokencut_side"]) >= 0.99
+    # Several tokens may have the largest value: theirs is the first by rounding.
+    assert theirs["tokencut_mask"].ravel()[ours.seed]
+    assert agreement(ours.mask, theirs["tokencut_mask"]) >= 0.99
+    np.testing.assert_array_equal(ours.box, theirs["tokencut_box"])
+
+
+@pytest.mark.parametrize("number", SQUARE)
+def test_maskcut(authors, number):
+    features, grid, theirs = of_scene(authors, number)
+    ours = maskcut(features, grid)
+    values = theirs["maskcut_values"]
+    np.testing.assert_allclose(ours.eigenvalues[:, 1:], values, atol=2e-6)
+    for mask, expected, pair in zip(ours.masks, theirs["maskcut_masks"], values, strict=True):
+        assert np.diff(pair) > GAP
+        assert agreement(mask, expected) >= 0.99
+
+
+@pytest.mark.parametrize("with_colors", [False, True])
+@pytest.mark.parametrize("number", range(len(GRIDS)))
+def test_dsm(authors, number, with_colors):
+    features, grid, theirs = of_scene(authors, number)
+    features = features + DSM_OFFSET
+    name, options = "dsm", {}
+    n = len(theirs["features"])
+    if with_colors:
+        colors = theirs["image"].reshape(n, 3).astype(np.float32) / 255
+        colors = jnp.asarray(np.pad(colors, ((0, 256 - n), (0, 0))))
+        name, options = "color", {"colors": colors, "color_weight": COLOR_WEIGHT}
+    ours = dsm_segments(
+        features, grid, jax.random.key(0), K=VECTORS, num_segments=SEGMENTS, **options
+    )
+    np.testing.assert_allclose(ours.eigenvalues, theirs[f"{name}_values"], atol=1e-5)
+    # The same sign rule.
+    vectors = theirs[f"{name}_vectors"][1:]
+    np.testing.assert_allclose(ours.vectors[:, :n], vectors, atol=2e-3 * np.abs(vectors).max())
+    one = dsm_object(features, grid, **options)
+    np.testing.assert_array_equal(one.foreground[:n], vectors[0] > 0)
+    np.testing.assert_array_equal(one.box, theirs[f"{name}_box"])
+    # Both k-means have several starts; neither is sure to find the best partition.
+    labels = np.asarray(ours.labels)[:n]
+    best, expected = (inertia(vectors, each) for each in (labels, theirs[f"{name}_segments"]))
+    assert best <= 1.01 * expected
+    if abs(best / expected - 1) < 1e-4:
+        overlap = np.zeros((SEGMENTS, SEGMENTS), int)
+        np.add.at(overlap, (labels, theirs[f"{name}_segments"].ravel()), 1)
+        assert overlap.max(axis=1).sum() >= 0.99 * n
+        assert overlap[0, 0] == overlap[0].max()
+
+
+def inertia(vectors, labels):
+    """Sum of squared distances to the mean of each cluster."""
+    labels = np.asarray(labels).ravel()
+    parts = [vectors[:, labels == label] for label in np.unique(labels)]
+    return sum(((part - part.mean(axis=1, keepdims=True)) ** 2).sum() for part in parts)
