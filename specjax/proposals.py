@@ -114,7 +114,7 @@ def propose(
 def choose(
     proposals: Proposals,
     *,
-    least_score: _Share = 0.5,
+    least_score: _Share = 0.1,
     max_instances: int = 50,
     overlap: _Share = 0.5,
 ) -> Int[Array, " tokens"]:
