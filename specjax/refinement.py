@@ -48,11 +48,11 @@ def refine(
 
     Example:
         >>> image = np.zeros((12, 16, 3), np.uint8)
-        >>> image[:, 6:] = 255
+        >>> image[:, 7:] = 255
         >>> tiling = specjax.Tiling.of_image((12, 16), 4)
         >>> shares = specjax.refine(np.array([[[0, 0, 1, 1]] * 3]), image, tiling)
         >>> shares.shape, (shares[0, 5] > 0.5).sum().item()
-        ((1, 12, 16), 10)
+        ((1, 12, 16), 9)
     """
     size = image.shape[:2]
     # Sides of the cut image over those of this one.
