@@ -44,6 +44,8 @@ from specjax.pipeline import (
     segment,
     segment_foreground,
 )
+from specjax.proposals import Proposals, choose, propose
+from specjax.refinement import refine
 from specjax.segmentation import Segmentation
 from specjax.segmenter import Segmenter
 from specjax.spectral import smallest_eigenpairs
@@ -120,6 +122,11 @@ __all__ = [  # noqa: RUF022 (grouped by theme, in the order of the method)
     "maskcut",
     "dsm_object",
     "dsm_segments",
+    # Masks without being told how many
+    "propose",
+    "Proposals",
+    "choose",
+    "refine",
     # Scores
     "f_score",
     "instance_scores",

@@ -41,6 +41,7 @@ OPERATIONS = modules(
     "errors _sizes tokens _numerics channels affinity _eigensolvers spectral morphology foreground"
     " clustering instances evaluation config methods.parts methods.tokencut methods.maskcut"
     " methods.dsm methods.choice"
+    " _candidates _ranking proposals refinement"
 )
 # The model itself, apart from what reads and writes checkpoints.
 MODEL = modules("models.config models.attention models.features models.positions models.vit")

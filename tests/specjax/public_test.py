@@ -17,7 +17,7 @@ import pytest
 from flax import nnx
 
 import specjax
-from specjax import Config, ViT, ViTConfig
+from specjax import Config, Proposals, ViT, ViTConfig
 from specjax.spectral import Eigenpairs
 from tests.support.run_binary import quick_compilation
 
@@ -50,6 +50,10 @@ ARRAYS = {
     "affinity_matrix": ({"features": FEATURES}, {"metric": "boc"}),
     "as_grid": ({"flat": FEATURES[:, 0]}, {"grid": (ROWS, COLUMNS)}),
     "bipartition": ({"features": FEATURES, "grid": GRID}, {"solver": "eigh"}),
+    "choose": (
+        {"proposals": Proposals(np.stack([MASK, ~MASK]), np.array([0.9, 0.8], np.float32))},
+        {"max_instances": 3},
+    ),
     "channel_deviation": ({"features": FEATURES}, {}),
     "channel_entropy": ({"features": FEATURES}, {"bins": 5}),
     "deviation_channel_reduction": ({"features": FEATURES}, {"keep": 3}),
@@ -75,6 +79,7 @@ ARRAYS = {
     "noise_channel_reduction": ({"features": FEATURES}, {"keep": 3, "bins": 5}),
     "normalize_tokens": ({"features": FEATURES}, {}),
     "postprocess": ({"mask": MASK, "grid": GRID}, {}),
+    "propose": ({"features": FEATURES[None], "grid": GRID}, {"max_proposals": 3}),
     "reduce_features": (
         {"features": FEATURES, "foreground": MASK, "grid": GRID},
         {"config": CONFIG},
@@ -97,6 +102,7 @@ ON_THE_HOST = {
     "load_checkpoint",
     "pad_tokens",
     "random_checkpoint",
+    "refine",
     "resize_short_side",
     "save_checkpoint",
     "to_pixels",
@@ -119,7 +125,7 @@ def public_functions():
 
 
 def test_the_list_is_what_the_module_holds():
-    assert 40 <= len(specjax.__all__) <= 54
+    assert 40 <= len(specjax.__all__) <= 58
     assert len(set(specjax.__all__)) == len(specjax.__all__)
     held = {
         name

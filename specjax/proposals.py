@@ -1,0 +1,199 @@
+"""Masks without being told how many: ranked proposals, and the objects among them.
+
+    found = propose(features, grid)
+    labels = choose(found, grid)
+
+Features of several kinds come stacked, `[kinds, tokens, channels]`, each kind flat over the token
+grid and perhaps padded (`specjax.tokens`). Candidates are the connected parts of k-means
+clusterings of the eigenvectors of each kind's graph, and the nodes of trees that merge neighbouring
+tokens. How well they agree, and how they differ from their surroundings, is their score.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from specjax import _candidates as candidates
+from specjax import _ranking as ranking
+from specjax.spectral import degrees, smallest_eigenpairs
+from specjax.tokens import Grid, valid_tokens
+
+_Stack = Float[Array, "kinds tokens channels"]
+_Share = float | Float[Array, ""]
+
+# Eigenvectors of each graph, the constant one not counted, and the most clusters made of them.
+_VECTORS, _CLUSTERS = 12, 20
+# Directions kept of each kind of features, and of all together, where products are enough.
+_DIRECTIONS = 48
+_TOGETHER = 64
+# Candidates kept of the clusterings of a kind, and of a tree; and the fewest tokens of each.
+_PARTS, _NODES = 256, 384
+_LEAST_PART, _LEAST_NODE = 4, 6
+_ROUNDS = 48
+# Candidates that suppression looks at: the best.
+_RANKED = 1024
+
+# A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
+# 70 photographs (docs/automatic-masks.md).
+_WEIGHTS = {
+    "inside": -0.92,
+    "outside": -1.94,
+    "ring": -0.98,
+    "spectral": 2.41,
+    "border": -4.93,
+    "area": 0.28,
+    "votes": 5.08,
+    "constant": -3.59,
+}
+
+
+class Proposals(NamedTuple):
+    """Masks that may be objects, best first; they may overlap.
+
+    Attributes:
+        masks: over tokens; empty where there are fewer proposals.
+        scores: from 0 to 1, falling; 0 for missing ones.
+
+    Example:
+        >>> features = jax.random.normal(jax.random.key(0), (1, 12, 8))
+        >>> specjax.propose(features, (3, 4), max_proposals=5).scores.shape
+        (5,)
+    """
+
+    masks: Bool[Array, "proposals tokens"]
+    scores: Float[Array, " proposals"]
+
+
+@functools.partial(jax.jit, static_argnames=("max_proposals",))
+def propose(
+    features: _Stack, grid: Grid, *, max_proposals: int = 100, overlap: _Share = 0.5
+) -> Proposals:
+    """Rank masks that may be objects, without being told how many there are.
+
+    Args:
+        features: of one image, one or several kinds stacked, such as keys, values and outputs of
+            the last block (`extract_features`).
+        grid: rows and columns of the token grid; may be traced.
+        max_proposals: how many; static.
+        overlap: the largest IoU of a proposal with a better one.
+
+    Returns:
+        The proposals, best first.
+
+    Example:
+        >>> features = jax.random.normal(jax.random.key(0), (1, 12, 8))
+        >>> found = specjax.propose(features, (3, 4), max_proposals=5)
+        >>> found.masks.shape, found.scores.shape
+        ((5, 12), (5,))
+    """
+    valid = valid_tokens(features.shape[1], grid)
+    centered = jax.vmap(candidates.centered, in_axes=(0, None))(features, valid)
+    spectra = jax.lax.map(functools.partial(_spectrum, valid=valid), centered)
+    parts, clustering = _parts(spectra.vectors, grid, valid)
+    nodes = _nodes(spectra.features, grid)
+    masks = jnp.concatenate([parts, nodes])
+
+    kinds = features.shape[0]
+    votes = ranking.votes_for(masks, parts, clustering, clusterings=kinds * (_CLUSTERS - 1))
+    found = ranking.quantities(masks, spectra, votes, grid)
+    scores = jnp.where(jnp.any(masks, axis=1), ranking.score(found, _WEIGHTS), 0.0)
+
+    scores, best = jax.lax.top_k(scores, min(_RANKED, masks.shape[0]))
+    masks = masks[best]
+    kept = ranking.suppressed(masks, scores, count=max_proposals, overlap=overlap)
+    exists = kept >= 0
+    return Proposals(
+        masks=masks[kept] & exists[:, None], scores=jnp.where(exists, scores[kept], 0.0)
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("max_instances",))
+def choose(
+    proposals: Proposals,
+    *,
+    least_score: _Share = 0.1,
+    max_instances: int = 50,
+    overlap: _Share = 0.5,
+) -> Int[Array, " tokens"]:
+    """The objects among proposals, as a label map: none, one or several.
+
+    The best proposals come first. One is an object if its score is high enough, and enough of its
+    tokens are in no object yet: these are its own.
+
+    Args:
+        proposals: of one image (`propose`).
+        least_score: the lowest score of an object.
+        max_instances: the most objects; static.
+        overlap: the largest share of a proposal that may be in other objects.
+
+    Returns:
+        0 for tokens in no object, 1, 2, ... for objects, best first.
+
+    Example:
+        >>> masks = jnp.array([[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 0, 1]], bool)
+        >>> found = specjax.Proposals(masks, jnp.array([0.9, 0.8, 0.7]))
+        >>> print(specjax.choose(found))
+        [1 1 2 2]
+        >>> print(specjax.choose(found, least_score=0.85))
+        [1 1 0 0]
+    """
+
+    def take(state, proposal):
+        labels, count = state
+        mask, score = proposal
+        own = mask & (labels == 0)
+        enough = jnp.mean(own, dtype=score.dtype) >= (1 - overlap) * jnp.mean(
+            mask, dtype=score.dtype
+        )
+        taken = enough & jnp.any(own) & (score >= least_score) & (count < max_instances)
+        count = count + taken.astype(count.dtype)
+        return (jnp.where(own & taken, count, labels), count), None
+
+    start = jnp.zeros(proposals.masks.shape[1], jnp.int32), jnp.zeros((), jnp.int32)
+    return jax.lax.scan(take, start, proposals)[0][0]
+
+
+def _spectrum(features: Float[Array, "tokens channels"], valid: Bool[Array, " tokens"]):
+    """The graph of one kind of features, by its eigenvectors."""
+    products = jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST)
+    weights = jnp.maximum(products, 0.0)
+    pairs = smallest_eigenpairs(weights, count=_VECTORS + 1, valid=valid)
+    return ranking.Spectrum(
+        features=candidates.principal(features, count=_DIRECTIONS),
+        degrees=jnp.where(valid, degrees(weights), 0.0),
+        vectors=pairs.vectors[1:],
+    )
+
+
+def _parts(vectors: Float[Array, "kinds pairs tokens"], grid: Grid, valid: Bool[Array, " tokens"]):
+    """Masks of the parts of all clusterings, and the number of the clustering of each."""
+
+    def of_kind(vectors):
+        labels = candidates.partitions(vectors, valid, most=_CLUSTERS)
+        labels = candidates.connected_parts(labels, grid)
+        return candidates.largest_regions(labels, None, count=_PARTS, least=_LEAST_PART)
+
+    masks, of_map = jax.lax.map(of_kind, vectors)
+    first = jnp.arange(len(vectors))[:, None] * (_CLUSTERS - 1)
+    clustering = jnp.where(of_map < 0, -1, of_map + first)
+    return masks.reshape(-1, masks.shape[-1]), clustering.ravel()
+
+
+def _nodes(features: _Stack, grid: Grid):
+    """Masks of the nodes of trees that merge tokens by all kinds of features together."""
+    kinds, tokens, channels = features.shape
+    joined = jnp.moveaxis(features, 0, 1).reshape(tokens, kinds * channels)
+    together = candidates.principal(joined / kinds**0.5, count=_TOGETHER)
+    found = []
+    for by_variance in (False, True):
+        merges = candidates.merge_neighbours(
+            together, grid, rounds=_ROUNDS, by_variance=by_variance
+        )
+        regions = candidates.largest_regions(
+            merges.labels, merges.merged, count=_NODES, least=_LEAST_NODE
+        )
+        found.append(regions[0])
+    return jnp.concatenate(found)

@@ -1,0 +1,101 @@
+"""Ranked masks of an image, and the objects among them, on grids with two planted objects."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import specjax
+from specjax import Proposals
+
+GRID, TOKENS, CHANNELS = (12, 16), 256, 24
+COUNT = GRID[0] * GRID[1]
+propose = functools.partial(specjax.propose, max_proposals=20)
+
+
+@pytest.fixture(scope="module")
+def objects():
+    masks = np.zeros((2, *GRID), bool)
+    masks[0, 2:8, 2:7] = masks[1, 5:10, 9:14] = True
+    return masks.reshape(2, COUNT)
+
+
+@pytest.fixture(scope="module")
+def features(objects):
+    """Two kinds: a direction for each object and one for the background, with noise."""
+    rng = np.random.default_rng(0)
+    kinds = []
+    for _ in range(2):
+        directions = np.linalg.qr(rng.normal(size=(CHANNELS, 3)))[0].T
+        place = objects[0] + 2 * objects[1]
+        kind = 3 + directions[place] + 0.08 * rng.normal(size=(COUNT, CHANNELS))
+        kinds.append(np.pad(kind, ((0, TOKENS - COUNT), (0, 0)), constant_values=7))
+    return np.stack(kinds).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def found(features):
+    return jax.tree.map(np.asarray, propose(features, np.array(GRID, np.int32)))
+
+
+def iou(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+def test_objects_are_the_best_proposals(found, objects):
+    best = [[iou(mask[:COUNT], truth) for truth in objects] for mask in found.masks[:2]]
+    assert np.max(best, axis=0).min() > 0.9
+
+
+def test_scores_fall_from_at_most_one(found):
+    assert (np.diff(found.scores) <= 0).all()
+    assert found.scores[0] <= 1
+    assert ((found.scores > 0) == found.masks.any(axis=1)).all()
+
+
+def test_no_padding_and_little_overlap(found):
+    assert not found.masks[:, COUNT:].any()
+    masks = found.masks[found.scores > 0]
+    for index, mask in enumerate(masks):
+        assert all(iou(mask, other) <= 0.5 for other in masks[:index])
+
+
+def test_padding_changes_nothing(features, found):
+    other = features.copy()
+    other[:, COUNT:] = -3
+    again = propose(other, np.array(GRID, np.int32))
+    np.testing.assert_array_equal(again.masks, found.masks)
+    np.testing.assert_array_equal(again.scores, found.scores)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_constant_features_have_finite_scores(value):
+    found = propose(np.full((2, TOKENS, CHANNELS), value, np.float32), np.array(GRID, np.int32))
+    assert np.isfinite(found.scores).all()
+
+
+def naive_choice(masks, scores, least, most, overlap):
+    labels, count = np.zeros(masks.shape[1], int), 0
+    for mask, score in zip(masks, scores, strict=True):
+        own = mask & (labels == 0)
+        if score >= least and count < most and own.any():
+            if own.sum() >= (1 - overlap) * mask.sum():
+                count += 1
+                labels[own] = count
+    return labels
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5])
+@pytest.mark.parametrize("most", [2, 10])
+def test_choose(overlap, most):
+    rng = np.random.default_rng(2)
+    masks = np.stack([np.roll(np.arange(64) < size, rng.integers(64)) for size in range(4, 24)])
+    scores = np.sort(rng.random(20))[::-1].astype(np.float32)
+    for least in (0.0, 0.4, 1.1):
+        labels = specjax.choose(
+            Proposals(jnp.asarray(masks), jnp.asarray(scores)),
+            least_score=least, max_instances=most, overlap=overlap,
+        )  # fmt: skip
+        np.testing.assert_array_equal(labels, naive_choice(masks, scores, least, most, overlap))
