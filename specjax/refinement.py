@@ -58,7 +58,7 @@ def refine(
     # Sides of the cut image over those of this one.
     scales = [cut / side for cut, side in zip(tiling.image_size, size, strict=True)]
     patch = tiling.patch_size / max(scales)
-    # A power of two, so that a patch has at least four reduced pixels, or the image at most 512.
+    # A power of two, so that the longer side is at most _REDUCED reduced pixels.
     shrink = 2 ** max(math.ceil(math.log2(max(size) / _REDUCED)), 0)
     windows = max(round(radius * patch / shrink), 1)
     step = _PIXELS * shrink
