@@ -3,7 +3,7 @@
 import pytest
 
 LINE = {"id", "setting", "M", "grid", "num_instances", "num_foreground", "eigenvalues"}
-LINE |= {"f_score", "f_score_raw", "read"}
+LINE |= {"f_score", "f_score_raw", "read", "source"}
 RESULT = {"M", "protocol", "f_score", "f_score_raw", "images", "instances"}
 RESULT |= {"images_without_instances", "published", "difference"}
 SUMMARY = {"results", "config", "backbone", "warnings", "failures", "versions", "seconds"}
@@ -37,7 +37,7 @@ def _too_few_found(line):
 
 def _check_line(line, annotated, instances):
     assert set(line) == LINE | (
-        {"metric", "N", "num_clusters", "ious", "miou", "mbor", "size_ratio"}
+        {"metric", "N", "num_clusters", "ious", "miou", "mbor", "size_ratio", "flaws"}
         if instances
         else set()
     )
@@ -63,7 +63,8 @@ def _check_line(line, annotated, instances):
 
 def _check_result(result, lines, annotated, instances):
     assert set(result) == RESULT | (
-        {"metric", "N", "miou", "miou_instances", "by_mbor", "by_size_ratio", "strata_left_out"}
+        {"metric", "N", "miou", "miou_instances", "flaws"}
+        | {"by_mbor", "by_size_ratio", "strata_left_out"}
         if instances
         else {"published_raw", "difference_raw"}
     )
