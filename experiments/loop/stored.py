@@ -7,6 +7,7 @@ A file holds `features`, floating point [n, C] in row-major order without a clas
 import dataclasses
 import io
 import pathlib
+import threading
 import zipfile
 from collections.abc import Iterable
 
@@ -21,6 +22,9 @@ from specjax._folder import write_bytes
 _SMALLEST, _LARGEST = 1e-15, 1e15
 # Limit on the unpacked size of a file, in bytes.
 _MAX_BYTES = 2**31
+# Headers of arrays are parsed as Python, which fails now and then in two threads at once (Python
+# 3.11, "AST constructor recursion depth mismatch").
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +95,7 @@ class StoredFeatures:
             with zipfile.ZipFile(path) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
                     raise SpecjaxError(f"unpacks to more than {_MAX_BYTES} bytes")
-            with np.load(path, allow_pickle=False) as content:
+            with _ONE_AT_A_TIME, np.load(path, allow_pickle=False) as content:
                 # A member that is not an array comes as bytes.
                 features, grid = (np.asarray(content[name]) for name in ("features", "grid"))
                 patch_size = int(content["patch_size"]) if "patch_size" in content else None
