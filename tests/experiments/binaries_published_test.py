@@ -62,6 +62,7 @@ def test_instance_in_the_papers_setting(world, wide, tmp_path, monkeypatch):
     assert [stratum["published"] for stratum in strata] == [0.3350, 0.3525, 0.3069]
     assert results[1]["strata_left_out"]["mbor"] == {"below": 2, "not_recorded": 0}
     main, overlap, ratio, flaws, files = finished.stdout.split("\n\n")
+    assert flaws.startswith("Images with flaws that can be seen:")
     assert main.splitlines()[2].split()[5] == "34.41"
     assert main.splitlines()[-1].startswith("published: YouTube-VIS 2019 (10,285 frames), DINO")
     assert "here: dataset voc, backbone unknown (features of" in main.splitlines()[-1]
