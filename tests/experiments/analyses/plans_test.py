@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.analyses import ablation, sweep
-from experiments.analyses.plans import InstanceAnalysis, Plan, _number_of, too_many_asked
+from experiments.analyses.plans import InstanceAnalysis, Plan, number_of, too_many_asked
 from experiments.datasets.truth import on_grid
 from experiments.loop.backbone import Features
 from experiments.loop.reading import Example
@@ -100,7 +100,7 @@ def test_every_image_has_a_key_of_its_own():
     keys = {
         tuple(jax.random.key_data(jax.random.fold_in(jax.random.key(seed), number)).tolist())
         for seed in (0, 1, 2**32 - 1)
-        for number in map(_number_of, ("a", "b", "video/00001"))
+        for number in map(number_of, ("a", "b", "video/00001"))
     }
     assert len(keys) == 9
 
