@@ -27,7 +27,7 @@ from experiments.datasets.records import Dataset
 from experiments.evaluating import report, sources
 from experiments.evaluating.evaluation import Bootstrap, evaluate
 from experiments.loop.flags import DATASET
-from experiments.results import statistics
+from experiments.results.resampling import RESAMPLING
 from experiments.runs.names import SUMMARY
 from specjax import SpecjaxError
 from specjax._flags import Flag, at_least, check_texts, declare
@@ -39,13 +39,7 @@ _PATHS = {"data_dir", "annotations"}
 FLAGS = {
     **{name: DATASET[name] for name in _CHOICE},
     "output": Flag("string", "outputs/scores.json", "File to write; its name ends in .json."),
-    "seed": Flag("integer", 0, "Seed of the random resampling.", at_least(0, 2**32 - 1)),
-    "resamples": Flag(
-        "integer",
-        statistics.RESAMPLES,
-        "Number of resamples of images for an interval.",
-        at_least(100, 10**6),
-    ),
+    **RESAMPLING,
     "ap_resamples": Flag(
         "integer",
         0,

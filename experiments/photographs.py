@@ -1,13 +1,13 @@
 r"""Studies on real photographs: the tables of docs/results-on-photographs.md.
 
-    python -m experiments.photographs --study=metrics --data_dir=photographs \\
+    python -m experiments.photographs --study=metrics --data_dir=photographs \
         --checkpoint=facebook/dinov2-small
 
-runs the other experiments on each set of photographs, where they have not been run yet, and prints
-the table of each set in Markdown: scores with bootstrap intervals, and differences from the first
-row with paired tests. `--data_dir` holds a folder for each set; the documentation lists them, where
-the photographs come from, and what each study compares. Runs are kept in `--output_dir` and shared
-between studies; if interrupted, the same command continues.
+runs the other experiments on each set of photographs and prints the table of each set in Markdown:
+scores with bootstrap intervals, and differences from the first row with paired tests. `--data_dir`
+holds a folder for each set; the documentation lists them, where the photographs come from, and what
+each study compares. Runs are kept in `--output_dir` and shared between studies: what is done in
+them is not done again, and a folder of other settings is refused.
 """
 
 import pathlib
@@ -19,10 +19,9 @@ from absl import flags
 
 from experiments.reporting import photographs
 from experiments.reporting.studies import SETS, STUDIES, PhotographSet, Study
-from experiments.results import statistics
-from experiments.runs.names import SUMMARY
+from experiments.results.resampling import RESAMPLING
 from specjax import SpecjaxError
-from specjax._flags import Flag, at_least, check_texts, chosen, declare
+from specjax._flags import Flag, check_texts, chosen, declare
 from specjax._program import execute, refuse_arguments
 
 FLAGS = {
@@ -41,32 +40,30 @@ FLAGS = {
         "Backbone, as for the other experiments. Some studies compare it with others.",
     ),
     "output_dir": Flag("string", "outputs/photographs", "Folder for the folders of all runs."),
-    "seed": Flag("integer", 0, "Seed of the random resampling.", at_least(0, 2**32 - 1)),
-    "resamples": Flag(
-        "integer",
-        statistics.RESAMPLES,
-        "Number of resamples: of images for an interval, of signs for a test.",
-        at_least(100, 10**6),
-    ),
+    **RESAMPLING,
 }
 
 
 def complete_runs(
     study: Study, photographs: PhotographSet, name: str, values: flags.FlagValues
 ) -> dict[str, pathlib.Path]:
-    """The folders of the runs that a study needs on a set; runs those that are not finished."""
-    folders = {}
+    """The folders of the runs that a study needs on a set, each run to its end.
+
+    A run continues where it was, and checks that its folder has the same settings. Its status is 1
+    if images failed, and names them.
+    """
+    folders: dict[str, pathlib.Path] = {}
     for row in study.rows:
+        if row.run_name in folders:
+            continue
         folder = pathlib.Path(values.output_dir) / f"{name}_{row.run_name}"
         folders[row.run_name] = folder
-        if (folder / SUMMARY).exists():
-            continue
         data = photographs.flags(pathlib.Path(values.data_dir))
         command = row.command(values.checkpoint, several=photographs.several)
         command += [*data, f"--output_dir={folder}"]
         print("running", *command, file=sys.stderr)
-        status = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
-        if status.returncode and not (folder / SUMMARY).exists():
+        ended = subprocess.run([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
+        if ended.returncode not in (0, 1):
             raise SpecjaxError(f"python -m {' '.join(command)} failed; its message is above")
     return folders
 

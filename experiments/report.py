@@ -18,21 +18,15 @@ from experiments.reporting.page import Table, render
 from experiments.reporting.pictures import Album
 from experiments.reporting.runs import read_run
 from experiments.reporting.sections import OVERVIEW_HEADINGS, overview_row, section_of
-from experiments.results import statistics
+from experiments.results.resampling import RESAMPLING
 from specjax import SpecjaxError
-from specjax._flags import Flag, at_least, declare
+from specjax._flags import Flag, declare
 from specjax._folder import write_atomically
 from specjax._program import execute
 
 FLAGS = {
     "output": Flag("string", "outputs/report.html", "File to write; its name ends in .html."),
-    "seed": Flag("integer", 0, "Seed of the random resampling.", at_least(0, 2**32 - 1)),
-    "resamples": Flag(
-        "integer",
-        statistics.RESAMPLES,
-        "Number of resamples: of images for an interval, of signs for a test.",
-        at_least(100, 10**6),
-    ),
+    **RESAMPLING,
 }
 
 

@@ -1,9 +1,10 @@
 """The benchmark's numbers as Markdown tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.benchmarking.stages import AFTER
+from experiments.results import tables
 
 _COLUMNS = "stage; s; floor, s; times floor; reference implementation, s; times faster".split("; ")
 
@@ -22,7 +23,7 @@ def render(result: Mapping[str, Any]) -> str:
         rows = [(str(batch_size), f"{speed:.2f}") for batch_size, speed in speeds]
         parts.append(
             f"Images of {found['size']}, from decoded image to labels, {found['dtype']}, by the"
-            f" number of images per device:\n\n{_table(['batch size', 'images/s'], rows)}"
+            f" number of images per device:\n\n{tables.markdown(['batch size', 'images/s'], rows)}"
         )
     if first := result["first_photograph"]:
         parts.append(
@@ -59,15 +60,10 @@ def _stages(row: Mapping[str, Any]) -> str:
         f" {row['peak_memory_bytes'] / 2**30:.2f} GiB. Meanwhile a float32 matrix product ran at"
         f" {row['matrix_product_flops'] / 1e9:.0f} GFLOP/s, a copy at"
         f" {row['copy_bytes_per_second'] / 1e9:.0f} GB/s. The instance graph by solver: {solvers}."
-        f"\n\n{_table(_COLUMNS, lines)}"
+        f"\n\n{tables.markdown(_COLUMNS, lines)}"
     )
 
 
 def _stage(name: str, seconds: float, floor: float, baseline: float | None) -> list[str]:
     compared = ["", ""] if baseline is None else [f"{baseline:.4f}", f"{baseline / seconds:.1f}"]
     return [name, f"{seconds:.4f}", f"{floor:.5f}", f"{seconds / floor:.1f}", *compared]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,14 +1,14 @@
 """The table of a study on photographs, in Markdown: scores with intervals, and paired tests."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from experiments.reporting.results import percent, probability
 from experiments.reporting.runs import Run, read_run
 from experiments.reporting.studies import Row, Study
 from experiments.results.flaws import FLAWS
 from experiments.results.statistics import Interval, compare, interval, sample
-from experiments.results.tables import SCORES
+from experiments.results.tables import SCORES, markdown
 
 # A difference of this many standard errors is found with a probability of 0.8 by a test at 0.05:
 # the 0.975 quantile of the normal distribution plus the 0.8 quantile. An interval of 95 % is
@@ -49,7 +49,7 @@ def render(study: Study, folders: Mapping[str, pathlib.Path], *, seed: int, resa
         lines.append(line + [""] * (len(study.scores) + 5 - len(line)))
     header = ["", "images", *(f"{SCORES[score]} %" for score in study.scores)]
     header += [f"difference from {first}", "p", "detectable"]
-    return table(header, lines)
+    return markdown(header, lines)
 
 
 def flaws(study: Study, folders: Mapping[str, pathlib.Path]) -> str:
@@ -59,13 +59,7 @@ def flaws(study: Study, folders: Mapping[str, pathlib.Path]) -> str:
         result = read_run(folders[row.run_name]).results[str(row.setting)]
         counts = [str(result["flaws"][name]) for name in FLAWS]
         lines.append([row.name, str(result["images"]), *counts])
-    return table(["", "images", *FLAWS], lines)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown(["", "images", *FLAWS], lines)
 
 
 def _setting(row: Row, run: Run) -> tuple[Run, str]:

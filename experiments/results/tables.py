@@ -97,6 +97,12 @@ def render(results: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> 
     )
 
 
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, from the texts of its cells."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
 def as_text(key: str, value: Any) -> str:
     """A value as tables show it, which depends on its key in the result."""
     if value is None:

@@ -92,8 +92,17 @@ def test_the_program_runs_what_is_missing(world, folder_of_sets, tmp_path):
     assert title == "voc, protocols:" and header.startswith("|  | images |")
     assert paper.startswith("| paper |") and reference.startswith("| reference |")
     assert finished.stderr.count("running experiments.instance") == 2
+
+    # Another backbone does not get the scores of the first one.
+    lines = sorted(tmp_path.glob("*/per_image.jsonl"))
+    before = [path.read_bytes() for path in lines]
+    other = run_program(tmp_path, *flags[:-1], "--checkpoint=random")
+    assert other.status == 2 and other.stdout == ""
+    assert "checkpoint was" in other.stderr
+    # What is done is not done again.
     again = run_program(tmp_path, *flags, "--resamples=100")
-    assert again.stdout == finished.stdout and "running" not in again.stderr
+    assert again.stdout == finished.stdout
+    assert [path.read_bytes() for path in lines] == before
 
 
 def test_a_failed_run_is_one_line(folder_of_sets, tmp_path):
