@@ -8,35 +8,13 @@ import pytest
 from PIL import Image, ImageFile
 
 from specjax import images
-from specjax._remarks import FEW_BITS, listening
 from specjax.errors import SpecjaxError
+from tests.support.images import png_header, save
 
 
 @pytest.fixture
 def photograph():
     return np.random.default_rng(3).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-
-
-def save(path, image, **options):
-    image.save(path, **options)
-    return path
-
-
-def png(width, height, kind, rows, *, bits=16):
-    """A PNG of a kind of colours, from its rows of pixels as they are stored."""
-
-    def chunk(kind, data):
-        checksum = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
-
-    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-def png_header(width, height):
-    """A PNG whose header claims a size, with almost no data."""
-    return png(width, height, 2, b"\0" * 10, bits=8)
 
 
 def one_line(error):
@@ -120,75 +98,6 @@ def test_other_colour_spaces(tmp_path, mode):
     assert np.abs(decoded.astype(int) - [200, 40, 90]).max() <= 4
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bits_are_scaled(tmp_path, suffix):
-    values = np.array([[0, 128, 129, 257 * 100, 65535]], np.uint16)
-    path = save(tmp_path / f"deep.{suffix}", Image.fromarray(values))
-    assert images.decode(path)[0, :, 0].tolist() == [0, 0, 1, 100, 255]
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_fewer_bits_in_sixteen(tmp_path, suffix, bits):
-    """As cameras and depth sensors write them; divided by 257, they would be nearly black."""
-    values = np.linspace(0, 2**bits - 1, 256).round().astype(np.uint16)[None]
-    path = save(tmp_path / f"camera.{suffix}", Image.fromarray(values))
-    with listening() as remarks:
-        assert images.decode(path)[0, :, 1].tolist() == list(range(256))
-    assert remarks == [FEW_BITS] * (bits < 16)
-    if bits < 16:
-        with pytest.warns(UserWarning, match=f"camera.* values of 16 bits that fit into {bits};"):
-            images.decode(path)
-
-
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-@pytest.mark.parametrize("kind", [2, 4, 6])  # of PNG: RGB, grey with alpha, RGB with alpha
-def test_fewer_bits_in_sixteen_of_colours(tmp_path, kind, bits):
-    """Of these, Pillow reads the upper bytes alone."""
-    channels = {2: 3, 4: 2, 6: 4}[kind]
-    generator = np.random.default_rng(bits)
-    values = generator.integers(0, 2**bits, (5, 7, channels)).astype(">u2")
-    values[0, 0] = 2**bits - 1
-    if kind != 2:
-        values[:, :, -1] = 65535
-    path = tmp_path / "camera.png"
-    path.write_bytes(png(7, 5, kind, b"".join(b"\0" + row.tobytes() for row in values)))
-    with listening() as remarks:
-        decoded = images.decode(path)
-    colours = values[:, :, :1] if kind == 4 else values[:, :, :3]
-    expected = np.broadcast_to(colours // 256 if bits == 16 else
-                               np.round(colours / (2**bits - 1) * 255), decoded.shape)  # fmt: skip
-    np.testing.assert_array_equal(decoded, expected)
-    assert remarks == [FEW_BITS] * (bits < 16)
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_fewer_bits_in_sixteen_of_a_tiff(order):
-    """Pillow does not write such a file: it is put together by hand."""
-    values = np.arange(4 * 5 * 3).reshape(4, 5, 3) * 69  # up to 4071: 12 bits
-    pixels = values.astype(f"{order}u2").tobytes()
-    bits_at, pixels_at = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 6
-    tags = [(256, 5), (257, 4), (258, bits_at), (259, 1), (262, 2), (273, pixels_at), (277, 3),
-            (278, 4), (279, len(pixels))]  # fmt: skip
-    data = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HLH", 42, 8, len(tags))
-    for tag, value in tags:
-        data += struct.pack(f"{order}HHLL", tag, *((3, 3) if tag == 258 else (4, 1)), value)
-    data += struct.pack(f"{order}L3H", 0, 16, 16, 16) + pixels
-    with pytest.warns(UserWarning, match="fit into 12"):
-        decoded = images.decode(data)
-    np.testing.assert_array_equal(decoded, np.round(values / 4095 * 255))
-
-
-def test_a_dark_image_of_8_bits_stays_dark(tmp_path):
-    path = save(tmp_path / "dark.png", Image.new("RGB", (4, 4), (3, 2, 1)))
-    assert images.decode(path)[0, 0].tolist() == [3, 2, 1]
-
-
-def test_black_sixteen_bits(tmp_path):
-    path = save(tmp_path / "black.png", Image.fromarray(np.zeros((2, 3), np.uint16)))
-    assert not images.decode(path).any()
-
-
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"tEXt", b"iCCP"])
 @pytest.mark.parametrize("first", [True, False])
 def test_a_png_of_much_text(photograph, kind, first):
@@ -212,33 +121,6 @@ def test_a_png_of_much_text(photograph, kind, first):
     np.testing.assert_array_equal(images.decode(data), photograph)
     with pytest.raises(SpecjaxError, match="cannot be read"):
         images.decode(data[:-60] if first else data[:80] + chunk)
-
-
-def test_big_endian_sixteen_bits():
-    image = Image.frombytes("I;16B", (2, 1), struct.pack(">HH", 257 * 7, 65535))
-    stream = io.BytesIO()
-    image.save(stream, format="TIFF")
-    assert images.decode(stream.getvalue())[0, :, 2].tolist() == [7, 255]
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        (np.array([[0, 70000]], np.int32), "16 bits"),
-        (np.array([[0, -1]], np.int32), "16 bits"),
-        (np.array([[0.0, 0.5]], np.float32), "floating-point"),
-    ],
-)
-def test_values_of_unknown_range_are_refused(tmp_path, values, reason):
-    path = save(tmp_path / "wide.tif", Image.fromarray(values))
-    with pytest.raises(SpecjaxError, match=reason) as error:
-        images.decode(path)
-    assert "wide.tif" in one_line(error)
-
-
-def test_32_bit_integers_within_16_bits(tmp_path):
-    path = save(tmp_path / "i.tif", Image.fromarray(np.array([[0, 65535]], np.int32)))
-    assert images.decode(path)[0, :, 0].tolist() == [0, 255]
 
 
 def test_first_frame_of_an_animation(tmp_path):
