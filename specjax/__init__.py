@@ -30,7 +30,8 @@ from specjax.foreground import bipartition, postprocess
 from specjax.images import decode, resize_short_side
 from specjax.instance_stages import instance_eigenpairs, label_instances
 from specjax.instances import instance_graph
-from specjax.methods.dsm import dsm_object, dsm_segments
+from specjax.methods.dsm import dsm_object
+from specjax.methods.dsm_segments import dsm_segments
 from specjax.methods.maskcut import maskcut
 from specjax.methods.tokencut import tokencut
 from specjax.models.checkpoints.export import save_checkpoint

@@ -40,7 +40,7 @@ def modules(names):
 OPERATIONS = modules(
     "errors _sizes tokens _numerics channels affinity _eigensolvers spectral morphology foreground"
     " clustering instances evaluation config methods.parts methods.tokencut methods.maskcut"
-    " methods.dsm methods.choice"
+    " methods.dsm_graph methods.dsm methods.dsm_segments methods.choice"
     " _candidates _ranking proposals refinement"
 )
 # The model itself, apart from what reads and writes checkpoints.

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from specjax.errors import SpecjaxError
-from specjax.methods.dsm import dsm_object, dsm_segments
+from specjax.methods.dsm import dsm_object
+from specjax.methods.dsm_segments import dsm_segments
 from specjax.methods.maskcut import maskcut
 from specjax.methods.tokencut import tokencut
 from specjax.tokens import Grid
@@ -25,10 +26,10 @@ METHODS = {
     "dsm": "Deep Spectral Methods, one object",
     "dsm_segments": "Deep Spectral Methods, three segments and the background",
 }
-# The thresholds of the papers, for the keys of DINO.
+# The thresholds of the authors, for the keys of DINO.
 _TAUS = {"tokencut": 0.2, "maskcut": 0.15}
-# Families whose keys are all alike in an image, so that no threshold of a paper cuts them: methods
-# with a threshold centre them. The outputs of their last block have a threshold of their own.
+# Families whose keys are all alike in an image, so that neither of these thresholds cuts them:
+# methods with a threshold centre them. The outputs of their last block have another threshold.
 _ALIKE = ("dinov2", "dinov2_with_registers")
 _TAU_OF_OUTPUTS = 0.6
 MAX_ROUNDS = 100
@@ -54,7 +55,7 @@ class Choice:
 
     Attributes:
         method: one of `METHODS`, not "dsi".
-        tau: threshold of TokenCut and MaskCut, from -1 to 1; None takes the paper's.
+        tau: threshold of TokenCut and MaskCut, from -1 to 1; None takes the authors'.
         rounds: rounds of MaskCut, its N.
         center: whether to subtract the image's mean from the features.
         solver: eigensolver (see `smallest_eigenpairs`).

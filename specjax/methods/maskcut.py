@@ -9,7 +9,10 @@ The image is cut at the mean of the second eigenvector y. The object's side is t
 with the largest |y|, unless it holds three or more corners of the image: then it is the other one.
 The mask is the 4-connected region of the side's most extreme token. From the second round on, a
 mask that overlaps the round before it by more than half, or covers at most 1 % of the image, is
-dropped. Paper: arXiv 2301.11320, Section 3.2; its CRF, which sharpens masks, is not here.
+dropped. Paper: arXiv 2301.11320, Section 3.2 "MaskCut for Discovering Multiple Objects", Eq. 1 (the
+cut), 2 (its sides) and 3 (the masked similarity); the number of corners and the rules for dropping
+masks are those of `maskcut_forward` in the authors' `maskcut.py`. Their CRF, which sharpens masks,
+is not here.
 """
 
 import functools
@@ -21,7 +24,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from specjax.methods.parts import (
     box_of,
-    centered,
     cosines,
     mean_cut,
     peak,
@@ -76,14 +78,14 @@ def maskcut(
     """Find up to N objects in an image by MaskCut.
 
     Args:
-        features: of one image (`extract_features`): the paper takes the keys of DINO's last block.
-        grid: rows and columns of the token grid; may be traced. The paper resizes images to a
+        features: of one image (`extract_features`): the authors take the keys of DINO's last block.
+        grid: rows and columns of the token grid; may be traced. The authors resize images to a
             square first.
-        tau: tokens whose cosine is above it are joined; static. The paper's 0.15 is for DINO.
+        tau: tokens whose cosine is above it are joined; static. The authors' 0.15 is for DINO.
         eps: weight of the other pairs, which keeps the graph connected; static.
         N: number of rounds; static.
         center: whether to subtract the image's mean from the features first, as the keys of DINOv2
-            need it; static. The paper does not.
+            need it; static. The authors do not.
         solver: eigensolver, see `smallest_eigenpairs`; static.
 
     Returns:
@@ -97,9 +99,7 @@ def maskcut(
         >>> print(specjax.maskcut(features, (1, 12), N=2).labels)
         [0 0 0 1 1 1 1 0 0 0 2 2]
     """
-    if center:
-        features = centered(features, grid)
-    similarity = cosines(features, grid)
+    similarity = cosines(features, grid, center=center)
     valid = valid_tokens(features.shape[0], grid)
     rows, columns = grid[0], grid[1]
     corners = jnp.stack([0, columns - 1, (rows - 1) * columns, rows * columns - 1])

@@ -46,9 +46,11 @@ def centered(features: _Features, grid: Grid) -> _Features:
     return jnp.where(valid[:, None], features - masked_mean(features, valid)[None, :], 0.0)
 
 
-def cosines(features: _Features, grid: Grid) -> _Graph:
-    """Cosine similarity of all pairs of tokens; 0 for padding and for zero features."""
+def cosines(features: _Features, grid: Grid, *, center: bool) -> _Graph:
+    """Cosine similarity of all pairs of tokens, `centered` or not; 0 for padding and zeros."""
     valid = valid_tokens(features.shape[0], grid)
+    if center:
+        features = centered(features, grid)
     unit = normalize_tokens(jnp.where(valid[:, None], features, 0.0))
     return jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
 

@@ -5,7 +5,8 @@
 
 The image is cut at the mean of the second eigenvector y. The token with the largest |y|, the seed,
 belongs to the object: so does its side, and the object is the seed's 4-connected region. Paper:
-arXiv 2202.11539, Section 3; its bilateral solver and CRF, which sharpen the mask, are not here.
+arXiv 2202.11539; steps as in `ncut` of the authors' `object_discovery.py`. Their bilateral solver
+and CRF, which sharpen the mask, are not here.
 """
 
 import functools
@@ -17,7 +18,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from specjax.methods.parts import (
     box_of,
-    centered,
     cosines,
     mean_cut,
     peak,
@@ -60,12 +60,12 @@ def tokencut(
     """Find one object in an image by TokenCut.
 
     Args:
-        features: of one image (`extract_features`): the paper takes the keys of DINO's last block.
+        features: of one image (`extract_features`): the authors take the keys of DINO's last block.
         grid: rows and columns of the token grid; may be traced.
-        tau: tokens whose cosine is above it are joined; static. The paper's 0.2 is for DINO.
+        tau: tokens whose cosine is above it are joined; static. The authors' 0.2 is for DINO.
         eps: weight of the other pairs, which keeps the graph connected; static.
         center: whether to subtract the image's mean from the features first, as the keys of DINOv2
-            need it; static. The paper does not.
+            need it; static. The authors do not.
         solver: eigensolver, see `smallest_eigenpairs`; static.
 
     Returns:
@@ -81,11 +81,8 @@ def tokencut(
         [[False False False]
          [False  True  True]] [1 1 3 2]
     """
-    if center:
-        features = centered(features, grid)
-    cut = mean_cut(
-        thresholded(cosines(features, grid), grid, tau=tau, eps=eps), grid, solver=solver
-    )
+    similarity = cosines(features, grid, center=center)
+    cut = mean_cut(thresholded(similarity, grid, tau=tau, eps=eps), grid, solver=solver)
     seed = peak(jnp.abs(cut.vector), grid)
     reverse = ~cut.side[seed]
     side = (cut.side ^ reverse) & valid_tokens(features.shape[0], grid)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from specjax.methods.dsm import dsm_object, dsm_segments
+from specjax.methods.dsm import dsm_object
+from specjax.methods.dsm_segments import dsm_segments
 from specjax.methods.maskcut import maskcut
 from specjax.methods.tokencut import tokencut
 from tests.specjax.methods.data.sizes import COLOR_WEIGHT, DSM_OFFSET, GRIDS, SEGMENTS, VECTORS

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from specjax.methods.dsm import color_graph, dsm_object, dsm_segments
+from specjax.methods.dsm import dsm_object
+from specjax.methods.dsm_graph import color_graph
+from specjax.methods.dsm_segments import dsm_segments
 from tests.support.run_binary import quick_compilation
 
 GRID, TOKENS = (6, 7), 42
