@@ -19,6 +19,7 @@ from specjax import (
     ViTConfig,
     cut_patches,
     decode,
+    dsm_object,
     extract_features,
     instance_eigenpairs,
     instance_graph,
@@ -129,7 +130,7 @@ def case_of(
             Work(traffic=2 * _FLOAT * 4 * tokens),
             lambda: baseline.clusters(plain_maps(), plain_mask, cut.tiling.grid, OBJECTS),
         ),
-        # Each round of MaskCut solves a graph like that of TokenCut.
+        # DSM and each round of MaskCut solve a graph like that of TokenCut.
         "tokencut": Stage(
             lambda: tokencut(features, grid, center=True),
             Work(2 * channels * tokens**2, 3 * _FLOAT * tokens**2),
@@ -137,6 +138,10 @@ def case_of(
         "maskcut": Stage(
             lambda: maskcut(features, grid, center=True),
             Work(2 * channels * tokens**2, 9 * _FLOAT * tokens**2),
+        ),
+        "dsm": Stage(
+            lambda: dsm_object(features, grid),
+            Work(2 * channels * tokens**2, 3 * _FLOAT * tokens**2),
         ),
     }
     capacity = capacity_for(members, len(patches))  # what the pipeline chooses in its program

@@ -136,7 +136,7 @@ def test_the_binary(tmp_path, small_models, world):
     assert (large["tokens"], small["tokens"]) == (143, 120)
     assert large["baseline_seconds"] == {} and "speedup_after_backbone" not in large
     stages = ["decode", "backbone", "foreground", "reduce", "eigenpairs", "labels"]
-    others = ["tokencut", "maskcut"]
+    others = ["tokencut", "maskcut", "dsm"]
     assert list(small["seconds"]) == list(small["floor_seconds"]) == [*stages, *others]
     assert list(small["baseline_seconds"]) == stages[2:]
     assert small["after_backbone"] == pytest.approx(sum(list(small["seconds"].values())[2:6]))
