@@ -11,9 +11,11 @@ from specjax.methods.dsm import dsm_object
 from specjax.methods.dsm_segments import dsm_segments
 from specjax.methods.maskcut import maskcut
 from specjax.methods.tokencut import tokencut
+from tests.specjax.methods.data import photographs
 from tests.specjax.methods.data.sizes import COLOR_WEIGHT, DSM_OFFSET, GRIDS, SEGMENTS, VECTORS
 from tests.support.run_binary import quick_compilation
 
+DATA = pathlib.Path(__file__).parent / "data"
 SQUARE = [number for number, (rows, columns) in enumerate(GRIDS) if rows == columns]
 # A repeated second eigenvalue has an arbitrary vector.
 GAP = 1e-6
@@ -27,7 +29,7 @@ def _quick():
 
 @pytest.fixture(scope="module")
 def authors():
-    with np.load(pathlib.Path(__file__).parent / "data" / "authors.npz") as stored:
+    with np.load(DATA / "authors.npz") as stored:
         return dict(stored)
 
 
@@ -94,19 +96,41 @@ def test_dsm(authors, number, with_colors):
     one = dsm_object(features, grid, **options)
     np.testing.assert_array_equal(one.foreground[:n], vectors[0] > 0)
     np.testing.assert_array_equal(one.box, theirs[f"{name}_box"])
-    # Both k-means have several starts; neither is sure to find the best partition.
-    labels = np.asarray(ours.labels)[:n]
-    best, expected = (inertia(vectors, each) for each in (labels, theirs[f"{name}_segments"]))
+    assert_same_segments(vectors, np.asarray(ours.labels)[:n], theirs[f"{name}_segments"].ravel())
+
+
+@pytest.mark.parametrize("number", range(0, len(photographs.NAMES), 8))
+def test_dsm_on_photographs(shared_data, shared_checkpoints, number):
+    with np.load(DATA / "photographs.npz") as stored:
+        theirs = {key: value[number] for key, value in stored.items()}
+    names = photographs.NAMES[number : number + 1]
+    ((features, small),) = photographs.read(shared_data.parent, names)
+    colors = jnp.asarray(small.reshape(-1, 3).astype(np.float32) / 255)
+    # Colors of 8 bits have many neighbours at equal distance: which of them count is arbitrary.
+    for name, options, atol in (("dsm", {}, 1e-6), ("color", {"colors": colors}, 1e-4)):
+        assert np.diff(theirs[f"{name}_values"])[1] > GAP
+        ours = dsm_segments(features, photographs.GRID, jax.random.key(0), **options)
+        np.testing.assert_allclose(ours.eigenvalues, theirs[f"{name}_values"], atol=atol)
+        one = dsm_object(features, photographs.GRID, **options)
+        foreground = np.unpackbits(theirs[f"{name}_foreground"])[: len(features)]
+        assert agreement(one.foreground, foreground) >= 0.99
+        np.testing.assert_array_equal(one.box, theirs[f"{name}_box"])
+        segments = theirs[f"{name}_segments"].ravel()
+        assert_same_segments(np.asarray(ours.vectors), np.asarray(ours.labels), segments)
+
+
+def assert_same_segments(vectors, ours, theirs):
+    """Both k-means have several starts; neither is sure to find the best partition."""
+    best, expected = (inertia(vectors, each) for each in (ours, theirs))
     assert best <= 1.01 * expected
     if abs(best / expected - 1) < 1e-4:
         overlap = np.zeros((SEGMENTS, SEGMENTS), int)
-        np.add.at(overlap, (labels, theirs[f"{name}_segments"].ravel()), 1)
-        assert overlap.max(axis=1).sum() >= 0.99 * n
+        np.add.at(overlap, (ours, theirs), 1)
+        assert overlap.max(axis=1).sum() >= 0.99 * len(ours)
         assert overlap[0, 0] == overlap[0].max()
 
 
 def inertia(vectors, labels):
     """Sum of squared distances to the mean of each cluster."""
-    labels = np.asarray(labels).ravel()
     parts = [vectors[:, labels == label] for label in np.unique(labels)]
     return sum(((part - part.mean(axis=1, keepdims=True)) ** 2).sum() for part in parts)

@@ -1,6 +1,6 @@
 """Makes `authors.npz`: results of the authors' code of TokenCut, MaskCut and DSM, in float64.
 
-    python -m tests.specjax.methods.data.make TokenCut CutLER deep-spectral-segmentation
+    python -m tests.specjax.methods.data.make TokenCut CutLER deep-spectral-segmentation [shared]
 
 The arguments are checkouts of github.com/YangtaoWANG95/TokenCut, facebookresearch/CutLER and
 lukemelas/deep-spectral-segmentation. Their functions are imported from there; none of their code is
@@ -8,6 +8,9 @@ here. It needs torch, pymatting and scikit-image beside the requirements of the 
 
 The features are the first 48 channels of specjax-mini's keys on drawn scenes, less their mean,
 rounded to float16. Tests give exactly these to the package.
+
+With a fourth argument, the folder of photographs and of DINOv2 (`SPECJAX_SHARED`), it makes
+`photographs.npz` instead: results of DSM on `photographs.NAMES`, foregrounds packed to bits.
 """
 
 import contextlib
@@ -27,6 +30,7 @@ from sklearn.cluster import KMeans
 from experiments.datasets.scenes.drawing import SAMPLES_STREAM, draw_scene
 from specjax import cut_patches, extract_features, load_checkpoint
 from specjax.methods.parts import centered
+from tests.specjax.methods.data import photographs
 from tests.specjax.methods.data.sizes import (
     CHANNELS,
     COLOR_WEIGHT,
@@ -205,9 +209,33 @@ def recorded(module):
         yield log
 
 
-def main(tokencut, cutler, dsm):
-    """Run everything on every scene, and write the results."""
+def write(name, arrays):
+    np.savez_compressed(pathlib.Path(__file__).with_name(name), **arrays)
+
+
+def of_photographs(authors, shared):
+    """Run DSM on every photograph, with and without colors, and write the results."""
+    runs = {"dsm": [], "color": []}
+    for features, small in photographs.read(shared):
+        exact = features.astype(np.float64)
+        for name, weight in (("dsm", 0.0), ("color", COLOR_WEIGHT)):
+            found = authors.run_dsm(exact, small, photographs.GRID, weight)
+            found["foreground"] = np.packbits(found.pop("vectors")[1] > 0)
+            runs[name].append(found)
+    arrays = {
+        f"{name}_{key}": np.stack([each[key] for each in found])
+        for name, found in runs.items()
+        for key in found[0]
+    }
+    write("photographs.npz", arrays)
+
+
+def main(tokencut, cutler, dsm, shared=None):
+    """Run everything on every scene, or DSM on every photograph, and write the results."""
     authors, arrays = Authors(tokencut, cutler, dsm), {}
+    if shared is not None:
+        of_photographs(authors, shared)
+        return
     for number, (features, image, grid) in enumerate(scenes()):
         exact = features.astype(np.float64)
         found = {"features": features, "image": image, "grid": grid}
@@ -221,7 +249,7 @@ def main(tokencut, cutler, dsm):
         for name, result in runs.items():
             found |= {f"{name}_{key}": value for key, value in result.items()}
         arrays |= {f"{number}/{key}": np.asarray(value) for key, value in found.items()}
-    np.savez_compressed(pathlib.Path(__file__).with_name("authors.npz"), **arrays)
+    write("authors.npz", arrays)
 
 
 if __name__ == "__main__":
