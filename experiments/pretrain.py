@@ -11,6 +11,13 @@ trains the built-in backbone on drawn scenes alone. The objective uses their exa
 adapts a backbone to a folder of images, without labels, by self-distillation
 (`experiments.pretraining.dino_objective`).
 
+    python -m experiments.pretrain --objective=distill --teacher=facebook/dinov2-small \
+        --data_dir=photos --output_dir=outputs/small
+
+trains a small backbone on a folder of images, without labels, and on drawn scenes: it learns the
+features of a larger one, and the objects that these show
+(`experiments.pretraining.distill_objective`).
+
 Prints a line with the loss every `--log_every` steps and scores on drawn scenes every
 `--validate_every` steps. At the end the folder holds a ViT in the Hugging Face layout, to be used
 with `--checkpoint=outputs/mine`. The same command continues an interrupted training from its last

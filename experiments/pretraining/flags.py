@@ -1,11 +1,17 @@
 """The flags of training, in groups, and the training that they describe."""
 
+import pathlib
+
 from absl import flags
 from flax import nnx
 
 from experiments.datasets import open_dataset
+from experiments.pretraining.bank import drawn_scenes, make_bank
+from experiments.pretraining.composed_batches import ComposedBatches
 from experiments.pretraining.crops import CropBatches
 from experiments.pretraining.dino_objective import DinoObjective
+from experiments.pretraining.distill_objective import DistillObjective
+from experiments.pretraining.found_objects import find_objects
 from experiments.pretraining.loop import Training
 from experiments.pretraining.scene_batches import PATCH_SIZE, SceneBatches
 from experiments.pretraining.scene_objective import SceneObjective
@@ -26,8 +32,10 @@ _TRAINING = {
         "enum",
         "scenes",
         "scenes: train on scenes that the program draws, with their masks; needs no data. dino:"
-        " self-distillation on the images of --data_dir; needs no labels.",
-        {"enum_values": ["scenes", "dino"]},
+        " self-distillation on the images of --data_dir; needs no labels. distill: learn the"
+        " features of --teacher, and the objects that they show, on the images of --data_dir and"
+        " on drawn scenes; needs no labels.",
+        {"enum_values": ["scenes", "dino", "distill"]},
     ),
     "steps": _number(8000, "Number of training steps."),
     "seed": _number(
@@ -48,8 +56,34 @@ _SHAPE = {
         384, f"Number of channels, a multiple of the {_HEADS} heads; not used with --init.", _HEADS
     ),
 }
+_DATA = {
+    "data_dir": Flag(
+        "string",
+        None,
+        "Required for dino and distill: a folder of images, an image, a glob or a text file that"
+        " lists paths.",
+    ),
+    "batch_size": _number(16, "For dino and distill: images in each step."),
+}
+_DISTILL = {
+    **_DATA,
+    "scenes": _number(8192, "For distill: number of drawn scenes among the images; 0 for none.", 0),
+    "features_weight": Flag(
+        "float",
+        1.0,
+        "For distill: weight of the teacher's features in the loss; 0: learn only the objects that"
+        " they show.",
+        {"lower_bound": 0.0},
+    ),
+    "dtype": Flag(
+        "enum",
+        "float32",
+        "For distill: precision of what is multiplied. bfloat16 is faster on GPUs and TPUs.",
+        {"enum_values": ["float32", "bfloat16"]},
+    ),
+}
 _CROPS = {
-    "batch_size": _number(16, "For dino: images in each step."),
+    "batch_size": _DATA["batch_size"],
     "small_crops": _number(
         6, "For dino: small crops of each image, besides its two large ones.", 0
     ),
@@ -61,11 +95,7 @@ _CROPS = {
     ),
 }
 _DINO = {
-    "data_dir": Flag(
-        "string",
-        None,
-        "Required for dino: a folder of images, an image, a glob or a text file that lists paths.",
-    ),
+    **_DATA,
     **_CROPS,
     "prototypes": _number(
         4096,
@@ -82,7 +112,7 @@ WATCHING = {
     "validate_every": _number(
         1000, "Steps between two lines with scores, on drawn scenes that are not used for training."
     ),
-    "validation_scenes": _number(16, "Number of drawn scenes for these scores."),
+    "validation_scenes": _number(16, "Number of drawn scenes for these scores; 0: no scores.", 0),
     "overwrite": Flag(
         "bool",
         False,
@@ -93,7 +123,13 @@ FLAGS = {
     **_TRAINING,
     **_SHAPE,
     **_DINO,
+    **_DISTILL,
     **WATCHING,
+    "teacher": Flag(
+        "string",
+        None,
+        "Required for distill: the checkpoint to learn from: a Hugging Face id, a folder or file.",
+    ),
     "init": Flag(
         "string",
         None,
@@ -111,10 +147,14 @@ FLAGS = {
 
 def training_of(values: flags.FlagValues) -> Training:
     """The training that the flags describe; SpecjaxError if they contradict each other."""
-    dino = values.objective == "dino"
-    if dino != (values.data_dir is not None):
-        raise SpecjaxError("--data_dir and --objective=dino go together: give both or neither")
-    names = [*_TRAINING, *(_DINO if dino else ()), *(_SHAPE if values.init is None else ())]
+    own = {"scenes": {}, "dino": _DINO, "distill": _DISTILL}[values.objective]
+    for name, objectives in (("data_dir", ("dino", "distill")), ("teacher", ("distill",))):
+        if (values.objective in objectives) != (getattr(values, name) is not None):
+            raise SpecjaxError(
+                f"--{name} and --objective={' or '.join(objectives)} go together: give both or"
+                " neither"
+            )
+    names = [*_TRAINING, *own, *(_SHAPE if values.init is None else ())]
     settings = {name: getattr(values, name) for name in names}
     if values.init is None:
         model, colours = _new_model(values), (IMAGENET_MEAN, IMAGENET_STD)
@@ -123,22 +163,57 @@ def training_of(values: flags.FlagValues) -> Training:
         model, colours = checkpoint.model, (checkpoint.mean, checkpoint.std)
         settings["init"] = checkpoint.digest
     if values.learning_rate is None:
-        settings["learning_rate"] = 5e-4 * values.batch_size / 256 if dino else 1e-3
-    objective: Objective
-    stream: CropBatches | SceneBatches
-    if dino:
-        objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
-        stream = _crops(values, model.config.patch_size, colours)
-    else:
-        # Scenes are cut and normalised for this kind of model only.
-        patched = model.config.patch_size == PATCH_SIZE and model.config.num_layers >= 2
-        if not patched or colours != (IMAGENET_MEAN, IMAGENET_STD):
-            raise SpecjaxError(
-                f"--objective=scenes trains only models with patches of {PATCH_SIZE} pixels, at"
-                " least two blocks, and ImageNet's mean and standard deviation of colours"
-            )
-        objective, stream = SceneObjective(model), SceneBatches(values.seed, workers=values.workers)
+        rate = 5e-4 * values.batch_size / 256 if values.objective == "dino" else 1e-3
+        settings["learning_rate"] = rate
+    objective, stream = _OBJECTIVES[values.objective](values, model, colours, settings)
     return Training(objective, stream, values.steps, settings["learning_rate"], colours, settings)
+
+
+def _scenes(values, model: ViT, colours: Colours, settings) -> tuple[Objective, SceneBatches]:
+    # Scenes are cut and normalised for this kind of model only.
+    patched = model.config.patch_size == PATCH_SIZE and model.config.num_layers >= 2
+    if not patched or colours != (IMAGENET_MEAN, IMAGENET_STD):
+        raise SpecjaxError(
+            f"--objective=scenes trains only models with patches of {PATCH_SIZE} pixels, at"
+            " least two blocks, and ImageNet's mean and standard deviation of colours"
+        )
+    return SceneObjective(model), SceneBatches(values.seed, workers=values.workers)
+
+
+def _dino(values, model: ViT, colours: Colours, settings) -> tuple[Objective, CropBatches]:
+    objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
+    return objective, _crops(values, model.config.patch_size, colours)
+
+
+def _distill(values, model: ViT, colours: Colours, settings) -> tuple[Objective, ComposedBatches]:
+    teacher = load_checkpoint(values.teacher)
+    settings["teacher"] = teacher.digest
+    records = tuple(open_dataset("folder", data_dir=values.data_dir).records())
+    folder = pathlib.Path(values.output_dir) / f"objects-{teacher.digest[:8]}"
+    found = find_objects(records, teacher, folder)
+    scenes = drawn_scenes(values.seed, values.scenes, workers=values.workers)
+    channels = teacher.config.hidden_size
+    objective = DistillObjective(
+        model,
+        teacher_channels=channels,
+        weight=values.features_weight,
+        seed=values.seed,
+        dtype=values.dtype,
+    )
+    batches = ComposedBatches(
+        make_bank([*found, *scenes]),
+        len(found),
+        teacher if values.features_weight else None,
+        values.seed,
+        model.config.patch_size,
+        colours,
+        values.batch_size,
+        values.dtype,
+    )
+    return objective, batches
+
+
+_OBJECTIVES = {"scenes": _scenes, "dino": _dino, "distill": _distill}
 
 
 def _new_model(values: flags.FlagValues) -> ViT:

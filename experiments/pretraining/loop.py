@@ -79,7 +79,7 @@ def train(
                 seconds = (time.perf_counter() - clock) / len(losses)
                 log.write(step=step, loss=float(np.mean(losses)), seconds_per_step=seconds)
                 losses, clock = [], time.perf_counter()
-            if step % validate_every == 0 or last:
+            if validation_scenes and (step % validate_every == 0 or last):
                 model, scenes = trainer.model(), validation_scenes
                 M = model.config.hidden_size // 3
                 scores = spectral_scores(model, training.colours, M=M, N=min(60, M), scenes=scenes)

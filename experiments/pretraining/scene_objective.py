@@ -58,19 +58,26 @@ def targets(
 def regression_loss(
     keys: Float[Array, "images tokens channels"],
     places: Float[Array, "images tokens 3"],
-    foreground: Bool[Array, "images tokens"],
+    instances: Int[Array, "images tokens"],
 ) -> Float[Array, ""]:
-    """The weighted mean squared error of the keys; about 1 if all keys are zero."""
+    """The weighted mean squared error of the keys; about 1 if all keys are zero.
+
+    Tokens of unknown objects, -1, do not count.
+    """
+    foreground = instances > 0
     target = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
     error = jnp.mean(jnp.square(keys - target), axis=-1)
-    weight = jnp.where(foreground, 1.0, _BACKGROUND_WEIGHT)
-    return jnp.sum(error * weight) / jnp.sum(weight)
+    weight = jnp.where(foreground, 1.0, jnp.where(instances == 0, _BACKGROUND_WEIGHT, 0.0))
+    return jnp.sum(error * weight) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
 def structure_loss(
     keys: Float[Array, "images tokens channels"], instances: Int[Array, "images tokens"]
 ) -> Float[Array, ""]:
-    """The weighted mean squared error of the cosine similarities of all pairs of an image."""
+    """The weighted mean squared error of the cosine similarities of all pairs of an image.
+
+    Pairs with a token of an unknown object, -1, do not count.
+    """
     unit = keys / jnp.maximum(jnp.linalg.norm(keys, axis=-1, keepdims=True), 1e-6)
     similarity = jnp.einsum("bic,bjc->bij", unit, unit)
     row, column = instances[:, :, None], instances[:, None, :]
@@ -80,8 +87,9 @@ def structure_loss(
         jnp.where(row == column, _SAME, _OTHER),
         jnp.where(background, _BACKGROUND, _MIXED),
     )
-    weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0)
-    return jnp.sum(weight * jnp.square(similarity - target)) / jnp.sum(weight)
+    known = (row >= 0) & (column >= 0)
+    weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, jnp.where(known, 1.0, 0.0))
+    return jnp.sum(weight * jnp.square(similarity - target)) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
 def scene_loss(
@@ -93,7 +101,7 @@ def scene_loss(
 
     The keys of the first block do not count, as they do not depend on other tokens.
     """
-    loss = regression_loss(keys[-1], places, instances > 0)
+    loss = regression_loss(keys[-1], places, instances)
     loss = loss + _LAST_STRUCTURE * structure_loss(keys[-1], instances)
     for inner in keys[1:-1]:
         loss = loss + _INNER_STRUCTURE * structure_loss(inner, instances)

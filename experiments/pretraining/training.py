@@ -109,8 +109,10 @@ class Trainer:
         parameters, _, memory = self._state
         return self._objective.backbone(parameters, memory)
 
-    def step(self, batch: Batch) -> float:
+    def step(self, batch: Batch) -> Float[Array, ""]:
         """Learn from a batch, split over the devices; returns its loss before the step.
+
+        It does not wait for the devices.
 
         If the images do not divide evenly, every device gets all of them, with the same result.
         """
@@ -119,7 +121,7 @@ class Trainer:
         progress = jnp.float32((self._done + 1) / self._steps)
         self._state, loss = self._jitted(self._state, arrays, progress, shape=batch.shape)
         self._done += 1
-        return float(loss)
+        return loss
 
     def _update(self, state, arrays, progress, *, shape):
         parameters, moments, memory = state

@@ -56,7 +56,8 @@ def test_loss_is_a_weighted_mean_of_squares():
             weight = 1.0 if foreground[i, t] else 0.7
             total += weight * np.mean((keys[i, t] - wanted[i][t]) ** 2)
             weights += weight
-    loss = regression_loss(jnp.asarray(keys), jnp.asarray(places), jnp.asarray(foreground))
+    instances = jnp.asarray(foreground.astype(np.int32))
+    loss = regression_loss(jnp.asarray(keys), jnp.asarray(places), instances)
     assert float(loss) == pytest.approx(total / weights, rel=1e-5)
 
 
