@@ -1,14 +1,21 @@
 """Values of more than 8 bits, as cameras and scientific instruments write them, as 8 bits.
 
 Pillow keeps the upper bytes alone of colours of 16 bits, so that values of 12 bits are nearly
-black; their lower bytes are read here.
+black; their lower bytes are read here. Of floating-point values it reads grey ones alone, whose
+range is not known either.
 """
 
+import io
+import os
 import sys
 
 import numpy as np
-from PIL import ImageFile
+from PIL import ImageFile, TiffImagePlugin
 
+from specjax._remarks import no_warnings
+
+# Formats of the samples of a TIFF: integers without and with a sign, and undefined.
+_INTEGERS = {1, 2, 4}
 # Cameras store values of these numbers of bits as 16 bits.
 _BITS = (8, 10, 12, 14, 16)
 _FOREIGN = "B" if sys.byteorder == "little" else "L"
@@ -19,6 +26,8 @@ _LOWER = {
     for order, other in (("B", "L"), ("L", "B"), ("N", _FOREIGN))
 }
 _LOWER["LA;16B"] = ("RGBA", [1, 1, 1, 3])  # all four bytes, as if they were four channels
+
+FLOATS = "holds floating-point values of unknown range: convert it to 8 or 16 bits"
 
 
 def scaled(values: np.ndarray) -> tuple[np.ndarray, int]:
@@ -39,3 +48,26 @@ def load_lower_bytes(image: ImageFile.ImageFile) -> np.ndarray | None:
         tiles.append(tile._replace(args=(lower, *rest) if isinstance(tile.args, tuple) else lower))
     image.tile = tiles
     return np.asarray(image)[:, :, channels] if tiles else None
+
+
+def unrecognized(source: str | os.PathLike | bytes) -> str:
+    """What is wrong with a file that Pillow does not recognize, such as a TIFF of other values."""
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as stream:
+            head = stream.read(8)
+            head += stream.read(8) if head[2:3] == b"+" else b""  # BigTIFF
+            with no_warnings():  # of a damaged file
+                tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+                stream.seek(tags.next)
+                tags.load(stream)
+            bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+            channels = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+            kinds = tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
+    except Exception:  # no TIFF, or a damaged one, of which Pillow raises errors of all kinds
+        return "is not an image in a format that Pillow reads"
+    if not _INTEGERS.issuperset(kinds):
+        return FLOATS
+    return (
+        f"is a TIFF of {channels} x {bits} bits a pixel, which Pillow does not read: convert it to"
+        " grey or RGB with 8 or 16 bits"
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageFile
 
-from specjax._depth import load_lower_bytes, scaled
+from specjax._depth import FLOATS, load_lower_bytes, scaled, unrecognized
 from specjax._exif import Header, header_of, turned
 from specjax._remarks import FEW_BITS, no_warnings, remark
 from specjax.errors import SpecjaxError
@@ -89,7 +89,7 @@ def _loaded(
     except Image.DecompressionBombError:
         raise SpecjaxError(f"{name} has {too_large}") from None
     except Image.UnidentifiedImageError:
-        raise SpecjaxError(f"{name} is not an image in a format that Pillow reads") from None
+        raise SpecjaxError(f"{name} {unrecognized(source)}") from None
     except (SpecjaxError, MemoryError):
         raise
     except Exception as error:  # Pillow's plug-ins raise errors of all kinds on bad files
@@ -244,9 +244,7 @@ def resize_short_side(
 def _rgb(image: Image.Image, name: str) -> tuple[np.ndarray, int]:
     """The pixels of an image as RGB, and the number of bits that they were scaled from."""
     if image.mode == "F":
-        raise SpecjaxError(
-            f"{name} holds floating-point values of unknown range: save it with 8 bits"
-        )
+        raise SpecjaxError(f"{name} {FLOATS}")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

@@ -116,22 +116,38 @@ def read_annotation(path: pathlib.Path) -> np.ndarray:
     )
 
 
+def has_layout(data_dir: pathlib.Path) -> bool:
+    """Whether a folder has frames and annotations of one resolution, as DAVIS does."""
+    return any(_annotated(root) for root in _roots(data_dir))
+
+
+def _roots(data_dir: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """The folders that may hold `JPEGImages`."""
+    return data_dir, data_dir / "DAVIS"
+
+
+def _resolutions(root: pathlib.Path) -> list[str]:
+    return [name for name in _RESOLUTIONS if (root / _IMAGES / name).is_dir()]
+
+
+def _annotated(root: pathlib.Path) -> list[str]:
+    """The resolutions that have annotations."""
+    return [name for name in _resolutions(root) if any((root / m / name).is_dir() for m in _MASKS)]
+
+
 def _find(data_dir: pathlib.Path) -> tuple[pathlib.Path, str]:
     """The folder that holds `JPEGImages`, and the name of the folder of a resolution in it."""
     if data_dir.parent.name == _IMAGES:
         return data_dir.parent.parent, data_dir.name
     if data_dir.name == _IMAGES:
         data_dir = data_dir.parent
-    candidates = (data_dir, data_dir / "DAVIS")
-    root = next((root for root in candidates if (root / _IMAGES).is_dir()), None)
+    root = next((root for root in _roots(data_dir) if (root / _IMAGES).is_dir()), None)
     if root is None:
         raise SpecjaxError(
             f"no folder {_IMAGES} in {str(data_dir)!r}, nor in DAVIS below it: give the DAVIS"
             " folder as --data_dir"
         )
-    there = [name for name in _RESOLUTIONS if (root / _IMAGES / name).is_dir()]
-    annotated = [name for name in there if any((root / m / name).is_dir() for m in _MASKS)]
-    return root, next(iter(annotated or there), "")
+    return root, next(iter(_annotated(root) or _resolutions(root)), "")
 
 
 def _masks(

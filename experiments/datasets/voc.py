@@ -13,6 +13,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
+from experiments.datasets import davis
 from experiments.datasets.mask_images import read_mask
 from experiments.datasets.records import Dataset, Record, check_relative_path
 from specjax import SpecjaxError, decode
@@ -28,6 +29,8 @@ def open_voc(data_dir: pathlib.Path, split: str | None) -> Dataset:
     split = (split or "val").removesuffix(".txt")
     roots = (data_dir, data_dir / "VOC2012", data_dir / "VOCdevkit" / "VOC2012")
     root = next((root for root in roots if (root / _IMAGES).is_dir()), None)
+    if davis.has_layout(data_dir) and (root is None or not (root / _MASKS).is_dir()):
+        raise SpecjaxError(f"{str(data_dir)!r} holds DAVIS, not VOC: give --dataset=davis")
     if root is None:
         raise SpecjaxError(
             f"no folder {_IMAGES} in {str(data_dir)!r}, nor in VOC2012 or VOCdevkit/VOC2012 "

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.datasets import VIDEOS, notes
-from experiments.datasets.records import Dataset, Record
+from experiments.datasets import notes
+from experiments.datasets.records import Dataset
 from experiments.evaluating import average, localization
 from experiments.evaluating.detections import Detection, decoded
 from experiments.evaluating.sources import Source
@@ -67,7 +67,8 @@ def evaluate(dataset: Dataset, sources: Sequence[Source], bootstrap: Bootstrap) 
                 of_source.append(record.id)
             found.append(detections or [])
         own_id = None if record.origin is None else record.origin.id
-        images.append(Image(record.id, _unit(dataset, record), own_id, truth, found))
+        unit = statistics.unit_of(record.id, dataset.name)
+        images.append(Image(record.id, unit, own_id, truth, found))
     if not images:
         first = f" (the first: {failures[0]['error']})" if failures else ""
         raise SpecjaxError(f"dataset {dataset.name!r} has no image that can be scored{first}")
@@ -91,10 +92,6 @@ def evaluate(dataset: Dataset, sources: Sequence[Source], bootstrap: Bootstrap) 
         "warnings": warnings + notes.sentences(met),
         "failures": failures,
     }
-
-
-def _unit(dataset: Dataset, record: Record) -> str:
-    return record.id.rpartition("/")[0] if dataset.name in VIDEOS else record.id
 
 
 def _in_order(images: list[Image]) -> list[Image]:

@@ -11,13 +11,12 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments.results.statistics import kind_of_units, unit_of
 from experiments.results.strata import STRATA
 from experiments.results.tables import DIFFERENCES, FRACTIONS, SCORED, SCORES
 from experiments.runs.names import LINES, RUN, SUMMARY, locate
 from specjax import SpecjaxError
 
-# Datasets whose images are frames of videos, which resemble each other.
-_VIDEOS = ("ytvis", "davis")
 Scores = dict[str, dict[str, dict[str, float]]]  # by setting, image and score (of `SCORES`)
 
 
@@ -108,12 +107,12 @@ class Run(NamedTuple):
     @property
     def unit(self) -> str:
         """What was sampled independently: "videos" or "images"."""
-        return "videos" if self.dataset in _VIDEOS else "images"
+        return kind_of_units(self.dataset)
 
     def units(self) -> dict[str, str]:
         """The unit of each image that has a line: its video, or the image itself."""
-        in_videos, images = self.unit == "videos", set().union(*self.scores.values())
-        return {image: image.rpartition("/")[0] if in_videos else image for image in images}
+        images = set().union(*self.scores.values())
+        return {image: unit_of(image, self.dataset) for image in images}
 
     def means(self, score: str) -> dict[str, float]:
         """The mean of a score in the summary, for each setting that has it."""

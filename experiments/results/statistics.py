@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 
+from experiments.datasets import VIDEOS
+
 LEVEL = 0.95
 RESAMPLES = 10_000
 _LARGEST_BATCH = 2**22  # values in memory at once while resampling
@@ -45,6 +47,16 @@ class Comparison(NamedTuple):
     p_adjusted: float | None  # with Holm's correction for all comparisons made together
     images: int
     units: int
+
+
+def kind_of_units(dataset: str) -> str:
+    """What was sampled independently in a dataset of this format: "videos" or "images"."""
+    return "videos" if dataset in VIDEOS else "images"
+
+
+def unit_of(image: str, dataset: str) -> str:
+    """The unit that an image belongs to, from its id: its video, or the image itself."""
+    return image.rpartition("/")[0] if dataset in VIDEOS else image
 
 
 def sample(scores: Mapping[str, float], units: Mapping[str, str]) -> Sample:

@@ -10,7 +10,7 @@ from PIL import Image
 from specjax import images
 from specjax._remarks import FEW_BITS, listening
 from specjax.errors import SpecjaxError
-from tests.support.images import png, save
+from tests.support.images import png, save, tiff_header
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -107,3 +107,30 @@ def test_values_of_unknown_range_are_refused(tmp_path, values, reason):
 def test_32_bit_integers_within_16_bits(tmp_path):
     path = save(tmp_path / "i.tif", Image.fromarray(np.array([[0, 65535]], np.int32)))
     assert images.decode(path)[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize(
+    "start", [b"II*\0\b\0\0\0", b"MM\0*\0\0\0\b", b"II+\0\b\0\0\0\x10" + bytes(7)]
+)
+@pytest.mark.parametrize(
+    ("bits", "kind", "channels", "reason"),
+    [
+        (32, 3, 3, "holds floating-point values of unknown range: convert it to 8 or 16 bits"),
+        (64, 3, 4, "holds floating-point values"),
+        (16, 3, 1, "holds floating-point values"),
+        (64, 6, 1, "holds floating-point values"),  # complex
+        (16, 1, 5, "is a TIFF of 5 x 16 bits a pixel, which Pillow does not read: convert it to"),
+        (64, 2, 1, "is a TIFF of 1 x 64 bits a pixel"),
+    ],
+)
+def test_tiffs_that_pillow_does_not_recognize(tmp_path, start, bits, kind, channels, reason):
+    path = tmp_path / "measured.tif"
+    path.write_bytes(tiff_header(start, bits, kind, channels=channels))
+    for source in (path, path.read_bytes()):
+        with pytest.raises(SpecjaxError, match=reason) as error:
+            images.decode(source)
+        assert "\n" not in str(error.value)
+    assert not images.is_image(path)
+    path.write_bytes(path.read_bytes()[:6])
+    with pytest.raises(SpecjaxError, match="is not an image in a format that Pillow reads"):
+        images.decode(path)

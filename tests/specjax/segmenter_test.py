@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
 import specjax
-from specjax import SpecjaxError, segmenter
-from specjax._batching import open_lanes
+from specjax import SpecjaxError, _segmenting, segmenter
+from specjax._batching import image_mesh, open_lanes
 from tests.support.run_binary import ROOT, quick_compilation, quick_environment
 from tests.support.segmenters import SIZE, opened
 
@@ -182,16 +183,57 @@ def labels_on_this_process_s_devices(folder, checkpoint):
     return [jax.local_device_count(), *(one.token_labels.tolist() for one in found)]
 
 
-def test_several_devices(world, alone):
+def in_a_process(function, devices, *arguments):
+    """What a function of this module returns in a process of so many devices."""
     code = (
         "import json, sys; from tests.specjax import segmenter_test as t;"
-        "print(json.dumps(t.labels_on_this_process_s_devices(*sys.argv[1:])))"
+        f"print(json.dumps(t.{function.__name__}(*sys.argv[1:])))"
     )
-    xla = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
-    checkpoint = world.checkpoint.removeprefix("--checkpoint=")
+    xla = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     out = subprocess.run(
-        [sys.executable, "-c", code, world.photos, checkpoint], cwd=ROOT,
+        [sys.executable, "-c", code, *arguments], cwd=ROOT,
         env={**os.environ, **quick_environment(), **xla}, stdout=subprocess.PIPE, check=True,
         timeout=120,
     ).stdout  # fmt: skip
-    assert json.loads(out) == [3, *(found.token_labels.tolist() for found in alone)]
+    return json.loads(out)
+
+
+def test_several_devices(world, alone):
+    checkpoint = world.checkpoint.removeprefix("--checkpoint=")
+    found = in_a_process(labels_on_this_process_s_devices, 3, world.photos, checkpoint)
+    assert found == [3, *(one.token_labels.tolist() for one in alone)]
+
+
+def labels_where_memory_runs_out(folder, checkpoint):
+    """As above, where no two photographs fit into memory together, and the first not even alone."""
+    segment, tried = opened(checkpoint, batch_size=2), []
+    segment_group, first, *others = _segmenting._segment_group, *sorted(os.listdir(folder))
+    spread = NamedSharding(image_mesh(), PartitionSpec("images"))
+
+    def limited(group, **more):
+        tried.append([os.path.basename(path) for path, _ in group])
+        if len(group) > 1 or first in tried[-1]:
+            jax.jit(lambda: jnp.ones((2, 2**50)), out_shardings=spread)().block_until_ready()
+        return segment_group(group, **more)
+
+    _segmenting._segment_group = limited
+    paths = [os.path.join(folder, name) for name in (first, *others)]
+    found = {
+        os.path.basename(path): str(result)
+        if isinstance(result, SpecjaxError)
+        else result.token_labels.tolist()
+        for path, result in segment.stream(paths, num_instances=3)
+    }
+    return [jax.local_device_count(), tried, found]
+
+
+def test_memory_runs_out_on_several_devices(world, paths, alone):
+    """Batches get smaller, and then a photograph costs itself alone."""
+    checkpoint = world.checkpoint.removeprefix("--checkpoint=")
+    devices, tried, found = in_a_process(labels_where_memory_runs_out, 2, world.photos, checkpoint)
+    first, *others = names = [path.name for path in paths]
+    assert devices == 2 and tried == [names, [first], others, *([name] for name in others)]
+    assert "does not fit into memory, even alone" in found.pop(first)
+    assert found == {
+        name: one.token_labels.tolist() for name, one in zip(others, alone[1:], strict=True)
+    }

@@ -1,7 +1,10 @@
 """Files of images for tests: by Pillow, and PNG files put together by hand."""
 
+import io
 import struct
 import zlib
+
+from PIL import TiffImagePlugin
 
 
 def save(path, image, **options):
@@ -24,3 +27,13 @@ def png(width, height, kind, rows, *, bits=16):
 def png_header(width, height):
     """A PNG whose header claims a size, with almost no data."""
     return png(width, height, 2, b"\0" * 10, bits=8)
+
+
+def tiff_header(start, bits, kind, *, channels=3):
+    """A TIFF whose tags claim values of some bits and kind (1 unsigned ... 3 floating point)."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(start)
+    tags[256], tags[257], tags[262], tags[277] = 8, 8, 1 if channels == 1 else 2, channels
+    tags[258], tags[339] = (bits,) * channels, (kind,) * channels
+    stream = io.BytesIO()
+    tags.save(stream)
+    return stream.getvalue()

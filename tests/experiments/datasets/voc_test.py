@@ -192,3 +192,17 @@ def test_real_photographs(shared_data):
         assert record.read_image().shape[:2] == instances.shape
         objects += len(np.unique(instances[instances > 0]))
     assert objects == 14
+
+
+@pytest.mark.parametrize("below", ["", "DAVIS"])
+def test_a_folder_of_davis(tmp_path, below):
+    tiny_datasets.write_davis(tmp_path / below)
+    for split in (None, "2017/val"):
+        with pytest.raises(SpecjaxError, match=r"holds DAVIS, not VOC: give --dataset=davis$"):
+            opened(tmp_path, split=split)
+
+
+def test_voc_beside_davis(tmp_path):
+    tiny_datasets.write_davis(tmp_path / "DAVIS")
+    maps = tiny_datasets.write_voc(tmp_path / "VOC2012")
+    tiny_datasets.check_records(opened(tmp_path), maps)

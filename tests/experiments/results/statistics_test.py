@@ -7,7 +7,16 @@ import pytest
 import scipy.stats
 
 from experiments.results import statistics
-from experiments.results.statistics import Sample, compare, holm, interval, sample, sign_flip
+from experiments.results.statistics import (
+    Sample,
+    compare,
+    holm,
+    interval,
+    kind_of_units,
+    sample,
+    sign_flip,
+    unit_of,
+)
 
 
 def by_image(*values):
@@ -163,3 +172,10 @@ def test_a_video_changes_sign_as_a_whole():
     # As twelve independent images they would be almost certain.
     apart = compare({"boc": base, "dot": other}, "boc", {image: image for image in base}, seed=0)
     assert apart["dot"].p == 2 / 2**12
+
+
+def test_units_of_videos_and_images():
+    assert unit_of("bear/00001", "davis") == "bear" and unit_of("a/v/1", "ytvis") == "a/v"
+    assert unit_of("day/photo", "folder") == "day/photo"
+    kinds = [kind_of_units(name) for name in ("davis", "ytvis", "coco", "samples")]
+    assert kinds == ["videos", "videos", "images", "images"]
