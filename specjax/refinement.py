@@ -73,7 +73,9 @@ def refine(
     fit = _windows(pixels, np.array(size), shrink=shrink, radius=windows, smoothness=smoothness)
     shares = np.empty((len(padded), *size), np.float32)
     for mask, share in zip(padded, shares, strict=True):
-        share[:] = np.asarray(_filtered(fit, mask, *across, shrink=shrink))[: size[0], : size[1]]
+        share[:] = np.asarray(_filtered(fit, mask, *across, shrink=shrink, radius=windows))[
+            : size[0], : size[1]
+        ]
     return shares
 
 
@@ -83,7 +85,7 @@ class _Windows(NamedTuple):
     Attributes:
         image: from 0 to 1, color by color.
         reduced: the same at the reduced size.
-        rows, columns: which reduced rows, and columns, a window joins: matrices of 0 and 1.
+        inside: 1 for reduced pixels inside the image, 0 for padding.
         pixels: of each window.
         means: color in each window.
         inverse: of the covariance matrix of colors in each window.
@@ -91,18 +93,10 @@ class _Windows(NamedTuple):
 
     image: Float[Array, "3 height width"]
     reduced: Float[Array, "3 rows columns"]
-    rows: Float[Array, "rows rows"]
-    columns: Float[Array, "columns columns"]
+    inside: Float[Array, "rows columns"]
     pixels: Float[Array, "rows columns"]
     means: Float[Array, "3 rows columns"]
     inverse: Float[Array, "3 3 rows columns"]
-
-    def mean(self, maps: Float[Array, "*maps rows columns"]) -> Float[Array, "*maps rows columns"]:
-        """The mean of maps over each window, without what is outside the image."""
-        summed = jnp.matmul(
-            self.rows, jnp.matmul(maps, self.columns, precision=_HIGHEST), precision=_HIGHEST
-        )
-        return summed / jnp.expand_dims(self.pixels, range(summed.ndim - 2))
 
 
 @functools.partial(jax.jit, static_argnames=("shrink", "radius"))
@@ -111,30 +105,32 @@ def _windows(pixels, size, smoothness, *, shrink, radius):
     _, height, width = image.shape
     blocks = image.reshape(3, height // shrink, shrink, width // shrink, shrink)
     reduced = jnp.mean(blocks, axis=(2, 4))
-    rows, columns = (
-        _band(side, -(-wanted // shrink), radius)
+    inside = [
+        (jnp.arange(side) < -(-wanted // shrink)).astype(jnp.float32)
         for side, wanted in zip(reduced.shape[1:], size, strict=True)
-    )
-    fit = _Windows(
-        image=image,
-        reduced=reduced,
-        rows=rows,
-        columns=columns.T,
-        pixels=jnp.maximum(jnp.sum(rows, axis=1)[:, None] * jnp.sum(columns, axis=1)[None, :], 1.0),
-        means=reduced,
-        inverse=jnp.zeros((3, 3, 1, 1)),
-    )
-    means = fit.mean(reduced)
-    products = fit.mean(reduced[:, None] * reduced[None, :])
+    ]
+    inside = inside[0][:, None] * inside[1][None, :]
+    pixels = jnp.maximum(_sums(inside[None], radius)[0], 1.0)
+    mean = functools.partial(_means, inside=inside, pixels=pixels, radius=radius)
+    means = mean(reduced)
+    products = jax.vmap(mean)(reduced[:, None] * reduced[None, :])
     covariance = products - means[:, None] * means[None, :]
-    return fit._replace(means=means, inverse=_inverse(covariance, smoothness))
+    inverse = _inverse(covariance, smoothness)
+    return _Windows(image, reduced, inside, pixels, means, inverse)
 
 
-def _band(side: int, inside, radius: int) -> Float[Array, "side side"]:
-    """1 where two places are at most `radius` apart and the second is inside the image."""
-    place = jnp.arange(side)
-    near = jnp.abs(place[:, None] - place[None, :]) <= radius
-    return (near & (place < inside)[None, :]).astype(jnp.float32)
+def _means(maps, inside, pixels, radius: int):
+    """The mean of each map over each window, without what is outside the image."""
+    return _sums(maps * inside[None], radius) / pixels[None]
+
+
+def _sums(maps, radius: int):
+    """The sum of each map over each window."""
+    for axis in (1, 2):
+        padded, side = _padded(maps, radius, axis, "constant"), maps.shape[axis]
+        shifted = [_shifted(padded, first, side, axis) for first in range(2 * radius + 1)]
+        maps = functools.reduce(jnp.add, shifted)
+    return maps
 
 
 def _inverse(covariance, smoothness):
@@ -152,16 +148,22 @@ def _inverse(covariance, smoothness):
     return inverse / jnp.maximum(determinant, least)[None, None]
 
 
-@functools.partial(jax.jit, static_argnames=("shrink",))
-def _filtered(fit: _Windows, mask, rows, columns, *, shrink):
+@functools.partial(jax.jit, static_argnames=("shrink", "radius"))
+def _filtered(fit: _Windows, mask, rows, columns, *, shrink, radius):
     """A mask over tokens, enlarged and filtered: `[height, width]`, from 0 to 1."""
     smooth = jnp.matmul(jnp.matmul(rows, mask, precision=_HIGHEST), columns.T, precision=_HIGHEST)
-    averages = fit.mean(jnp.concatenate([smooth[None], smooth[None] * fit.reduced]))
+    mean = functools.partial(_means, inside=fit.inside, pixels=fit.pixels, radius=radius)
+    averages = mean(jnp.concatenate([smooth[None], smooth[None] * fit.reduced]))
     together = averages[1:] - averages[:1] * fit.means
-    slopes = jnp.sum(fit.inverse * together[None], axis=1)
-    offset = averages[0] - jnp.sum(slopes * fit.means, axis=0)
-    line = _enlarged(fit.mean(jnp.concatenate([slopes, offset[None]])), shrink)
-    return jnp.clip(jnp.sum(line[:3] * fit.image, axis=0) + line[3], 0.0, 1.0)
+    slopes = jnp.stack([_dot(row, together) for row in fit.inverse])
+    offset = averages[0] - _dot(slopes, fit.means)
+    line = _enlarged(mean(jnp.concatenate([slopes, offset[None]])), shrink)
+    return jnp.clip(_dot(line[:3], fit.image) + line[3], 0.0, 1.0)
+
+
+def _dot(left, right):
+    """The sum over the first axis of products of three maps; a CPU takes a `jnp.sum` as a loop."""
+    return left[0] * right[0] + left[1] * right[1] + left[2] * right[2]
 
 
 def _enlarged(maps, shrink: int):
@@ -170,14 +172,26 @@ def _enlarged(maps, shrink: int):
         return maps
     for axis in (1, 2):
         side = maps.shape[axis]
-        place = (jnp.arange(side * shrink, dtype=maps.dtype) + 0.5) / shrink - 0.5
-        lower = jnp.clip(jnp.floor(place), 0, max(side - 2, 0))
-        share = jnp.clip(place - lower, 0.0, 1.0).astype(maps.dtype)
-        low = lower.astype(jnp.int32)
-        share = share[None, :, None] if axis == 1 else share[None, None, :]
-        high = jnp.minimum(low + 1, side - 1)
-        maps = jnp.take(maps, low, axis) * (1 - share) + jnp.take(maps, high, axis) * share
+        padded = _padded(maps, 1, axis, "edge")
+        phases = []
+        for phase in range(shrink):
+            place = (phase + 0.5) / shrink + 0.5
+            low, share = int(place), place % 1
+            before, after = (_shifted(padded, at, side, axis) for at in (low, low + 1))
+            phases.append(before * (1 - share) + after * share)
+        shape = [*maps.shape]
+        shape[axis] = side * shrink
+        maps = jnp.stack(phases, axis=axis + 1).reshape(shape)
     return maps
+
+
+def _padded(maps, width: int, axis: int, mode: str):
+    around = [(width, width) if a == axis else (0, 0) for a in range(maps.ndim)]
+    return jnp.pad(maps, around, mode=mode)
+
+
+def _shifted(maps, first: int, side: int, axis: int):
+    return jax.lax.slice_in_dim(maps, first, first + side, axis=axis)
 
 
 def _enlarging(tokens: int, pixels: int, scale: float) -> Float32[np.ndarray, "pixels padded"]:
