@@ -120,6 +120,11 @@ class Output:
             "width": width,
             "masks": coco.instances_of(found.labels),
         }
+        if found.proposals is not None:
+            line["proposals"] = [
+                {**coco.encoded_mask(mask), "score": score}
+                for mask, score in found.proposed_masks()
+            ]
         self.journal.append([line])
 
     def remove(self, photo_id: str) -> None:
@@ -140,9 +145,14 @@ class Output:
             entries = [
                 coco.Entry(photo.place + 1, *(line[key] for key in keys)) for photo, line in known
             ]
-            for name, content in (("coco", coco.dataset), ("coco_results", coco.results)):
+            ranked = [
+                entry._replace(masks=line.get("proposals", entry.masks))
+                for entry, (_, line) in zip(entries, known, strict=True)
+            ]
+            contents = {"coco": coco.dataset(entries), "coco_results": coco.results(ranked)}
+            for name, content in contents.items():
                 path = self.folder / f"{name}.json"
-                written.append(write_json(path, content(entries), indent=None))
+                written.append(write_json(path, content, indent=None))
         tiles = [self._path("gallery", photo.id) for photo, _ in known if photo.place < GALLERY]
         if tiles and "gallery" in self.save:
             written.append(self.folder / "gallery.png")

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from specjax._batching import Batch, Lanes, replicated
 from specjax._memory import in_smaller_parts
@@ -19,10 +20,20 @@ from specjax.config import Config
 from specjax.errors import SpecjaxError
 from specjax.instance_stages import Instances, instance_eigenpairs, label_instances
 from specjax.methods.choice import Choice, Found, label_by
+from specjax.models.features import FEATURES
 from specjax.models.vit import ViT
 from specjax.pipeline import extract_features, reduce_features, segment_foreground
+from specjax.proposals import (
+    LEAST_SCORE,
+    MOST_OBJECTS,
+    MOST_OVERLAP,
+    Proposals,
+    choose_ranked,
+    propose,
+)
+from specjax.refinement import refine
 from specjax.segmentation import Segmentation
-from specjax.tokens import as_grid, to_pixels
+from specjax.tokens import Tiling, as_grid, to_pixels, valid_tokens
 
 Key = TypeVar("Key")
 
@@ -42,9 +53,16 @@ class Method:
     num_instances: int  # 0 where the method finds it
 
     @property
+    def automatic(self) -> bool:
+        """Whether masks are proposed, as nothing says how many instances there are."""
+        return self.choice is None and not self.num_instances
+
+    @property
     def static(self) -> Mapping[str, Hashable]:
         """What programs are compiled for."""
-        names = ("config", "features", "layer", "pos_interpolation", "dtype", "choice")
+        names = (
+            "config", "features", "layer", "pos_interpolation", "dtype", "choice", "automatic",
+        )  # fmt: skip
         most = padded_instances(max(self.num_instances, 1))
         return {"max_instances": most, **{name: getattr(self, name) for name in names}}
 
@@ -124,6 +142,7 @@ def _every_stage(
     *,
     config,
     choice,
+    automatic,
     max_instances,
     alone=False,
     **backbone,
@@ -134,6 +153,8 @@ def _every_stage(
     is compiled for one size. Otherwise all stages become one program, which serves all images of
     one padded length.
     """
+    if automatic:
+        return _automatic(model, patches, grid, **backbone)
     features = extract_features(model, patches, grid, **backbone)
     if choice is not None:
         other = label_by(features, grid, jax.random.key(seed), choice=choice)
@@ -157,12 +178,39 @@ def _every_stage(
     return features, mask, found
 
 
+class Automatic(NamedTuple):
+    """Masks over tokens that were proposed, and the objects among them.
+
+    Attributes:
+        proposals: ranked masks, which may overlap.
+        labels: 0 for background, 1, 2, ... for objects.
+        scores: of the objects.
+    """
+
+    proposals: Proposals
+    labels: Int[Array, " tokens"]
+    scores: Float[Array, " instances"]
+
+
+@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
+def _automatic(model, patches, grid, *, features, layer, pos_interpolation, dtype):
+    """All kinds of features of an image, the mask of all objects, and the objects."""
+    block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
+    valid = valid_tokens(patches.shape[0], grid)[:, None]
+    kinds = jnp.stack([jnp.where(valid, getattr(block, kind), 0.0) for kind in FEATURES])
+    proposals = propose(kinds, grid)
+    labels, scores = choose_ranked(
+        proposals, least_score=LEAST_SCORE, max_instances=MOST_OBJECTS, overlap=MOST_OVERLAP
+    )
+    return kinds, labels > 0, Automatic(proposals, labels, scores)
+
+
 def _segmentation(
     prepared: Prepared,
     method: Method,
     features: np.ndarray,
     mask: np.ndarray,
-    found: Instances | Found,
+    found: Instances | Found | Automatic,
 ) -> Segmentation | SpecjaxError:
     if not np.isfinite(features).all():
         return SpecjaxError(f"{prepared.name}: the features of the backbone are not finite")
@@ -173,16 +221,41 @@ def _segmentation(
             f" has only {tokens} tokens",
             stacklevel=2,
         )
-    labels = np.asarray(as_grid(found.labels, tiling.grid))
-    return Segmentation(
-        image=prepared.image,
-        labels=to_pixels(labels, tiling, prepared.image.shape[:2], fill=True),
-        scores=np.ones(int(labels.max()), np.float32),
+    labels, image = np.asarray(as_grid(found.labels, tiling.grid)), prepared.image
+    segmentation = functools.partial(
+        Segmentation,
+        image=image,
         foreground=np.asarray(as_grid(mask, tiling.grid)),
-        eigensegments=np.asarray(as_grid(found.maps, tiling.grid)),
         token_labels=labels,
         tiling=tiling,
     )
+    if isinstance(found, Automatic):
+        exist = found.proposals.scores > 0
+        return segmentation(
+            labels=_refined(labels, image, tiling),
+            scores=np.asarray(found.scores[: int(labels.max())]),
+            eigensegments=np.zeros((0, *tiling.grid), np.float32),
+            proposals=np.asarray(as_grid(found.proposals.masks[exist], tiling.grid)),
+            proposal_scores=np.asarray(found.proposals.scores[exist]),
+        )
+    return segmentation(
+        labels=to_pixels(labels, tiling, image.shape[:2], fill=True),
+        scores=np.ones(int(labels.max()), np.float32),
+        eigensegments=np.asarray(as_grid(found.maps, tiling.grid)),
+    )
+
+
+def _refined(labels: np.ndarray, image: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """A label map of tokens at the size of the image, along its edges.
+
+    A pixel gets the object that it belongs to most, if that is more than half.
+    """
+    best, found = np.full(image.shape[:2], 0.5, np.float32), np.zeros(image.shape[:2], np.int32)
+    for number in range(1, int(labels.max()) + 1):
+        share = refine((labels == number)[None], image, tiling)[0]
+        better = share > best
+        best[better], found[better] = share[better], number
+    return found
 
 
 def _readable(photographs: Iterable[tuple], failed: list[tuple]) -> Iterator[tuple]:

@@ -1,5 +1,6 @@
 """Find instance masks in your own photographs, without any annotation.
 
+    specjax photos/ --output_dir=out
     specjax photos/ --num_instances=3 --output_dir=out
 
 The arguments are folders, images, globs, or text lists of paths. For each photograph it writes to
@@ -64,7 +65,9 @@ FLAGS = {
         " package.",
     ),
     "num_instances": METHOD["num_instances"]._replace(
-        default=None, help="How many instances to find in each photograph, for --method=dsi."
+        default=None,
+        help="How many instances to find in each photograph, for --method=dsi. Default: as many"
+        " objects as automatic masks find.",
     ),
     "output_dir": METHOD["output_dir"]._replace(
         default="specjax-out", help="Folder for the results. An interrupted run continues there."
@@ -171,12 +174,7 @@ def _num_instances(values: flags.FlagValues) -> int | None:
                 " instances by itself; leave it out"
             )
         return None
-    if values.num_instances is None:
-        raise SpecjaxError(
-            "--num_instances is missing: give the number of instances to find in each photograph,"
-            " such as --num_instances=3"
-        )
-    return instance_number(values.num_instances)
+    return None if values.num_instances is None else instance_number(values.num_instances)
 
 
 def _refuse_nesting(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Bool, Integer
 from pycocotools import mask as coco_mask
 
 # The category of instances of unknown kind.
@@ -40,17 +40,17 @@ def instances_of(labels: Integer[np.ndarray, "height width"]) -> list[dict[str, 
         A dict per instance: `counts` (compressed run lengths, as text), `area` (in pixels) and
         `bbox` (left, top, width, height).
     """
-    found = []
-    for number in np.unique(labels[labels > 0]):
-        code = coco_mask.encode(np.asfortranarray(labels == number, np.uint8))
-        found.append(
-            {
-                "counts": code["counts"].decode("ascii"),
-                "area": int(coco_mask.area(code)),
-                "bbox": [float(value) for value in coco_mask.toBbox(code)],
-            }
-        )
-    return found
+    return [encoded_mask(labels == number) for number in np.unique(labels[labels > 0])]
+
+
+def encoded_mask(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
+    """A mask as `instances_of` gives it."""
+    code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {
+        "counts": code["counts"].decode("ascii"),
+        "area": int(coco_mask.area(code)),
+        "bbox": [float(value) for value in coco_mask.toBbox(code)],
+    }
 
 
 def dataset(images: Iterable[Entry], *, category: Mapping[str, Any] = OBJECT) -> dict[str, Any]:
@@ -75,8 +75,12 @@ def dataset(images: Iterable[Entry], *, category: Mapping[str, Any] = OBJECT) ->
 def results(
     images: Iterable[Entry], *, category: Mapping[str, Any] = OBJECT
 ) -> list[dict[str, Any]]:
-    """The content of a results file for `pycocotools.coco.COCO.loadRes`; all scores are 1."""
-    return [{**common, "score": 1.0} for common, _ in _with_masks(images, category)]
+    """The content of a results file for `pycocotools.coco.COCO.loadRes`.
+
+    Masks without a "score" get 1.
+    """
+    found = _with_masks(images, category)
+    return [{**common, "score": mask.get("score", 1.0)} for common, mask in found]
 
 
 def _with_masks(

@@ -36,6 +36,9 @@ _ROUNDS = 48
 # Candidates that suppression looks at: the best.
 _RANKED = 1024
 
+# What `choose` takes by default.
+LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.1, 50, 0.5
+
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
 # 70 photographs (docs/automatic-masks.md).
 _WEIGHTS = {
@@ -114,9 +117,9 @@ def propose(
 def choose(
     proposals: Proposals,
     *,
-    least_score: _Share = 0.1,
-    max_instances: int = 50,
-    overlap: _Share = 0.5,
+    least_score: _Share = LEAST_SCORE,
+    max_instances: int = MOST_OBJECTS,
+    overlap: _Share = MOST_OVERLAP,
 ) -> Int[Array, " tokens"]:
     """The objects among proposals, as a label map: none, one or several.
 
@@ -140,20 +143,32 @@ def choose(
         >>> print(specjax.choose(found, least_score=0.85))
         [1 1 0 0]
     """
+    return choose_ranked(
+        proposals, least_score=least_score, max_instances=max_instances, overlap=overlap
+    )[0]
+
+
+def choose_ranked(
+    proposals: Proposals, *, least_score: _Share, max_instances: int, overlap: _Share
+) -> tuple[Int[Array, " tokens"], Float[Array, " instances"]]:
+    """The label map of `choose`, and the score of each object, 0 where there are fewer."""
 
     def take(state, proposal):
-        labels, count = state
+        labels, count, scores = state
         mask, score = proposal
         own = mask & (labels == 0)
         enough = jnp.mean(own, dtype=score.dtype) >= (1 - overlap) * jnp.mean(
             mask, dtype=score.dtype
         )
         taken = enough & jnp.any(own) & (score >= least_score) & (count < max_instances)
+        scores = jnp.where(taken & (jnp.arange(max_instances) == count), score, scores)
         count = count + taken.astype(count.dtype)
-        return (jnp.where(own & taken, count, labels), count), None
+        return (jnp.where(own & taken, count, labels), count, scores), None
 
-    start = jnp.zeros(proposals.masks.shape[1], jnp.int32), jnp.zeros((), jnp.int32)
-    return jax.lax.scan(take, start, proposals)[0][0]
+    labels = jnp.zeros(proposals.masks.shape[1], jnp.int32)
+    start = labels, jnp.zeros((), jnp.int32), jnp.zeros(max_instances, proposals.scores.dtype)
+    (labels, _, scores), _ = jax.lax.scan(take, start, proposals)
+    return labels, scores
 
 
 def _spectrum(features: Float[Array, "tokens channels"], valid: Bool[Array, " tokens"]):

@@ -1,6 +1,7 @@
 """The instances found in a photograph, as pixels and on its token grid."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from specjax import coco, overlay
+from specjax.refinement import refine
 from specjax.tokens import Tiling, to_pixels
 
 
@@ -19,12 +21,16 @@ class Segmentation:
         image: the photograph, upright.
         labels: label map at the size of the photograph: 0 is background, 1 to K are instances.
             Pixels right of and below the last whole patch take the label of the nearest token.
-        scores: confidence of each instance, currently always 1; K is their number.
+        scores: confidence of each instance, from 0 to 1; K is their number. Always 1 where their
+            number was given, or another method found them.
         foreground: foreground mask on the token grid.
         eigensegments: the eigenvectors that are clustered, on the token grid, before their median
-            filter: four, or as many as another method cuts or clusters.
+            filter: four, as many as another method cuts or clusters, or none with proposals.
         token_labels: label map on the token grid.
         tiling: how the photograph, resized where asked for, was cut into tokens.
+        proposals: masks on the token grid that may be instances, best first; they may overlap. None
+            where the number of instances was given, or another method found them.
+        proposal_scores: their scores, from 0 to 1.
 
     Example:
         >>> found = specjax.Segmentation(
@@ -53,6 +59,19 @@ class Segmentation:
     eigensegments: Float[np.ndarray, "segments rows columns"]
     token_labels: Int[np.ndarray, "rows columns"]
     tiling: Tiling
+    proposals: Bool[np.ndarray, "proposals rows columns"] | None = None
+    proposal_scores: Float[np.ndarray, " proposals"] | None = None
+
+    def proposed_masks(self) -> Iterator[tuple[Bool[np.ndarray, "height width"], float]]:
+        """The proposals as masks at the size of the photograph, made one after the other.
+
+        Yields:
+            A mask and its score, best first.
+        """
+        if self.proposals is None or self.proposal_scores is None:
+            return
+        for mask, score in zip(self.proposals, self.proposal_scores, strict=True):
+            yield refine(mask[None], self.image, self.tiling)[0] > 0.5, float(score)
 
     @property
     def masks(self) -> Bool[np.ndarray, "instances height width"]:
@@ -87,8 +106,9 @@ class Segmentation:
         def full(tokens):
             return to_pixels(tokens, self.tiling, self.labels.shape, fill=True)
 
-        maps = np.stack([full(values) for values in self.eigensegments])
-        return overlay.stages(self.image, full(self.foreground), maps, self.labels, None)
+        maps = [full(values) for values in self.eigensegments]
+        foreground, stacked = full(self.foreground), np.stack(maps) if maps else None
+        return overlay.stages(self.image, foreground, stacked, self.labels, None)
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """Write the instances as COCO annotations, masks as compressed run lengths.

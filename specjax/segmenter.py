@@ -187,9 +187,11 @@ class Segmenter:
             photograph: a path, a Pillow image, an RGB array (uint8 [height, width, 3]), or a list
                 of these. Files and Pillow images are turned upright by their EXIF orientation;
                 arrays are taken as they are.
-            num_instances: how many to find in each photograph, from 1 to 254; "dsi" needs it, and
-                other methods do not take it. A photograph with fewer foreground tokens has at most
-                one instance per token, and there is a warning.
+            num_instances: how many to find in each photograph, from 1 to 254, for "dsi". A
+                photograph with fewer foreground tokens has at most one instance per token, and
+                there is a warning. None: as many objects as are found, perhaps none, by automatic
+                masks (`propose`, `choose`, `refine`), which use none of `metric`, `M`, `N`, `bins`,
+                `protocol`, `solver` and `features`. Other methods take no number.
 
         Returns:
             What was found; a list of these, in the order given, where a list was given.
@@ -234,7 +236,8 @@ class Segmenter:
     ) -> Iterator[tuple[Key, Segmentation | SpecjaxError]]:
         """As `stream`, but each photograph comes with a key, and its result with that key."""
         if self.choice is None:
-            _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
+            if num_instances is not None:
+                _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
         elif num_instances is not None:
             raise SpecjaxError(
                 f"num_instances is {num_instances!r}: {self.method} finds the number of instances"

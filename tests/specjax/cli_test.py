@@ -256,10 +256,6 @@ def test_mistakes(photos, flags, tmp_path, arguments, words):
     assert not (tmp_path / "out").exists() and not (photos / "day.1" / "out").exists()
 
 
-def test_the_number_of_instances_is_needed(photos, tmp_path):
-    assert_refused(run_command(tmp_path / "out", photos), "such as --num_instances=3")
-
-
 def test_help_mentions_every_flag(tmp_path):
     finished = run_command(tmp_path, "--help")
     assert finished.status == 0 and finished.stderr == ""

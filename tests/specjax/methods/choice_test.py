@@ -80,11 +80,6 @@ def test_a_segmenter_of_another_method(checkpoint, paths, method):
     assert error.value.parameter == "num_instances"
 
 
-def test_the_method_of_the_package_needs_a_number(segment, paths):
-    with pytest.raises(SpecjaxError, match="num_instances is None"):
-        segment(paths[0])
-
-
 def test_the_command(world, tmp_path):
     flags = [world.checkpoint, "--image_size=112", "--solver=eigh", "--N=16"]
     method = ["--method=maskcut", "--tau=0.5", "--rounds=2", "--center", "--save=labels"]
@@ -93,7 +88,6 @@ def test_the_command(world, tmp_path):
     assert len(list((tmp_path / "out").glob("labels/*.png"))) == len(list(world.photos.iterdir()))
     refused = run_command(tmp_path / "no", world.photos, *flags, *method, "--num_instances=3")
     assert_refused(refused, "--num_instances=3", "maskcut finds the number")
-    assert_refused(run_command(tmp_path / "no", world.photos, *flags), "--num_instances is missing")
 
 
 def test_a_table_of_methods(world, tmp_path):

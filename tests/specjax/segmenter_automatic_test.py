@@ -1,0 +1,124 @@
+"""Photographs in, masks out, without the number of instances: `Segmenter` and the command."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+import specjax
+from specjax.tokens import as_grid
+from tests.support.run_command import run_command
+from tests.support.segmenters import SIZE, opened
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning:pycocotools"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(world):
+    return specjax.load_checkpoint(world.checkpoint.split("=")[1])
+
+
+@pytest.fixture(scope="module")
+def paths(world):
+    return sorted(map(str, world.photos.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def alone(checkpoint, paths):
+    segment = opened(checkpoint)
+    return {path: segment(path) for path in paths}
+
+
+def test_it_is_the_pure_functions(checkpoint, paths, alone):
+    found = alone[paths[0]]
+    image = specjax.decode(paths[0], upright=True)
+    resized = specjax.resize_short_side(image, SIZE)
+    patches = specjax.cut_patches(
+        resized, patch_size=checkpoint.config.patch_size, mean=checkpoint.mean, std=checkpoint.std
+    )
+    grid = patches.tiling.grid
+    kinds = ("keys", "queries", "values", "outputs")
+    features = jnp.stack(
+        [
+            specjax.extract_features(
+                checkpoint.model, jnp.asarray(patches.values), jnp.array(grid), features=kind
+            )
+            for kind in kinds
+        ]
+    )
+    proposals = specjax.propose(features, jnp.array(grid))
+    labels = np.asarray(as_grid(specjax.choose(proposals), grid))
+    np.testing.assert_array_equal(found.token_labels, labels)
+    exist = len(found.proposals)
+    assert exist > 1 and (np.asarray(proposals.scores[exist:]) == 0).all()
+    np.testing.assert_array_equal(found.proposals, as_grid(proposals.masks[:exist], grid))
+    np.testing.assert_allclose(found.proposal_scores, proposals.scores[:exist], rtol=1e-4)
+
+
+def test_what_is_found(alone, paths):
+    for path in paths:
+        found = alone[path]
+        size = found.image.shape[:2]
+        assert found.labels.shape == size == specjax.decode(path, upright=True).shape[:2]
+        assert len(found.scores) == found.token_labels.max() == len(found.masks) > 0
+        assert (found.scores >= 0.1).all() and (np.diff(found.scores) <= 0).all()
+        assert (found.masks.sum(axis=0) <= 1).all()  # disjoint
+        np.testing.assert_array_equal(found.foreground, found.token_labels > 0)
+        assert (np.diff(found.proposal_scores) <= 0).all()
+        # The best proposal is the first object, apart from what better ones have: nothing.
+        np.testing.assert_array_equal(found.proposals[0], found.token_labels == 1)
+        first, score = next(found.proposed_masks())
+        assert score == found.proposal_scores[0] == found.scores[0]
+        assert first.shape == size and (first & found.masks[0]).sum() > 0.5 * first.sum()
+        assert found.overlay().size == size[::-1] and found.stages().mode == "RGB"
+
+
+def test_masks_follow_the_edges_of_the_image(alone, paths):
+    found = alone[paths[0]]
+    coarse = specjax.to_pixels(found.token_labels, found.tiling, found.labels.shape, fill=True)
+    assert (coarse != found.labels).any()
+
+
+def test_no_object_at_all(alone, paths):
+    found = alone[paths[0]]
+    none = dataclasses.replace(
+        found,
+        labels=np.zeros_like(found.labels),
+        token_labels=np.zeros_like(found.token_labels),
+        foreground=np.zeros_like(found.foreground),
+        scores=np.zeros(0, np.float32),
+    )
+    assert none.masks.shape == (0, *found.labels.shape) and none.boxes.shape == (0, 4)
+    assert none.to_coco(image_id=1) == []
+    np.testing.assert_array_equal(np.asarray(none.overlay()), found.image)
+    assert none.stages().mode == "RGB"
+
+
+def test_a_number_finds_no_proposals(checkpoint, paths):
+    found = opened(checkpoint)(paths[0], num_instances=2)
+    assert found.proposals is None and list(found.proposed_masks()) == []
+    assert (found.scores == 1).all()
+
+
+def test_the_command(world, alone, paths, tmp_path):
+    flags = [world.checkpoint, "--image_size=112", "--solver=eigh", "--N=16"]
+    finished = run_command(tmp_path, world.photos, *flags)
+    assert finished.status == 0, finished.stderr
+    content = json.loads((tmp_path / "coco.json").read_text())
+    results = json.loads((tmp_path / "coco_results.json").read_text())
+    assert len(content["annotations"]) == sum(len(found.scores) for found in alone.values())
+    for image, path in zip(content["images"], paths, strict=True):
+        found, ranked = alone[path], [r for r in results if r["image_id"] == image["id"]]
+        assert [r["score"] for r in ranked] == found.proposal_scores.tolist()
+        masks = [coco_mask.decode(r["segmentation"]) for r in ranked]
+        np.testing.assert_array_equal(masks, [mask for mask, _ in found.proposed_masks()])
+
+
+def test_it_draws_nothing_at_random(checkpoint, paths, alone):
+    again = opened(checkpoint, seed=7)(paths[0])
+    np.testing.assert_array_equal(again.labels, alone[paths[0]].labels)
