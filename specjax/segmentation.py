@@ -46,6 +46,8 @@ class Segmentation:
         ((1, 4, 4), [[2.0, 0.0, 2.0, 4.0]])
         >>> found.overlay().size
         (4, 4)
+        >>> list(found.proposed_masks())  # none, as there are no proposals
+        []
         >>> found.stages().mode
         'RGB'
         >>> found.to_coco(image_id=7)[0]["bbox"]
