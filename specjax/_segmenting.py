@@ -31,7 +31,7 @@ from specjax.proposals import (
     choose_ranked,
     propose,
 )
-from specjax.refinement import refine
+from specjax.refinement import refine_each
 from specjax.segmentation import Segmentation
 from specjax.tokens import Tiling, as_grid, to_pixels, valid_tokens
 
@@ -250,9 +250,9 @@ def _refined(labels: np.ndarray, image: np.ndarray, tiling: Tiling) -> np.ndarra
 
     A pixel gets the object that it belongs to most, if that is more than half.
     """
+    masks = labels[None] == np.arange(1, labels.max() + 1)[:, None, None]
     best, found = np.full(image.shape[:2], 0.5, np.float32), np.zeros(image.shape[:2], np.int32)
-    for number in range(1, int(labels.max()) + 1):
-        share = refine((labels == number)[None], image, tiling)[0]
+    for number, share in enumerate(refine_each(masks, image, tiling), start=1):
         better = share > best
         best[better], found[better] = share[better], number
     return found

@@ -7,6 +7,7 @@ linear function of the color. The fit is made at a reduced size and applied at t
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -54,6 +55,22 @@ def refine(
         >>> shares.shape, (shares[0, 5] > 0.5).sum().item()
         ((1, 12, 16), 9)
     """
+    shares = np.empty((len(masks), *image.shape[:2]), np.float32)
+    given = {"radius": radius, "smoothness": smoothness}
+    for share, found in zip(shares, refine_each(masks, image, tiling, **given), strict=True):
+        share[:] = found
+    return shares
+
+
+def refine_each(
+    masks: Shaped[Array | np.ndarray, "masks rows columns"],
+    image: UInt8[np.ndarray, "height width 3"],
+    tiling: Tiling,
+    *,
+    radius: float = 0.6,
+    smoothness: float = 1e-3,
+) -> Iterator[Float32[np.ndarray, "height width"]]:
+    """What `refine` gives, one mask after the other, in the memory of one."""
     size = image.shape[:2]
     # Sides of the cut image over those of this one.
     scales = [cut / side for cut, side in zip(tiling.image_size, size, strict=True)]
@@ -70,13 +87,10 @@ def refine(
     ]
     spare = [matrix.shape[1] - side for matrix, side in zip(across, tiling.grid, strict=True)]
     padded = np.pad(np.asarray(masks, np.float32), ((0, 0), (0, spare[0]), (0, spare[1])))
-    fit = _windows(pixels, np.array(size), shrink=shrink, radius=windows, smoothness=smoothness)
-    shares = np.empty((len(padded), *size), np.float32)
-    for mask, share in zip(padded, shares, strict=True):
-        share[:] = np.asarray(_filtered(fit, mask, *across, shrink=shrink, radius=windows))[
-            : size[0], : size[1]
-        ]
-    return shares
+    static = {"shrink": shrink, "radius": windows}
+    fit = _windows(pixels, np.array(size), smoothness=smoothness, **static)
+    for mask in padded:
+        yield np.asarray(_filtered(fit, mask, *across, **static))[: size[0], : size[1]]
 
 
 class _Windows(NamedTuple):
@@ -162,7 +176,7 @@ def _filtered(fit: _Windows, mask, rows, columns, *, shrink, radius):
 
 
 def _dot(left, right):
-    """The sum over the first axis of products of three maps; a CPU takes a `jnp.sum` as a loop."""
+    """The sum of the products of three maps; `jnp.sum` is several times slower on a CPU."""
     return left[0] * right[0] + left[1] * right[1] + left[2] * right[2]
 
 

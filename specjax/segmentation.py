@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from specjax import coco, overlay
-from specjax.refinement import refine
+from specjax.refinement import refine_each
 from specjax.tokens import Tiling, to_pixels
 
 
@@ -68,12 +68,15 @@ class Segmentation:
         """The proposals as masks at the size of the photograph, made one after the other.
 
         Yields:
-            A mask and its score, best first.
+            A mask and its score, best first. A proposal so thin that no pixel is left is left out.
         """
         if self.proposals is None or self.proposal_scores is None:
             return
-        for mask, score in zip(self.proposals, self.proposal_scores, strict=True):
-            yield refine(mask[None], self.image, self.tiling)[0] > 0.5, float(score)
+        shares = refine_each(self.proposals, self.image, self.tiling)
+        for share, score in zip(shares, self.proposal_scores, strict=True):
+            mask = share > 0.5
+            if mask.any():
+                yield mask, float(score)
 
     @property
     def masks(self) -> Bool[np.ndarray, "instances height width"]:

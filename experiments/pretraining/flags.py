@@ -186,6 +186,8 @@ def _dino(values, model: ViT, colours: Colours, settings) -> tuple[Objective, Cr
 
 
 def _distill(values, model: ViT, colours: Colours, settings) -> tuple[Objective, ComposedBatches]:
+    if model.config.num_layers < 2:
+        raise SpecjaxError("--objective=distill trains only models with at least two blocks")
     teacher = load_checkpoint(values.teacher)
     settings["teacher"] = teacher.digest
     records = tuple(open_dataset("folder", data_dir=values.data_dir).records())
