@@ -3,39 +3,34 @@
 The label maps are kept as PNG files, which are read again when a training is resumed.
 """
 
-import functools
-import io
-import math
 import pathlib
 import sys
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
-from flax import nnx
 from PIL import Image
 
-from experiments.datasets.records import Record
+from experiments.datasets.mask_images import read_mask
+from experiments.datasets.records import VOID, Record
 from experiments.pretraining.bank import MOST_OBJECTS, UNKNOWN, Labelled, fitted
 from specjax import (
     Checkpoint,
     Proposals,
+    Segmentation,
+    Segmenter,
     SpecjaxError,
-    Tiling,
     choose,
-    cut_patches,
-    propose,
-    refine,
+    overlay,
+    to_pixels,
 )
-from specjax._folder import write_bytes
-from specjax.models.features import FEATURES
+from specjax._png import write_png
 
-# Tokens of the shorter side of a photograph, and of all of it at most.
-_SHORTER, _TOKENS = 22, 704
-# The lowest score of an object, and of what is left out as unknown.
-_OBJECT, _UNKNOWN = 0.1, 0.05
+# The short side of a photograph in tokens.
+_SHORTER = 22
+# The lowest score of a proposal that is unknown, where it is no object.
+_LEAST_SCORE = 0.05
 # A mask with more of the image's border than this is not an object, but perhaps part of one.
 _BORDER = 0.4
 
@@ -47,83 +42,52 @@ def find_objects(
 
     Those that cannot be read are skipped, with a line for each.
     """
+    # N is not used, but must not be above the teacher's M.
+    segmenter = Segmenter(teacher, image_size=_SHORTER * teacher.config.patch_size, N=1)
     found = []
-    run = _proposals_of(teacher)
     for record in tqdm.tqdm(records, unit=" images", disable=None, dynamic_ncols=True):
         try:
-            image = fitted(Image.fromarray(record.read_image()))
+            image = np.asarray(fitted(Image.fromarray(record.read_image())))
+            path = folder / f"{record.id}.png"
+            if not path.exists():
+                segmented = segmenter(image)
+                assert isinstance(segmented, Segmentation)  # a list for several
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_png(path, overlay.indexed_png(label_map(segmented)))
         except SpecjaxError as error:
             tqdm.tqdm.write(f"skipped {record.id}: {error}", file=sys.stderr)
             continue
-        path = folder / f"{record.id}.png"
-        if not path.exists():
-            proposals, tiling = run(image)
-            labels = label_map(proposals, np.asarray(image), tiling)
-            content = io.BytesIO()
-            Image.fromarray(labels).save(content, format="png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(path, content.getvalue())
-        with Image.open(path) as stored:
-            labels = np.asarray(stored)
-        if labels.shape != (image.height, image.width) or labels.dtype != np.uint8:
-            raise SpecjaxError(f"{path} is not the label map of {record.id}: delete it")
-        found.append((np.asarray(image), labels))
+        labels = read_mask(path)
+        if labels.shape != image.shape[:2]:
+            raise SpecjaxError(f"{path} has another size than its image: delete it")
+        found.append((image, np.where(labels == VOID, UNKNOWN, labels).astype(np.uint8)))
     if not found:
         raise SpecjaxError("none of the images can be read")
     return found
 
 
-def _proposals_of(teacher: Checkpoint):
-    """A function from an image to the teacher's proposals, and how it was cut into tokens."""
-    structure, parameters = nnx.split(teacher.model)
+def label_map(found: Segmentation) -> np.ndarray:
+    """The objects found in a photograph as a label map, uint8 [H, W].
 
-    @jax.jit
-    def run(parameters, patches, grid):
-        model = nnx.merge(structure, parameters)
-        block = model(patches, (grid[0], grid[1]), attention_chunk=1024)
-        features = jnp.stack([getattr(block, kind) for kind in FEATURES])
-        return propose(features, grid, max_proposals=60, overlap=0.6)
-
-    def of_image(image: Image.Image) -> tuple[Proposals, Tiling]:
-        side = teacher.config.patch_size
-        shorter = min(image.size)
-        grid = [max(round(_SHORTER * n / shorter), 1) for n in (image.height, image.width)]
-        if math.prod(grid) > _TOKENS:
-            scale = (_TOKENS / math.prod(grid)) ** 0.5
-            grid = [max(int(n * scale), 1) for n in grid]
-        resized = image.resize((grid[1] * side, grid[0] * side), Image.Resampling.BICUBIC)
-        cut = functools.partial(cut_patches, mean=teacher.mean, std=teacher.std, padded=False)
-        patches = cut(np.asarray(resized), patch_size=side)
-        values = np.pad(patches.values, ((0, _TOKENS - len(patches.values)), (0, 0)))
-        return run(parameters, values, jnp.array(grid)), patches.tiling
-
-    return of_image
-
-
-def label_map(proposals: Proposals, image: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """Objects among proposals as a label map of the image's pixels, uint8 [H, W].
-
-    0 is background, 1, 2, ... are objects, best first. 255 is unknown: in masks of a low score or
-    with much of the image's border, and everywhere if there is no object.
+    0 is background, 1, 2, ... are objects, best first. 255 is unknown: in proposals of a low score,
+    in masks with much of the image's border, and everywhere if there is no object.
     """
-    most = {"max_instances": MOST_OBJECTS}
-    sure, likely = (
-        np.asarray(choose(proposals, least_score=least, **most))[: tiling.tokens]
-        for least in (_OBJECT, _UNKNOWN)
-    )
-    labels = np.where(sure > 0, sure, np.where(likely > 0, UNKNOWN, 0)).reshape(tiling.grid)
-    border = np.ones(tiling.grid, bool)
+    border = np.ones(found.tiling.grid, bool)
     border[1:-1, 1:-1] = False
     objects = [
         label
-        for label in range(1, MOST_OBJECTS + 1)
-        if (labels == label).any() and (labels[border] == label).mean() <= _BORDER
+        for label in range(1, min(len(found.scores), MOST_OBJECTS) + 1)
+        if (found.token_labels[border] == label).mean() <= _BORDER
     ]
     if not objects:
-        return np.full(image.shape[:2], UNKNOWN, np.uint8)
-    unknown = (labels > 0) & ~np.isin(labels, objects)
-    masks = np.stack([unknown, *[labels == label for label in objects]])
-    shares = refine(masks, image, tiling)
-    best = np.argmax(shares, axis=0)
-    values = np.array([UNKNOWN, *range(1, len(objects) + 1)], np.uint8)
-    return np.where(shares.max(axis=0) > 0.5, values[best], 0).astype(np.uint8)
+        return np.full(found.labels.shape, UNKNOWN, np.uint8)
+    assert found.proposals is not None and found.proposal_scores is not None  # no number was given
+    masks = found.proposals.reshape(len(found.proposals), -1)
+    proposals = Proposals(jnp.asarray(masks), jnp.asarray(found.proposal_scores))
+    likely = choose(proposals, least_score=_LEAST_SCORE, max_instances=MOST_OBJECTS) > 0
+    likely = np.asarray(likely).reshape(found.tiling.grid)
+    unknown = to_pixels(likely, found.tiling, found.labels.shape, fill=True)
+    labels = np.where(np.asarray(unknown) | (found.labels > 0), UNKNOWN, 0)
+    known = np.isin(found.labels, objects)
+    labels[known] = found.labels[known]
+    return labels.astype(np.uint8)

@@ -23,7 +23,7 @@ from experiments.pretraining.distill_objective import distillation_loss, similar
 from experiments.pretraining.found_objects import label_map
 from experiments.pretraining.scene_objective import regression_loss, structure_loss
 from experiments.pretraining.training import Trainer
-from specjax import IMAGENET_MEAN, IMAGENET_STD, Proposals, Tiling, load_checkpoint
+from specjax import IMAGENET_MEAN, IMAGENET_STD, Segmentation, Tiling, load_checkpoint
 from tests.support.run_binary import assert_refused, quick_compilation, run
 from tests.support.tiny_checkpoint import write_checkpoint
 
@@ -147,18 +147,34 @@ def test_label_maps_of_proposals():
     middle[2:4, 2:5], frame[1:-1, 1:-1] = True, False
     corner = np.zeros((6, 8), bool)
     corner[4:, 6:] = True
-    masks = jnp.asarray(np.stack([middle, frame, corner]).reshape(3, -1))
+    masks = np.stack([middle, frame, corner])
 
-    def labels(*scores):
-        return label_map(Proposals(masks, jnp.array(scores)), image, tiling)
+    def labels(*objects, scores):
+        tokens = np.zeros((6, 8), np.int32)
+        for number, mask in enumerate(objects, start=1):
+            tokens[mask] = number
+        found = Segmentation(
+            image=image,
+            labels=tokens.repeat(10, axis=0).repeat(10, axis=1),
+            scores=np.ones(len(objects), np.float32),
+            foreground=tokens > 0,
+            eigensegments=np.zeros((0, 6, 8), np.float32),
+            token_labels=tokens,
+            tiling=tiling,
+            proposals=masks,
+            proposal_scores=np.array(scores, np.float32),
+        )
+        return label_map(found)
 
-    found = labels(0.5, 0.4, 0.07)
+    found = labels(frame, middle, scores=(0.5, 0.4, 0.04))
     assert found.shape == (60, 80) and found.dtype == np.uint8
-    assert found[30, 35] == 1 and found[15, 15] == 0
-    assert found[2, 40] == UNKNOWN and found[50, 65] == UNKNOWN
+    assert found[25, 35] == 2 and found[15, 15] == 0
+    assert found[2, 40] == UNKNOWN and found[45, 65] == 0
+    # A proposal whose score is too low for an object, but not for nothing.
+    assert labels(middle, scores=(0.5, 0.04, 0.07))[45, 65] == UNKNOWN
     # Only the frame, or nothing at all, is found: nothing is known.
-    assert (labels(0.0, 0.5, 0.0) == UNKNOWN).all()
-    assert (labels(0.0, 0.0, 0.0) == UNKNOWN).all()
+    assert (labels(frame, scores=(0.0, 0.5, 0.0)) == UNKNOWN).all()
+    assert (labels(scores=(0.0, 0.0, 0.0)) == UNKNOWN).all()
 
 
 def test_scenes_are_the_same_for_the_same_seed():
