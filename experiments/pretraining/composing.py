@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Int
 from experiments.pretraining.bank import MOST_OBJECTS, UNKNOWN, Bank
 
 # Objects pasted at most, and the probabilities of 0, 1, 2, ... of them.
-_PASTES = 3
-_PASTE_NUMBERS = (0.25, 0.25, 0.25, 0.25)
+_PASTES = 4
+_PASTE_NUMBERS = (0.2, 0.2, 0.2, 0.2, 0.2)
 # How often an object is pasted once more, beside or over its twin.
 _TWINS = 0.35
 # The share of the image that a pasted object's box takes, and how much it is enlarged at most.
