@@ -20,7 +20,8 @@ def _compile_quickly(flag: str) -> None:
             library.open("rb") as stream,
             mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as text,
         ):
-            known = text.find(flag.split("=")[0].strip("-").encode()) >= 0
+            # Between zeros: the name alone also stands in libraries that no longer take the flag.
+            known = text.find(b"\0%b\0" % flag.split("=")[0].strip("-").encode()) >= 0
         if known:
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
 
