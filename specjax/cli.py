@@ -58,6 +58,12 @@ FLAGS = {
         f"{', '.join(METRICS)}. boc is the paper's own metric.",
     ),
     "N": METHOD["N"]._replace(kind="integer", default=60),
+    "features": METHOD["features"]._replace(
+        default=None,
+        help="Which features of the backbone to compare: keys, queries, values or outputs of a"
+        " block. Several with commas (keys,values) are joined. Default: keys, as in the paper; for"
+        " TokenCut, MaskCut and DSM with DINOv2: outputs.",
+    ),
     "checkpoint": METHOD["checkpoint"]._replace(
         default=None,
         help="Vision transformer (ViT) that computes the features: a Hugging Face id such as"

@@ -21,7 +21,7 @@ from specjax._reading import read_ahead
 from specjax._segmenting import Key, Method, segment_each
 from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
-from specjax.methods.choice import Choice, choice_of
+from specjax.methods.choice import Choice, choice_of, default_features
 from specjax.models.attention import DTYPES
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
 from specjax.models.features import block_number, feature_kinds
@@ -65,7 +65,8 @@ class Segmenter:
         image_size: resize photographs to this short side in pixels before they are cut into
             patches; None keeps their size. Labels always have the size of the photograph.
         features: which of the backbone's features are compared: "keys", "queries", "values" or
-            "outputs" of a block, or several with commas ("keys,values"), which are joined.
+            "outputs" of a block, or several with commas ("keys,values"), which are joined. None
+            takes the keys, but the outputs for "tokencut", "maskcut" and "dsm" with DINOv2.
         layer: number of that block: 1 is the first, -1 the last.
         pos_interpolation: how position embeddings are resampled to the token grid: "auto", as the
             backbone's original code does, "dino", as DINO's does, or "hf", as Hugging Face does.
@@ -115,7 +116,7 @@ class Segmenter:
     protocol: str = "paper"
     solver: str = "auto"
     image_size: int | None = None
-    features: str = "keys"
+    features: str | None = None
     layer: int = -1
     pos_interpolation: str = "auto"
     dtype: str = "float32"
@@ -146,12 +147,19 @@ class Segmenter:
         return load_checkpoint(BUILT_IN if self.checkpoint is None else self.checkpoint)
 
     @functools.cached_property
+    def _features(self) -> str:
+        if self.features is not None:
+            return self.features
+        return default_features(self.method, family=self.backbone.config.family)
+
+    @functools.cached_property
     def config(self) -> Config:
         """The settings of the stages after the backbone, with M as a number."""
-        channels = self.backbone.config.hidden_size * len(feature_kinds(self.features))
+        channels = self.backbone.config.hidden_size * len(feature_kinds(self._features))
         M, N = channel_count(self.M, channels), self.N
         if isinstance(N, int) and N > M:
-            warnings.warn(f"N={N} is more than M={M}; N={M} is used", stacklevel=5)
+            if self.method == "dsi":  # others use neither
+                warnings.warn(f"N={N} is more than M={M}; N={M} is used", stacklevel=5)
             N = M
         return Config(
             M=M,
@@ -172,7 +180,7 @@ class Segmenter:
             center=self.center,
             solver=self.solver,
             family=self.backbone.config.family,
-            features=self.features,
+            features=self._features,
         )
 
     def __call__(
@@ -248,7 +256,7 @@ class Segmenter:
             model=self.backbone.model,
             seed=self.seed,
             config=self.config,
-            features=self.features,
+            features=self._features,
             layer=self.layer,
             pos_interpolation=self.pos_interpolation,
             dtype=self.dtype,

@@ -32,6 +32,8 @@ _TAUS = {"tokencut": 0.2, "maskcut": 0.15}
 # methods with a threshold centre them. The outputs of their last block have another threshold.
 _ALIKE = ("dinov2", "dinov2_with_registers")
 _TAU_OF_OUTPUTS = 0.6
+# Methods that take outputs of these families by default: docs/methods.md has the measurements.
+_ON_OUTPUTS = ("tokencut", "maskcut", "dsm")
 MAX_ROUNDS = 100
 
 
@@ -108,6 +110,11 @@ def choice_of(
     centering = family in _ALIKE and method in _TAUS if center is None else center
     choice = Choice(method, tau, rounds, centering, solver)
     return None if method == "dsi" else choice
+
+
+def default_features(method: str, *, family: str) -> str:
+    """The kind of features that a method takes of a family's backbones (`ViTConfig.family`)."""
+    return "outputs" if family in _ALIKE and method in _ON_OUTPUTS else "keys"
 
 
 @functools.partial(jax.jit, static_argnames=("choice",))

@@ -141,40 +141,26 @@ def test_similarities_are_cosines_without_the_mean():
     assert float(similarity_loss(*arrays)) == pytest.approx(naive, rel=1e-5)
 
 
-def test_label_maps_of_proposals():
-    tiling, image = Tiling(6, 8, 10, (60, 80)), np.zeros((60, 80, 3), np.uint8)
-    middle, frame = np.zeros((6, 8), bool), np.ones((6, 8), bool)
-    middle[2:4, 2:5], frame[1:-1, 1:-1] = True, False
-    corner = np.zeros((6, 8), bool)
-    corner[4:, 6:] = True
-    masks = np.stack([middle, frame, corner])
-
-    def labels(*objects, scores):
-        tokens = np.zeros((6, 8), np.int32)
-        for number, mask in enumerate(objects, start=1):
-            tokens[mask] = number
-        found = Segmentation(
-            image=image,
-            labels=tokens.repeat(10, axis=0).repeat(10, axis=1),
-            scores=np.ones(len(objects), np.float32),
-            foreground=tokens > 0,
-            eigensegments=np.zeros((0, 6, 8), np.float32),
-            token_labels=tokens,
-            tiling=tiling,
-            proposals=masks,
-            proposal_scores=np.array(scores, np.float32),
-        )
-        return label_map(found)
-
-    found = labels(frame, middle, scores=(0.5, 0.4, 0.04))
-    assert found.shape == (60, 80) and found.dtype == np.uint8
-    assert found[25, 35] == 2 and found[15, 15] == 0
-    assert found[2, 40] == UNKNOWN and found[45, 65] == 0
-    # A proposal whose score is too low for an object, but not for nothing.
-    assert labels(middle, scores=(0.5, 0.04, 0.07))[45, 65] == UNKNOWN
-    # Only the frame, or nothing at all, is found: nothing is known.
-    assert (labels(frame, scores=(0.0, 0.5, 0.0)) == UNKNOWN).all()
-    assert (labels(scores=(0.0, 0.0, 0.0)) == UNKNOWN).all()
+def test_label_maps_follow_the_edges_of_the_image():
+    # On tokens of 10 pixels, an object whose edge is at pixel 33, and one along the border.
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[10:50, 10:33] = 255
+    tokens = np.zeros((6, 8), np.int32)
+    tokens[1:5, 1:3], tokens[:, 7], tokens[0, 3:] = 1, 2, 2
+    found = Segmentation(
+        image=image,
+        labels=tokens.repeat(10, axis=0).repeat(10, axis=1),
+        scores=np.ones(2, np.float32),
+        foreground=tokens > 0,
+        eigensegments=np.zeros((0, 6, 8), np.float32),
+        token_labels=tokens,
+        tiling=Tiling(6, 8, 10, (60, 80)),
+    )
+    labels = label_map(found)
+    assert labels.shape == (60, 80) and labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels[30, :45], (image[30, :45, 0] > 0).astype(int))
+    # A mask with much of the border is unknown.
+    assert (labels[:, 77] == UNKNOWN).all() and set(np.unique(labels)) == {0, 1, UNKNOWN}
 
 
 def test_scenes_are_the_same_for_the_same_seed():

@@ -6,7 +6,7 @@ import pytest
 
 import specjax
 from specjax import SpecjaxError
-from specjax.methods.choice import Choice, choice_of, label_by
+from specjax.methods.choice import METHODS, Choice, choice_of, default_features, label_by
 from tests.support.run_binary import assert_refused, quick_compilation, run
 from tests.support.run_command import run_command
 from tests.support.segmenters import opened
@@ -64,6 +64,24 @@ def test_features_of_dinov2_are_centered(center, family, expected):
     own = family == "dinov2" and not center
     assert outputs == (Choice("maskcut", tau=0.6) if own else choice)
     assert choice_of("maskcut", tau=0.1, features="outputs", **settings).tau == 0.1
+
+
+def test_methods_take_the_outputs_of_dinov2_by_default():
+    taken = {method: default_features(method, family="dinov2") for method in METHODS}
+    others = {"tokencut": "outputs", "maskcut": "outputs", "dsm": "outputs"}
+    assert taken == {"dsi": "keys", "dsm_segments": "keys"} | others
+    assert {default_features(method, family="vit") for method in METHODS} == {"keys"}
+
+
+@pytest.mark.parametrize("kind", ["keys", "outputs"])
+def test_a_segmenter_takes_the_default_features_unless_given_others(paths, kind):
+    sizes = {"hidden_size": 12, "num_layers": 1, "num_heads": 2, "mlp_size": 8, "image_size": 28}
+    config = specjax.ViTConfig(**sizes, patch_size=14, family="dinov2")
+    dinov2 = specjax.random_checkpoint(config, seed=0)
+    given = specjax.Segmenter(dinov2, method="dsm", features=kind)(paths[0])
+    own = specjax.Segmenter(dinov2, method="dsm")(paths[0])
+    same = np.array_equal(own.eigensegments, given.eigensegments)
+    assert same == (kind == "outputs")
 
 
 @pytest.mark.parametrize("method", OTHERS)
