@@ -36,6 +36,18 @@ def centered(features: _Features, valid: _Valid) -> _Features:
     return safe_divide(less, safe_norm(less)[:, None])
 
 
+def spread(features: _Features, valid: _Valid) -> Float[Array, ""]:
+    """The share of the features' squares that is not the image's mean, from 0 to 1.
+
+    Near 0 where all of the image looks the same, as a wall or a sky does.
+    """
+    count = jnp.maximum(jnp.sum(valid), 1).astype(features.dtype)
+    kept = jnp.where(valid[:, None], features, 0.0)
+    mean = jnp.sum(kept, axis=0) / count
+    less = jnp.where(valid[:, None], kept - mean[None, :], 0.0)
+    return safe_divide(jnp.sum(less * less), jnp.sum(kept * kept))
+
+
 def principal(features: _Features, *, count: int) -> Float[Array, "tokens count"]:
     """Features along `count` directions of largest power, by subspace iteration.
 

@@ -36,8 +36,11 @@ _ROUNDS = 48
 # Candidates that suppression looks at: the best.
 _RANKED = 1024
 
+# The mean spread of features, over kinds, below which scores fall: the image looks all the same.
+_LEAST_SPREAD = 0.15
+
 # What `choose` takes by default.
-LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.1, 50, 0.5
+LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.11, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
 # 70 photographs (docs/automatic-masks.md).
@@ -102,7 +105,9 @@ def propose(
     kinds = features.shape[0]
     votes = ranking.votes_for(masks, parts, clustering, clusterings=kinds * (_CLUSTERS - 1))
     found = ranking.quantities(masks, spectra, votes, grid)
-    scores = jnp.where(jnp.any(masks, axis=1), ranking.score(found, _WEIGHTS), 0.0)
+    spread = jnp.mean(jax.vmap(candidates.spread, in_axes=(0, None))(features, valid))
+    scores = ranking.score(found, _WEIGHTS) * jnp.minimum(spread / _LEAST_SPREAD, 1.0)
+    scores = jnp.where(jnp.any(masks, axis=1), scores, 0.0)
 
     scores, best = jax.lax.top_k(scores, min(_RANKED, masks.shape[0]))
     masks = masks[best]

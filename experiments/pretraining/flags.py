@@ -1,6 +1,7 @@
 """The flags of training, in groups, and the training that they describe."""
 
 import pathlib
+from typing import Any
 
 from absl import flags
 from flax import nnx
@@ -19,7 +20,12 @@ from experiments.pretraining.training import Colours, Objective
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
 from specjax._flags import Flag, at_least
 
+# What a network learns, the stream of its batches, and that of held-out images.
+_Learned = tuple[Objective, Any, ComposedBatches | None]
+
 _HEADS = 6
+# For distill: one photograph in so many is held out.
+_HOLD_OUT = 20
 
 
 def _number(default: int, help: str, low: int = 1) -> Flag:
@@ -165,11 +171,12 @@ def training_of(values: flags.FlagValues) -> Training:
     if values.learning_rate is None:
         rate = 5e-4 * values.batch_size / 256 if values.objective == "dino" else 1e-3
         settings["learning_rate"] = rate
-    objective, stream = _OBJECTIVES[values.objective](values, model, colours, settings)
-    return Training(objective, stream, values.steps, settings["learning_rate"], colours, settings)
+    learned = _OBJECTIVES[values.objective](values, model, colours, settings)
+    rate = settings["learning_rate"]
+    return Training(*learned, values.steps, rate, colours, settings)
 
 
-def _scenes(values, model: ViT, colours: Colours, settings) -> tuple[Objective, SceneBatches]:
+def _scenes(values, model: ViT, colours: Colours, settings) -> _Learned:
     # Scenes are cut and normalised for this kind of model only.
     patched = model.config.patch_size == PATCH_SIZE and model.config.num_layers >= 2
     if not patched or colours != (IMAGENET_MEAN, IMAGENET_STD):
@@ -177,15 +184,15 @@ def _scenes(values, model: ViT, colours: Colours, settings) -> tuple[Objective, 
             f"--objective=scenes trains only models with patches of {PATCH_SIZE} pixels, at"
             " least two blocks, and ImageNet's mean and standard deviation of colours"
         )
-    return SceneObjective(model), SceneBatches(values.seed, workers=values.workers)
+    return SceneObjective(model), SceneBatches(values.seed, workers=values.workers), None
 
 
-def _dino(values, model: ViT, colours: Colours, settings) -> tuple[Objective, CropBatches]:
+def _dino(values, model: ViT, colours: Colours, settings) -> _Learned:
     objective = DinoObjective(model, prototypes=values.prototypes, seed=values.seed)
-    return objective, _crops(values, model.config.patch_size, colours)
+    return objective, _crops(values, model.config.patch_size, colours), None
 
 
-def _distill(values, model: ViT, colours: Colours, settings) -> tuple[Objective, ComposedBatches]:
+def _distill(values, model: ViT, colours: Colours, settings) -> _Learned:
     if model.config.num_layers < 2:
         raise SpecjaxError("--objective=distill trains only models with at least two blocks")
     teacher = load_checkpoint(values.teacher)
@@ -193,6 +200,8 @@ def _distill(values, model: ViT, colours: Colours, settings) -> tuple[Objective,
     records = tuple(open_dataset("folder", data_dir=values.data_dir).records())
     folder = pathlib.Path(values.output_dir) / f"objects-{teacher.digest[:8]}"
     found = find_objects(records, teacher, folder)
+    held_out = found[_HOLD_OUT - 1 :: _HOLD_OUT]
+    found = [each for number, each in enumerate(found, start=1) if number % _HOLD_OUT]
     scenes = drawn_scenes(values.seed, values.scenes, workers=values.workers)
     channels = teacher.config.hidden_size
     objective = DistillObjective(
@@ -202,17 +211,20 @@ def _distill(values, model: ViT, colours: Colours, settings) -> tuple[Objective,
         seed=values.seed,
         dtype=values.dtype,
     )
-    batches = ComposedBatches(
-        make_bank([*found, *scenes]),
-        len(found),
-        teacher if values.features_weight else None,
-        values.seed,
-        model.config.patch_size,
-        colours,
-        values.batch_size,
-        values.dtype,
-    )
-    return objective, batches
+
+    def batches(photographs, scenes):
+        return ComposedBatches(
+            make_bank([*photographs, *scenes]),
+            len(photographs),
+            teacher if values.features_weight else None,
+            values.seed,
+            model.config.patch_size,
+            colours,
+            values.batch_size,
+            values.dtype,
+        )
+
+    return objective, batches(found, scenes), batches(held_out, []) if held_out else None
 
 
 _OBJECTIVES = {"scenes": _scenes, "dino": _dino, "distill": _distill}

@@ -37,6 +37,8 @@ _STATE, _LOG, _SETTINGS = "state.npz", "log.jsonl", "training.json"
 _SIZES = ((384, 512), (512, 384), (448, 448), (480, 640))
 # At least as many instances as a scene has.
 _MOST = 8
+# Batches of the loss of held-out images.
+_HELD_OUT_BATCHES = 6
 
 
 class Training(NamedTuple):
@@ -44,6 +46,7 @@ class Training(NamedTuple):
 
     objective: Objective
     stream: Any  # its `batches(start)` continue from a step as an uninterrupted stream would
+    held_out: Any  # a stream of images that are not learned from, for a loss in the log, or None
     steps: int
     learning_rate: float  # the highest
     colours: Colours
@@ -85,9 +88,19 @@ def train(
                 scores = spectral_scores(model, training.colours, M=M, N=min(60, M), scenes=scenes)
                 log.write(step=step, **scores)
                 clock = time.perf_counter()
+            if training.held_out is not None and (step % validate_every == 0 or last):
+                log.write(step=step, held_out_loss=_held_out_loss(trainer, training.held_out))
+                clock = time.perf_counter()
             if step % save_every == 0 or last:
                 trainer.save(folder / _STATE)
     save_checkpoint(folder, trainer.model(), image_mean=mean, image_std=deviation, dtype=np.float16)
+
+
+def _held_out_loss(trainer: Trainer, stream: Any) -> float:
+    """The mean loss of the same few batches each time."""
+    with contextlib.closing(stream.batches()) as batches:
+        few = itertools.islice(batches, _HELD_OUT_BATCHES)
+        return float(np.mean([trainer.loss(batch) for batch in few]))
 
 
 def _resume(

@@ -97,6 +97,7 @@ class Trainer:
         self._jitted = jax.jit(
             self._update, static_argnames=("shape",), donate_argnums=0, out_shardings=self._whole
         )
+        self._loss = jax.jit(objective.loss, static_argnames=("shape",))
         parameters, memory = objective.start()
         self._begin((parameters, self._optimizer.init(parameters), memory), 0)
 
@@ -122,6 +123,11 @@ class Trainer:
         self._state, loss = self._jitted(self._state, arrays, progress, shape=batch.shape)
         self._done += 1
         return loss
+
+    def loss(self, batch: Batch) -> Float[Array, ""]:
+        """The loss of a batch, from which nothing is learned."""
+        parameters, _, memory = self._state
+        return self._loss(parameters, memory, batch.arrays, shape=batch.shape)[0]
 
     def _update(self, state, arrays, progress, *, shape):
         parameters, moments, memory = state

@@ -36,6 +36,14 @@ def test_constant_features_have_no_direction(value):
     assert not _candidates.centered(features, valid_tokens(TOKENS, GRID)).any()
 
 
+def test_spread(features):
+    X = features[:COUNT]
+    expected = X.var(axis=0).sum() / np.square(X).mean(axis=0).sum()
+    found = _candidates.spread(jnp.asarray(features, jnp.float32), valid_tokens(TOKENS, GRID))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    assert not _candidates.spread(jnp.zeros((TOKENS, 5)), valid_tokens(TOKENS, GRID))
+
+
 def test_principal(features):
     X = features[:COUNT].astype(np.float32)
     found = np.asarray(_candidates.principal(jnp.asarray(X), count=4))

@@ -76,6 +76,21 @@ def test_constant_features_have_finite_scores(value):
     assert np.isfinite(found.scores).all()
 
 
+def spread(features):
+    X = features[:, :COUNT]
+    return np.mean(X.var(axis=1).sum(axis=1) / np.square(X).mean(axis=1).sum(axis=1))
+
+
+def test_scores_fall_where_the_image_looks_all_the_same(features):
+    # What all tokens have in common changes no mask, but makes the differences small.
+    plain, common = features - 3.0, features + 3.0
+    assert spread(plain) > 0.15 > spread(common)
+    one, other = (propose(each, np.array(GRID, np.int32)) for each in (plain, common))
+    np.testing.assert_array_equal(one.masks[0], other.masks[0])
+    expected = float(one.scores[0]) * spread(common) / 0.15
+    assert float(other.scores[0]) == pytest.approx(expected, rel=0.01)
+
+
 def naive_choice(masks, scores, least, most, overlap):
     labels, count = np.zeros(masks.shape[1], int), 0
     for mask, score in zip(masks, scores, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import specjax
+from specjax.proposals import LEAST_SCORE
 from specjax.tokens import as_grid
 from tests.support.run_command import run_command
 from tests.support.segmenters import SIZE, opened
@@ -66,7 +67,7 @@ def test_what_is_found(alone, paths):
         size = found.image.shape[:2]
         assert found.labels.shape == size == specjax.decode(path, upright=True).shape[:2]
         assert len(found.scores) == found.token_labels.max() == len(found.masks) > 0
-        assert (found.scores >= 0.1).all() and (np.diff(found.scores) <= 0).all()
+        assert (found.scores >= LEAST_SCORE).all() and (np.diff(found.scores) <= 0).all()
         assert (found.masks.sum(axis=0) <= 1).all()  # disjoint
         np.testing.assert_array_equal(found.foreground, found.token_labels > 0)
         assert (np.diff(found.proposal_scores) <= 0).all()

@@ -1,6 +1,7 @@
 """Distillation: composed images and their objects, the losses, and the binary."""
 
 import itertools
+import json
 import shutil
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments.pretraining import composed_batches, found_objects
+from experiments.pretraining import flags as training_flags
 from experiments.pretraining.bank import UNKNOWN, drawn_scenes, fitted, make_bank
 from experiments.pretraining.composed_batches import ComposedBatches
 from experiments.pretraining.composing import (
@@ -195,11 +197,12 @@ def photos(tmp_path):
 
 def test_distillation_goes_on_where_it_was_interrupted(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(composed_batches, "SHAPES", (((4, 5), 1.0),))
+    monkeypatch.setattr(training_flags, "_HOLD_OUT", 2)  # one of both photographs
     teacher = write_checkpoint(tmp_path / "teacher")
     flags = [
         "--objective=distill", f"--teacher={teacher}", f"--data_dir={photos}", "--scenes=2",
         "--batch_size=2", "--layers=2", "--hidden_size=12", "--mlp_size=12", "--steps=4",
-        "--validation_scenes=0", "--log_every=1", "--save_every=2",
+        "--validation_scenes=0", "--log_every=1", "--save_every=2", "--validate_every=3",
     ]  # fmt: skip
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     finished = run("pretrain", whole, *flags)
@@ -207,6 +210,9 @@ def test_distillation_goes_on_where_it_was_interrupted(photos, tmp_path, monkeyp
     maps = sorted(whole.glob("objects-*/*.png"))
     assert [path.stem for path in maps] == ["0", "1"]
     assert load_checkpoint(whole).config.hidden_size == 12
+    log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    held_out = {line["step"]: line["held_out_loss"] for line in log if "held_out_loss" in line}
+    assert list(held_out) == [3, 4] and held_out[3] != held_out[4]
 
     # The maps that were found are read again, and training continues from the state of step 2.
     shutil.copytree(maps[0].parent, cut / maps[0].parent.name)

@@ -103,6 +103,7 @@ def train(folder, stream, *, overwrite=False):
     training = Training(
         new_objective(),
         stream,
+        held_out=None,
         steps=8,
         learning_rate=3e-3,
         colours=(IMAGENET_MEAN, IMAGENET_STD),
