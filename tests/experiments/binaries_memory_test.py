@@ -84,7 +84,9 @@ finally:
 
 def test_several_devices(world, flags, tmp_path):
     whole = run("instance", tmp_path / "whole", *flags)
-    folder, devices = tmp_path / "out", "--xla_force_host_platform_device_count=2"
+    # Compiled as the other run is: the last bits depend on it.
+    given = os.environ.get("XLA_FLAGS", "")
+    folder, devices = tmp_path / "out", f"{given} --xla_force_host_platform_device_count=2"
     ended = subprocess.run(
         [sys.executable, "-c", FAILING, f"--output_dir={folder}", *map(str, flags)],
         cwd=ROOT,
