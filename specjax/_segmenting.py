@@ -163,7 +163,7 @@ def _every_stage(
     reduced = reduce_features(features, mask, grid, config=config)
     capacity = None
     if alone:
-        count = int(mask.sum())
+        count = int(np.asarray(mask).sum())  # by numpy: nothing to compile
         capacity, num_instances = capacity_for(count, len(mask)), min(num_instances, count)
     pairs = instance_eigenpairs(reduced, mask, grid, config=config, capacity=capacity)
     found = label_instances(
