@@ -27,9 +27,7 @@ _POWERS = 6
 
 def centered(features: _Features, valid: _Valid) -> _Features:
     """Features less the image's mean, each token L2-normalised; padding is 0."""
-    count = jnp.maximum(jnp.sum(valid), 1).astype(features.dtype)
-    kept = jnp.where(valid[:, None], features, 0.0)
-    less = jnp.where(valid[:, None], kept - jnp.sum(kept, axis=0)[None, :] / count, 0.0)
+    kept, less = _less_mean(features, valid)
     # What is left of constant features is rounding: it is no direction.
     largest = jnp.max(jnp.abs(kept))
     less = jnp.where(jnp.max(jnp.abs(less)) > 1e-5 * largest, less, 0.0)
@@ -41,11 +39,15 @@ def spread(features: _Features, valid: _Valid) -> Float[Array, ""]:
 
     Near 0 where all of the image looks the same, as a wall or a sky does.
     """
+    kept, less = _less_mean(features, valid)
+    return safe_divide(jnp.sum(less * less), jnp.sum(kept * kept))
+
+
+def _less_mean(features: _Features, valid: _Valid) -> tuple[_Features, _Features]:
+    """The features, and the features less the image's mean; padding is 0."""
     count = jnp.maximum(jnp.sum(valid), 1).astype(features.dtype)
     kept = jnp.where(valid[:, None], features, 0.0)
-    mean = jnp.sum(kept, axis=0) / count
-    less = jnp.where(valid[:, None], kept - mean[None, :], 0.0)
-    return safe_divide(jnp.sum(less * less), jnp.sum(kept * kept))
+    return kept, jnp.where(valid[:, None], kept - jnp.sum(kept, axis=0)[None, :] / count, 0.0)
 
 
 def principal(features: _Features, *, count: int) -> Float[Array, "tokens count"]:
