@@ -1,11 +1,9 @@
 """How likely a mask is an object: quantities of masks, and a score from 0 to 1 made of them.
 
-Arrays are of one image, over tokens (`specjax.tokens`); several kinds of features come stacked.
-Similarities are cosines of features less the image's mean (`specjax._candidates.centered`).
+Arrays are of one image, over tokens (`specjax.tokens`).
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,74 +14,68 @@ from specjax.tokens import Grid, neighbours, rows_and_columns, valid_tokens
 
 _Masks = Bool[Array, "masks tokens"]
 
-# Width in tokens of the ring around a mask.
-_RING = 2
 # A part of a clustering votes for a mask from this IoU on.
 _VOTES_FROM = 0.5
-
-
-class Spectrum(NamedTuple):
-    """What is known of the graph of one kind of features, or of several, stacked.
-
-    Attributes:
-        features: centred and normalised, perhaps along fewer directions; padding is 0.
-        degrees: of the tokens in the graph.
-        vectors: its eigenvectors y, y^T D y = 1, without the constant one.
-    """
-
-    features: Float[Array, "*kinds tokens channels"]
-    degrees: Float[Array, "*kinds tokens"]
-    vectors: Float[Array, "*kinds pairs tokens"]
+# Width in tokens of the frame of an image.
+_FRAME = 2
 
 
 def quantities(
-    masks: _Masks, spectra: Spectrum, votes: Float[Array, " masks"], grid: Grid
+    masks: _Masks,
+    features: Float[Array, "tokens channels"],
+    votes: Float[Array, " masks"],
+    grid: Grid,
 ) -> dict[str, Float[Array, " masks"]]:
     """What the score of a mask is made of; 0 for empty masks.
 
     Args:
         masks: the masks.
-        spectra: a kind of features along each first axis.
+        features: less the image's mean; inner products are similarities. Padding is 0.
         votes: see `votes_for`.
         grid: rows and columns of the token grid.
 
     Returns:
-        "inside", "outside", "ring": the mean similarity of the mask's tokens, of all others, and of
-        those at most two tokens away, to the mask's mean direction; "spectral": the share of the
-        mask's variation that the eigenvectors hold; all four as means over kinds of features.
-        "border": its share of the tokens at the image's border. "area": the logarithm of its share
-        of all tokens. "votes": as given.
+        "frame": the mean similarity of the mask's tokens to the mean direction of the image's
+        outer tokens, two deep. "ring": the mean similarity of the mask's tokens to those next to
+        it. "area": the logarithm of its share of all tokens; "area2": the square of that.
+        "outline": its outline inside the image, in sides of tokens, over the square root of its
+        tokens. "votes": as given.
     """
     tokens = masks.shape[1]
     valid = valid_tokens(tokens, grid)
     member = masks.astype(jnp.float32)
-    area, total = jnp.sum(member, axis=1), jnp.sum(valid).astype(jnp.float32)
-    ring = (around(masks, grid, reach=_RING) & ~masks & valid[None, :]).astype(jnp.float32)
-    ring_area = jnp.sum(ring, axis=1)
+    area = jnp.sum(member, axis=1)
+    share = jnp.log(jnp.maximum(area, 1.0) / jnp.maximum(jnp.sum(valid), 1).astype(jnp.float32))
+    ring = (around(masks, grid, reach=1) & ~masks & valid[None, :]).astype(jnp.float32)
+    summed, beside = _times(member, features), _times(ring, features)
 
-    def of_kind(kind):
-        features, degrees, vectors = kind
-        summed = _times(member, features)
-        length = safe_norm(summed)
-        mean = safe_divide(summed, length[:, None])
-        rest = jnp.sum(features, axis=0)[None, :] - summed
-        volume, whole = _times(member, degrees[:, None])[:, 0], jnp.sum(degrees)
-        held = jnp.sum(_times(member, degrees[:, None] * vectors.T) ** 2, axis=1)
-        return {
-            "inside": safe_divide(length, area),
-            "outside": safe_divide(jnp.sum(rest * mean, axis=1), total - area),
-            "ring": safe_divide(jnp.sum(_times(ring, features) * mean, axis=1), ring_area),
-            "spectral": safe_divide(held, volume * (1 - safe_divide(volume, whole))),
-        }
+    depth = _depth_in_grid(tokens, grid)
+    frame = jnp.sum(jnp.where((valid & (depth < _FRAME))[:, None], features, 0.0), axis=0)
+    frame = safe_divide(frame, safe_norm(frame[None])[0])
+    return {
+        "frame": safe_divide(_times(summed, frame[:, None])[:, 0], area),
+        "ring": safe_divide(jnp.sum(summed * beside, axis=1), area * jnp.sum(ring, axis=1)),
+        "area": share,
+        "area2": share**2,
+        "outline": safe_divide(_outlines(masks, grid), jnp.sqrt(area)),
+        "votes": votes,
+    }
 
-    found = jax.tree.map(lambda each: jnp.mean(each, axis=0), jax.lax.map(of_kind, spectra))
+
+def _depth_in_grid(tokens: int, grid: Grid) -> Int[Array, " tokens"]:
+    """How many tokens lie between each token and the nearest side of the grid."""
     row, column = rows_and_columns(tokens, grid)
-    edge = (row == 0) | (row == grid[0] - 1) | (column == 0) | (column == grid[1] - 1)
-    edge = (edge & valid).astype(jnp.float32)
-    found["border"] = _times(member, edge[:, None])[:, 0] / jnp.maximum(jnp.sum(edge), 1.0)
-    found["area"] = jnp.log(jnp.maximum(area, 1.0) / jnp.maximum(total, 1.0))
-    found["votes"] = votes
-    return found
+    across = jnp.minimum(row, grid[0] - 1 - row), jnp.minimum(column, grid[1] - 1 - column)
+    return jnp.minimum(*across)
+
+
+def _outlines(masks: _Masks, grid: Grid) -> Float[Array, " masks"]:
+    """Pairs of 4-neighbours of which one is in the mask."""
+    after = neighbours(masks.shape[1], grid, ((0, 1), (1, 0)))
+    # Steps over the side of the grid stay in place. Padding is in no mask, but next to some.
+    valid = valid_tokens(masks.shape[1], grid)[None, :]
+    crossed = [jnp.sum((masks ^ masks[:, step]) & valid, axis=1) for step in after]
+    return (crossed[0] + crossed[1]).astype(jnp.float32)
 
 
 def votes_for(

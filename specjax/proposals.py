@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from specjax import _candidates as candidates
 from specjax import _ranking as ranking
-from specjax.spectral import degrees, smallest_eigenpairs
+from specjax.spectral import smallest_eigenpairs
 from specjax.tokens import Grid, valid_tokens
 
 _Stack = Float[Array, "kinds tokens channels"]
@@ -43,16 +43,15 @@ _LEAST_SPREAD = 0.15
 LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.11, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
-# 70 photographs (docs/automatic-masks.md).
+# 323 photographs (docs/automatic-masks.md).
 _WEIGHTS = {
-    "inside": -0.92,
-    "outside": -1.94,
-    "ring": -0.98,
-    "spectral": 2.41,
-    "border": -4.93,
-    "area": 0.28,
-    "votes": 5.08,
-    "constant": -3.59,
+    "frame": -2.59,
+    "ring": -2.21,
+    "area": -0.457,
+    "area2": -0.167,
+    "outline": -0.214,
+    "votes": 5.45,
+    "constant": -2.63,
 }
 
 
@@ -75,7 +74,7 @@ class Proposals(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("max_proposals",))
 def propose(
-    features: _Stack, grid: Grid, *, max_proposals: int = 100, overlap: _Share = 0.5
+    features: _Stack, grid: Grid, *, max_proposals: int = 100, overlap: _Share = 0.6
 ) -> Proposals:
     """Rank masks that may be objects, without being told how many there are.
 
@@ -97,14 +96,14 @@ def propose(
     """
     valid = valid_tokens(features.shape[1], grid)
     centered = jax.vmap(candidates.centered, in_axes=(0, None))(features, valid)
-    spectra = jax.lax.map(functools.partial(_spectrum, valid=valid), centered)
-    parts, clustering = _parts(spectra.vectors, grid, valid)
-    nodes = _nodes(spectra.features, grid)
-    masks = jnp.concatenate([parts, nodes])
+    vectors = jax.lax.map(functools.partial(_eigenvectors, valid=valid), centered)
+    parts, clustering = _parts(vectors, grid, valid)
+    together = _together(centered)
+    masks = jnp.concatenate([parts, *_nodes(together, grid)])
 
     kinds = features.shape[0]
     votes = ranking.votes_for(masks, parts, clustering, clusterings=kinds * (_CLUSTERS - 1))
-    found = ranking.quantities(masks, spectra, votes, grid)
+    found = ranking.quantities(masks, together, votes, grid)
     spread = jnp.mean(jax.vmap(candidates.spread, in_axes=(0, None))(features, valid))
     scores = ranking.score(found, _WEIGHTS) * jnp.minimum(spread / _LEAST_SPREAD, 1.0)
     scores = jnp.where(jnp.any(masks, axis=1), scores, 0.0)
@@ -176,16 +175,19 @@ def choose_ranked(
     return labels, scores
 
 
-def _spectrum(features: Float[Array, "tokens channels"], valid: Bool[Array, " tokens"]):
-    """The graph of one kind of features, by its eigenvectors."""
+def _eigenvectors(features: Float[Array, "tokens channels"], valid: Bool[Array, " tokens"]):
+    """Eigenvectors of the graph of one kind of features, without the constant one."""
     products = jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST)
-    weights = jnp.maximum(products, 0.0)
-    pairs = smallest_eigenpairs(weights, count=_VECTORS + 1, valid=valid)
-    return ranking.Spectrum(
-        features=candidates.principal(features, count=_DIRECTIONS),
-        degrees=jnp.where(valid, degrees(weights), 0.0),
-        vectors=pairs.vectors[1:],
-    )
+    pairs = smallest_eigenpairs(jnp.maximum(products, 0.0), count=_VECTORS + 1, valid=valid)
+    return pairs.vectors[1:]
+
+
+def _together(features: _Stack) -> Float[Array, "tokens directions"]:
+    """All kinds of features as one, whose inner products are the means of those of the kinds."""
+    kinds, tokens, _ = features.shape
+    each = jax.lax.map(functools.partial(candidates.principal, count=_DIRECTIONS), features)
+    joined = jnp.moveaxis(each, 0, 1).reshape(tokens, -1)
+    return candidates.principal(joined / kinds**0.5, count=_TOGETHER)
 
 
 def _parts(vectors: Float[Array, "kinds pairs tokens"], grid: Grid, valid: Bool[Array, " tokens"]):
@@ -202,18 +204,15 @@ def _parts(vectors: Float[Array, "kinds pairs tokens"], grid: Grid, valid: Bool[
     return masks.reshape(-1, masks.shape[-1]), clustering.ravel()
 
 
-def _nodes(features: _Stack, grid: Grid):
-    """Masks of the nodes of trees that merge tokens by all kinds of features together."""
-    kinds, tokens, channels = features.shape
-    joined = jnp.moveaxis(features, 0, 1).reshape(tokens, kinds * channels)
-    together = candidates.principal(joined / kinds**0.5, count=_TOGETHER)
+def _nodes(features: Float[Array, "tokens directions"], grid: Grid) -> list[Bool[Array, "_ _"]]:
+    """Masks of the nodes of trees that merge tokens."""
     found = []
     for by_variance in (False, True):
         merges = candidates.merge_neighbours(
-            together, grid, rounds=_ROUNDS, by_variance=by_variance
+            features, grid, rounds=_ROUNDS, by_variance=by_variance
         )
         regions = candidates.largest_regions(
             merges.labels, merges.merged, count=_NODES, least=_LEAST_NODE
         )
         found.append(regions[0])
-    return jnp.concatenate(found)
+    return found

@@ -75,45 +75,37 @@ def test_suppression(overlap):
 
 
 def test_quantities():
-    kinds, channels, pairs = 2, 5, 3
-    features = RNG.normal(size=(kinds, TOKENS, channels)).astype(np.float32)
-    features /= np.linalg.norm(features, axis=-1, keepdims=True)
-    features[:, COUNT:] = 0
-    degrees = RNG.random((kinds, TOKENS)).astype(np.float32)
-    degrees[:, COUNT:] = 0
-    vectors = RNG.normal(size=(kinds, pairs, TOKENS)).astype(np.float32)
-    vectors[:, :, COUNT:] = 0
-    spectra = _ranking.Spectrum(features, degrees, vectors)
-    masks = random_masks(4)
+    features = RNG.normal(size=(TOKENS, 5)).astype(np.float32)
+    features[COUNT:] = 0
+    masks = random_masks(5)
     masks[3] = False
-    votes = RNG.random(4).astype(np.float32)
-    found = jax.jit(_ranking.quantities)(masks, spectra, votes, jnp.array(GRID))
+    masks[4, :COUNT] = True
+    votes = RNG.random(5).astype(np.float32)
+    found = jax.jit(_ranking.quantities)(masks, features, votes, jnp.array(GRID))
 
-    border = np.ones(GRID, bool)
-    border[1:-1, 1:-1] = False
-    for index, mask in enumerate(masks[:3]):
-        on = mask[:COUNT]
-        grown = scipy.ndimage.binary_dilation(on.reshape(GRID), np.ones((3, 3)), iterations=2)
-        ring = grown.ravel() & ~on
-        each = []
-        for kind in range(kinds):
-            f, d, y = features[kind, :COUNT], degrees[kind, :COUNT], vectors[kind, :, :COUNT]
-            mean = f[on].sum(axis=0) / np.linalg.norm(f[on].sum(axis=0))
-            cosine = f @ mean
-            volume = d[on].sum()
-            held = sum((vector[on] @ d[on]) ** 2 for vector in y)
-            each.append(
-                (
-                    *(cosine[where].mean() for where in (on, ~on, ring)),
-                    held / (volume * (1 - volume / d.sum())),
-                )
-            )
-        names = ("inside", "outside", "ring", "spectral")
-        for name, value in zip(names, np.mean(each, axis=0), strict=True):
+    depth = np.pad(np.zeros(np.subtract(GRID, 4)), 1, constant_values=1)
+    depth = np.pad(depth, 1, constant_values=2)
+    kept = features[:COUNT]
+    direction = kept[(depth > 0).ravel()].mean(axis=0)
+    to_frame = kept @ direction / np.linalg.norm(direction)
+    for index, mask in enumerate(masks):
+        if index == 3:
+            continue
+        on = mask[:COUNT].reshape(GRID)
+        ring = scipy.ndimage.binary_dilation(on, np.ones((3, 3))) & ~on
+        beside = (kept[on.ravel()] @ kept[ring.ravel()].T).mean() if ring.any() else 0
+        outline = (on[1:] != on[:-1]).sum() + (on[:, 1:] != on[:, :-1]).sum()
+        expected = {
+            "frame": to_frame[on.ravel()].mean(),
+            "ring": beside,
+            "area": np.log(on.mean()),
+            "area2": np.log(on.mean()) ** 2,
+            "outline": outline / np.sqrt(on.sum()),
+            "votes": votes[index],
+        }
+        assert set(found) == set(expected)
+        for name, value in expected.items():
             assert found[name][index] == pytest.approx(value, rel=1e-4, abs=1e-5), name
-        assert found["border"][index] == pytest.approx((on & border.ravel()).sum() / border.sum())
-        assert found["area"][index] == pytest.approx(np.log(on.sum() / COUNT), rel=1e-5)
-    np.testing.assert_array_equal(found["votes"], votes)
     assert all(np.isfinite(value).all() for value in found.values())
 
 
