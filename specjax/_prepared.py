@@ -5,15 +5,17 @@ Images are uint8 `[height, width, 3]`, RGB, upright.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from specjax._windows import Window, cut_window, windows_of
 from specjax.errors import SpecjaxError
 from specjax.images import decode, resize_short_side
 from specjax.models.checkpoints.loading import Checkpoint
-from specjax.tokens import Patches, cut_patches
+from specjax.tokens import Tiling, cut_patches
 
 # A path, a Pillow image, or upright pixels: uint8 [height, width, 3], RGB.
 Photograph = str | os.PathLike | Image.Image | np.ndarray
@@ -26,31 +28,36 @@ class Prepared:
     Attributes:
         name: names it in messages.
         image: its pixels, upright, at its own size.
-        patches: padded patches of the image, resized where asked for.
+        windows: the whole image, and windows of it at larger scales where asked for.
+        values: padded patches of each window, all of one length.
     """
 
     name: str
     image: UInt8[np.ndarray, "height width 3"]
-    patches: Patches
+    windows: tuple[Window, ...]
+    values: tuple[Float32[np.ndarray, "tokens patch_values"], ...]
 
     @property
     def tokens(self) -> int:
-        """The number of tokens, padding included."""
-        return len(self.patches.values)
+        """The number of tokens of a window, padding included."""
+        return len(self.values[0])
 
     @property
-    def nbytes(self) -> int:
-        """The memory that it takes, in bytes."""
-        return self.image.nbytes + self.patches.values.nbytes
+    def tiling(self) -> Tiling:
+        """How the image was cut at the largest scale."""
+        return self.windows[-1].tiling
 
 
-def prepare(photograph: Photograph, *, backbone: Checkpoint, image_size: int | None) -> Prepared:
+def prepare(
+    photograph: Photograph, *, backbone: Checkpoint, scales: Sequence[int | None]
+) -> Prepared:
     """Read a photograph, turn it upright by its EXIF orientation, resize it and cut it.
 
     Args:
         photograph: a path, a Pillow image or pixels.
         backbone: has the patch size, and mean and standard deviation of colours.
-        image_size: short side in pixels to resize to; None for no resizing.
+        scales: short sides in pixels to resize to, ascending; None for no resizing. The first
+            image is cut as a whole, the others into windows of its size.
 
     Raises:
         SpecjaxError: it cannot be read, or is too small or too large.
@@ -58,19 +65,23 @@ def prepare(photograph: Photograph, *, backbone: Checkpoint, image_size: int | N
     name = "the image"
     if isinstance(photograph, str | os.PathLike):
         name = repr(os.fspath(photograph))
-    image = resized = _pixels(photograph)
+    image = _pixels(photograph)
     if image.size == 0:
         raise SpecjaxError(f"{name} has no pixels")
-    if image_size is not None:
-        resized = resize_short_side(image, image_size, name=name)
-    patches = cut_patches(
-        resized,
-        patch_size=backbone.config.patch_size,
-        mean=backbone.mean,
-        std=backbone.std,
-        name=name,
-    )
-    return Prepared(name, image, patches)
+    cut = {}
+    for scale in scales:
+        patches = cut_patches(
+            image if scale is None else resize_short_side(image, scale, name=name),
+            patch_size=backbone.config.patch_size,
+            mean=backbone.mean,
+            std=backbone.std,
+            padded=False,
+            name=name,
+        )
+        cut[patches.tiling] = patches.values
+    windows = windows_of(list(cut))
+    values = tuple(cut_window(cut[window.tiling], window) for window in windows)
+    return Prepared(name, image, windows, values)
 
 
 def _pixels(photograph: Photograph) -> np.ndarray:

@@ -3,68 +3,62 @@
 import dataclasses
 import functools
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
+from specjax._analysis import Automatic, Method, every_stage, objects_among
 from specjax._batching import Batch, Lanes, replicated
 from specjax._memory import in_smaller_parts
 from specjax._prepared import Prepared
 from specjax._reading import gather
-from specjax._sizes import capacity_for, padded_instances
-from specjax.config import Config
+from specjax._windows import join_proposals
 from specjax.errors import SpecjaxError
-from specjax.instance_stages import Instances, instance_eigenpairs, label_instances
-from specjax.methods.choice import Choice, Found, label_by
-from specjax.models.features import FEATURES
-from specjax.models.vit import ViT
-from specjax.pipeline import extract_features, reduce_features, segment_foreground
-from specjax.proposals import (
-    LEAST_SCORE,
-    MOST_OBJECTS,
-    MOST_OVERLAP,
-    Proposals,
-    choose_ranked,
-    propose,
-)
+from specjax.instance_stages import Instances
+from specjax.methods.choice import Found
 from specjax.refinement import refine_each
 from specjax.segmentation import Segmentation
-from specjax.tokens import Tiling, as_grid, to_pixels, valid_tokens
+from specjax.tokens import Tiling, as_grid, to_pixels
 
 Key = TypeVar("Key")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Method:
-    """The backbone, and the settings of a `Segmenter` that the computation needs."""
+class _Piece(NamedTuple):
+    """A window of a photograph; the only one, but where there are several scales."""
 
-    model: ViT
-    seed: int
-    config: Config
-    features: str
-    layer: int
-    pos_interpolation: str
-    dtype: str
-    choice: Choice | None  # another method than the one of this package
-    num_instances: int  # 0 where the method finds it
+    key: Any
+    prepared: Prepared
+    number: int
 
     @property
-    def automatic(self) -> bool:
-        """Whether masks are proposed, as nothing says how many instances there are."""
-        return self.choice is None and not self.num_instances
+    def values(self) -> np.ndarray:
+        return self.prepared.values[self.number]
 
     @property
-    def static(self) -> Mapping[str, Hashable]:
-        """What programs are compiled for."""
-        names = (
-            "config", "features", "layer", "pos_interpolation", "dtype", "choice", "automatic",
-        )  # fmt: skip
-        most = padded_instances(max(self.num_instances, 1))
-        return {"max_instances": most, **{name: getattr(self, name) for name in names}}
+    def grid(self) -> np.ndarray:
+        return np.asarray(self.prepared.windows[self.number].grid, np.int32)
+
+
+class _Failed(NamedTuple):
+    """A photograph that could not be read."""
+
+    key: Any
+    error: SpecjaxError
+
+
+class _Analysed(NamedTuple):
+    """What was computed of a window, on the host."""
+
+    finite: np.ndarray
+    mask: np.ndarray
+    found: Instances | Found | Automatic
+
+
+_Result = _Analysed | SpecjaxError
+_Results = Iterator[tuple[_Piece, _Result] | _Failed]
 
 
 def segment_each(
@@ -73,148 +67,128 @@ def segment_each(
     """Yield the key of each photograph with its segmentation, or with the error that prevented it.
 
     A single device that computes one image at a time, as a CPU does, keeps the order of the
-    photographs. Otherwise, photographs of one padded length are computed together, and come as each
-    batch is done.
+    photographs. Otherwise, windows of one padded length are computed together, and photographs come
+    as their last window is done.
     """
-    if lanes.mesh.size == 1 and not lanes.vectorize:
-        segment = functools.partial(_segment_one, method=method)
-        for key, prepared in photographs:
-            if isinstance(prepared, SpecjaxError):
-                yield key, prepared
-            else:
-                lanes.programs.make_room_for(prepared.tokens)
-                yield from ((key, one) for _, one in in_smaller_parts([prepared], segment))
-        return
-    failed: list[tuple[Key, SpecjaxError]] = []
+    alone = lanes.mesh.size == 1 and not lanes.vectorize
+    analysed = (_one_by_one if alone else _in_batches)(_pieces(photographs), method, lanes)
+    waiting: dict[int, dict[int, _Result]] = {}
+    for item in analysed:
+        if isinstance(item, _Failed):
+            yield item.key, item.error
+            continue
+        piece, result = item
+        prepared = piece.prepared
+        done = waiting.setdefault(id(prepared), {})
+        done[piece.number] = result
+        if len(done) == len(prepared.windows):
+            del waiting[id(prepared)]
+            results = [done[number] for number in range(len(done))]
+            finish = functools.partial(_segmentation, method=method, results=results)
+            _, segmentation = next(in_smaller_parts([prepared], finish))
+            yield piece.key, segmentation
+
+
+def _pieces(
+    photographs: Iterable[tuple[Key, Prepared | SpecjaxError]],
+) -> Iterator[_Piece | _Failed]:
+    for key, prepared in photographs:
+        if isinstance(prepared, SpecjaxError):
+            yield _Failed(key, prepared)
+        else:
+            yield from (_Piece(key, prepared, number) for number in range(len(prepared.windows)))
+
+
+def _one_by_one(pieces: Iterable[_Piece | _Failed], method: Method, lanes: Lanes) -> _Results:
+    """Each piece with its result, stage by stage."""
+    for piece in pieces:
+        if isinstance(piece, _Failed):
+            yield piece
+            continue
+        lanes.programs.make_room_for(piece.prepared.tokens)
+        compute = functools.partial(_analyse_one, method=method)
+        _, result = next(in_smaller_parts([piece], compute))
+        yield piece, result
+
+
+def _in_batches(pieces: Iterable[_Piece | _Failed], method: Method, lanes: Lanes) -> _Results:
+    """Pieces of one padded length together; each with its result."""
+    failed: list[_Failed] = []
     groups = gather(
-        _readable(photographs, failed),
-        key=lambda item: item[1].tokens,
-        room=lambda item: lanes.room_for(item[1].tokens),
-        nbytes=lambda item: item[1].nbytes,
+        _readable(pieces, failed),
+        key=lambda piece: piece.prepared.tokens,
+        room=lambda piece: lanes.room_for(piece.prepared.tokens),
+        nbytes=lambda piece: piece.values.nbytes + piece.prepared.image.nbytes,
         most=4 * lanes.most,
     )
     method = dataclasses.replace(method, model=replicated(method.model, lanes.mesh))
     for group in groups:
         yield from _drained(failed)
-        compute = functools.partial(_segment_group, method=method, lanes=lanes)
+        compute = functools.partial(_analyse_group, method=method, lanes=lanes)
         for part, results in in_smaller_parts(group, compute):
             each = [results] * len(part) if isinstance(results, SpecjaxError) else results
-            yield from ((key, one) for (key, _), one in zip(part, each, strict=True))
+            yield from zip(part, each, strict=True)
     yield from _drained(failed)
 
 
-def _segment_one(photographs: Sequence[Prepared], *, method: Method) -> Segmentation | SpecjaxError:
-    """Segment a single photograph, stage by stage."""
-    (prepared,) = photographs
-    grid = jnp.asarray(prepared.patches.tiling.grid, jnp.int32)
-    patches = jnp.asarray(prepared.patches.values)
+def _readable(pieces: Iterable[_Piece | _Failed], failed: list[_Failed]) -> Iterator[_Piece]:
+    """Pieces of photographs that could be read; the others are added to `failed`."""
+    for piece in pieces:
+        if isinstance(piece, _Failed):
+            failed.append(piece)
+        else:
+            yield piece
+
+
+def _drained(failed: list[_Failed]) -> Iterator[_Failed]:
+    """Remove and yield the photographs that have failed so far."""
+    while failed:
+        yield failed.pop(0)
+
+
+def _analyse_one(pieces: Sequence[_Piece], *, method: Method) -> _Analysed:
+    """Analyse a single window, stage by stage."""
+    (piece,) = pieces
     shared = (method.model, method.seed, method.num_instances)
-    found = _every_stage(*shared, patches, grid, alone=True, **method.static)
-    return _segmentation(prepared, method, *jax.device_get(found))
+    window = jnp.asarray(piece.values), jnp.asarray(piece.grid)
+    return _Analysed(*jax.device_get(every_stage(*shared, *window, alone=True, **method.static)))
 
 
-def _segment_group(
-    group: Sequence[tuple[Key, Prepared]], method: Method, lanes: Lanes
-) -> list[Segmentation | SpecjaxError]:
-    """Segment photographs of one padded length in a batch."""
-    batch = Batch(lanes, len(group), group[0][1].tokens)
-    values = [prepared.patches.values for _, prepared in group]
-    grids = [np.asarray(prepared.patches.tiling.grid, np.int32) for _, prepared in group]
+def _analyse_group(group: Sequence[_Piece], method: Method, lanes: Lanes) -> list[_Analysed]:
+    """Analyse windows of one padded length in a batch."""
+    batch = Batch(lanes, len(group), group[0].prepared.tokens)
     found = batch.run(
-        _every_stage,
-        batch.stack(values),
-        batch.stack(grids),
+        every_stage,
+        batch.stack([piece.values for piece in group]),
+        batch.stack([piece.grid for piece in group]),
         shared=(method.model, np.uint32(method.seed), np.int32(method.num_instances)),
         **method.static,
     )
-    return [
-        _segmentation(prepared, method, *arrays)
-        for (_, prepared), arrays in zip(group, batch.fetch(found), strict=True)
-    ]
-
-
-def _every_stage(
-    model,
-    seed,
-    num_instances,
-    patches,
-    grid,
-    *,
-    config,
-    choice,
-    automatic,
-    max_instances,
-    alone=False,
-    **backbone,
-):
-    """Features, foreground mask and instances of an image.
-
-    With `alone`, it is called outside of a program: each stage is a program, and the instance graph
-    is compiled for one size. Otherwise all stages become one program, which serves all images of
-    one padded length.
-    """
-    if automatic:
-        return _automatic(model, patches, grid, **backbone)
-    features = extract_features(model, patches, grid, **backbone)
-    if choice is not None:
-        other = label_by(features, grid, jax.random.key(seed), choice=choice)
-        return features, other.foreground, other
-    mask = segment_foreground(features, grid, config=config).mask
-    reduced = reduce_features(features, mask, grid, config=config)
-    capacity = None
-    if alone:
-        count = int(np.asarray(mask).sum())  # by numpy: nothing to compile
-        capacity, num_instances = capacity_for(count, len(mask)), min(num_instances, count)
-    pairs = instance_eigenpairs(reduced, mask, grid, config=config, capacity=capacity)
-    found = label_instances(
-        pairs,
-        mask,
-        grid,
-        num_instances,
-        jax.random.key(seed),
-        config=config,
-        max_instances=max_instances,
-    )
-    return features, mask, found
-
-
-class Automatic(NamedTuple):
-    """Masks over tokens that were proposed, and the objects among them.
-
-    Attributes:
-        proposals: ranked masks, which may overlap.
-        labels: 0 for background, 1, 2, ... for objects.
-        scores: of the objects.
-    """
-
-    proposals: Proposals
-    labels: Int[Array, " tokens"]
-    scores: Float[Array, " instances"]
-
-
-@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
-def _automatic(model, patches, grid, *, features, layer, pos_interpolation, dtype):
-    """All kinds of features of an image, the mask of all objects, and the objects."""
-    block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
-    valid = valid_tokens(patches.shape[0], grid)[:, None]
-    kinds = jnp.stack([jnp.where(valid, getattr(block, kind), 0.0) for kind in FEATURES])
-    proposals = propose(kinds, grid)
-    labels, scores = choose_ranked(
-        proposals, least_score=LEAST_SCORE, max_instances=MOST_OBJECTS, overlap=MOST_OVERLAP
-    )
-    return kinds, labels > 0, Automatic(proposals, labels, scores)
+    return [_Analysed(*arrays) for arrays in batch.fetch(found)]
 
 
 def _segmentation(
-    prepared: Prepared,
+    photographs: Sequence[Prepared],
+    *,
     method: Method,
-    features: np.ndarray,
-    mask: np.ndarray,
-    found: Instances | Found | Automatic,
+    results: Sequence[_Result],
 ) -> Segmentation | SpecjaxError:
-    if not np.isfinite(features).all():
-        return SpecjaxError(f"{prepared.name}: the features of the backbone are not finite")
-    tokens, tiling = int(mask.sum()), prepared.patches.tiling
+    """The segmentation of a single photograph from what was computed of its windows."""
+    (prepared,) = photographs
+    proposals = []
+    for result in results:
+        if isinstance(result, SpecjaxError):
+            return result
+        _, mask, found = result
+        if not result.finite:
+            return SpecjaxError(f"{prepared.name}: the features of the backbone are not finite")
+        if isinstance(found, Automatic):
+            proposals.append(found.proposals)
+    if len(proposals) > 1:
+        masks, scores = map(np.stack, zip(*proposals, strict=True))
+        found = jax.device_get(objects_among(join_proposals(masks, scores, prepared.windows)))
+        mask = found.labels > 0
+    tokens, tiling = int(mask.sum()), prepared.tiling
     if tokens < method.num_instances:
         warnings.warn(
             f"{prepared.name}: {method.num_instances} instances were asked for, but the foreground"
@@ -256,18 +230,3 @@ def _refined(labels: np.ndarray, image: np.ndarray, tiling: Tiling) -> np.ndarra
         better = share > best
         best[better], found[better] = share[better], number
     return found
-
-
-def _readable(photographs: Iterable[tuple], failed: list[tuple]) -> Iterator[tuple]:
-    """Photographs that could be read; the others are added to `failed`."""
-    for key, prepared in photographs:
-        if isinstance(prepared, SpecjaxError):
-            failed.append((key, prepared))
-        else:
-            yield key, prepared
-
-
-def _drained(failed: list[tuple]) -> Iterator[tuple]:
-    """Remove and yield the photographs that have failed so far."""
-    while failed:
-        yield failed.pop(0)

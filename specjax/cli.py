@@ -27,6 +27,7 @@ from specjax._flags import (
     Flag,
     check_texts,
     chosen,
+    counts,
     declare,
     instance_number,
     with_flag,
@@ -69,6 +70,13 @@ FLAGS = {
         help="Vision transformer (ViT) that computes the features: a Hugging Face id such as"
         " facebook/dino-vits16, a folder or a file. Default: specjax-mini, a small ViT in the"
         " package.",
+    ),
+    "scales": Flag(
+        "string",
+        None,
+        "Of automatic masks: several short sides in pixels instead of --image_size, as in 480,960."
+        " At the first, the whole photograph is seen; at each other one, windows of it that are as"
+        " large as the first, for small objects. 480,960 takes ten times as long as 480.",
     ),
     "num_instances": METHOD["num_instances"]._replace(
         default=None,
@@ -146,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
         name for name in (*OTHER_METHODS, *_METHOD) if name not in ("overwrite", "batch_size")
     ]
     settings = {name: getattr(values, name) for name in method}
+    settings["scales"] = None if values.scales is None else counts("scales", values.scales)
     segmenter = Segmenter(values.checkpoint, batch_size=values.batch_size, **settings)
     identity = {**settings, "num_instances": num_instances, "of": segmenter.backbone.digest}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

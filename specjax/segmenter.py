@@ -15,29 +15,23 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from specjax._analysis import Method
 from specjax._batching import open_lanes
 from specjax._prepared import Photograph, prepare
 from specjax._reading import read_ahead
-from specjax._segmenting import Key, Method, segment_each
+from specjax._segmenting import Key, segment_each
+from specjax._settings import check_range, check_settings
 from specjax.config import MAX_INSTANCES, PROTOCOLS, Config, channel_count
 from specjax.errors import SpecjaxError
 from specjax.methods.choice import Choice, choice_of, default_features
-from specjax.models.attention import DTYPES
 from specjax.models.checkpoints.loading import Checkpoint, load_checkpoint
 from specjax.models.features import block_number, feature_kinds
-from specjax.models.positions import POSITIONS
 from specjax.segmentation import Segmentation
 
 _Photograph = TypeVar("_Photograph", bound=Photograph)
 
 BUILT_IN = "specjax-mini"
 _ADVICE = "facebook/dinov2-small"
-_CHOICES = {
-    "protocol": tuple(PROTOCOLS),
-    "pos_interpolation": POSITIONS,
-    "dtype": tuple(DTYPES),
-}
-_RANGES = {"image_size": (1, 2**31 - 1), "batch_size": (1, 4096), "seed": (0, 2**32 - 1)}
 _log = logging.getLogger("specjax")
 
 
@@ -64,6 +58,9 @@ class Segmenter:
         solver: eigensolver, "auto", "eigh" or "krylov" (see `smallest_eigenpairs`).
         image_size: resize photographs to this short side in pixels before they are cut into
             patches; None keeps their size. Labels always have the size of the photograph.
+        scales: of automatic masks: several short sides, ascending, instead of `image_size`. At the
+            first, the whole photograph is seen; at each other one, windows of it that are as large
+            as the first, for small objects. (480, 960) takes ten times as long as (480,).
         features: which of the backbone's features are compared: "keys", "queries", "values" or
             "outputs" of a block, or several with commas ("keys,values"), which are joined. None
             takes the keys, but the outputs for "tokencut", "maskcut" and "dsm" with DINOv2.
@@ -116,6 +113,7 @@ class Segmenter:
     protocol: str = "paper"
     solver: str = "auto"
     image_size: int | None = None
+    scales: Sequence[int] | None = None
     features: str | None = None
     layer: int = -1
     pos_interpolation: str = "auto"
@@ -128,7 +126,7 @@ class Segmenter:
 
     def __post_init__(self):
         # Wrong settings and checkpoints are errors here, and not at the first photograph.
-        _check_settings(self)
+        check_settings(self)
         assert self.config and self.backbone
         assert self.choice or self.method == "dsi"
         block_number(self.layer, num_layers=self.backbone.config.num_layers)
@@ -245,7 +243,7 @@ class Segmenter:
         """As `stream`, but each photograph comes with a key, and its result with that key."""
         if self.choice is None:
             if num_instances is not None:
-                _check_range("num_instances", num_instances, 1, MAX_INSTANCES)
+                check_range("num_instances", num_instances, 1, MAX_INSTANCES)
         elif num_instances is not None:
             raise SpecjaxError(
                 f"num_instances is {num_instances!r}: {self.method} finds the number of instances"
@@ -263,29 +261,15 @@ class Segmenter:
             choice=self.choice,
             num_instances=num_instances or 0,
         )
-        read = functools.partial(prepare, backbone=self.backbone, image_size=self.image_size)
+        if self.scales is not None and not method.automatic:
+            raise SpecjaxError(
+                f"scales={self.scales}: only automatic masks have several, with method='dsi' and"
+                " no num_instances",
+                parameter="scales",
+            )
+        scales = [self.image_size] if self.scales is None else self.scales
+        read = functools.partial(prepare, backbone=self.backbone, scales=scales)
         prepared = read_ahead(photographs, lambda pair: read(pair[1]))
         return segment_each(
             ((key, found) for (key, _), found in prepared), method, open_lanes(self.batch_size)
-        )
-
-
-def _check_settings(settings: Segmenter) -> None:
-    """Check the settings that neither `Config` nor the checkpoint checks."""
-    for name, known in _CHOICES.items():
-        value = getattr(settings, name)
-        if value not in known:
-            raise SpecjaxError(
-                f"unknown {name} {value!r}: choose one of {', '.join(known)}", parameter=name
-            )
-    for name, (low, high) in _RANGES.items():
-        value = getattr(settings, name)
-        if value is not None or name == "seed":
-            _check_range(name, value, low, high)
-
-
-def _check_range(name: str, value: int | None, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:  # True is an int otherwise
-        raise SpecjaxError(
-            f"{name} is {value!r}: it must be an integer from {low} to {high}", parameter=name
         )

@@ -41,7 +41,7 @@ OPERATIONS = modules(
     "errors _sizes tokens _numerics channels affinity _eigensolvers spectral morphology foreground"
     " clustering instances evaluation config methods.parts methods.tokencut methods.maskcut"
     " methods.dsm_graph methods.dsm methods.dsm_segments methods.choice"
-    " _candidates _ranking proposals refinement"
+    " _candidates _ranking proposals _windows refinement"
 )
 # The model itself, apart from what reads and writes checkpoints.
 MODEL = modules("models.config models.attention models.features models.positions models.vit")
@@ -52,7 +52,10 @@ PLUMBING = modules(
     " _depth images _ids _photographs coco overlay"
 )
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
-FRONT = modules("segmentation _prepared _segmenting segmenter _output _flags _program cli __main__")
+FRONT = modules(
+    "segmentation _prepared _analysis _segmenting _settings segmenter _output _flags _program cli"
+    " __main__"
+)
 ORDER = (*OPERATIONS, *MODEL, *PIPELINE, *PLUMBING, *CHECKPOINTS, *FRONT)
 
 NUMERICAL = {"jax", "numpy", "jaxtyping"}

@@ -9,6 +9,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import specjax
+from specjax import segmenter
+from specjax._batching import open_lanes
+from specjax._windows import cut_window, join_proposals, windows_of
 from specjax.proposals import LEAST_SCORE
 from specjax.tokens import as_grid
 from tests.support.run_command import run_command
@@ -124,3 +127,99 @@ def test_the_command(world, alone, paths, tmp_path):
 def test_it_draws_nothing_at_random(checkpoint, paths, alone):
     again = opened(checkpoint, seed=7)(paths[0])
     np.testing.assert_array_equal(again.labels, alone[paths[0]].labels)
+
+
+# ---------------------------------------------------------------- several scales
+
+SCALES = (SIZE, 2 * SIZE)
+
+
+@pytest.fixture(scope="module")
+def scaled(checkpoint, paths):
+    segment = opened(checkpoint, image_size=None, scales=SCALES)
+    return {path: segment(path) for path in paths}
+
+
+def test_one_scale_is_an_image_size(checkpoint, paths, alone):
+    found = opened(checkpoint, image_size=None, scales=[SIZE])(paths[0])
+    np.testing.assert_array_equal(found.labels, alone[paths[0]].labels)
+    np.testing.assert_array_equal(found.proposals, alone[paths[0]].proposals)
+
+
+def test_several_scales_are_the_pure_functions(checkpoint, paths, scaled):
+    found, image = scaled[paths[0]], specjax.decode(paths[0], upright=True)
+    cut = [
+        specjax.cut_patches(
+            specjax.resize_short_side(image, scale), patch_size=checkpoint.config.patch_size,
+            mean=checkpoint.mean, std=checkpoint.std, padded=False,
+        )
+        for scale in SCALES
+    ]  # fmt: skip
+    windows = windows_of([patches.tiling for patches in cut])
+    assert len(windows) == 10 and found.tiling == cut[1].tiling
+    proposals = []
+    for number, window in enumerate(windows):
+        patches, grid = cut_window(cut[min(number, 1)].values, window), jnp.array(window.grid)
+        features = jnp.stack(
+            [
+                specjax.extract_features(checkpoint.model, patches, grid, features=kind)
+                for kind in ("keys", "queries", "values", "outputs")
+            ]
+        )
+        proposals.append(specjax.propose(features, grid))
+    joined = join_proposals(
+        *(np.stack([getattr(each, name) for each in proposals]) for name in ("masks", "scores")),
+        windows,
+    )
+    exist = len(found.proposals)
+    masks = np.asarray(as_grid(joined.masks, found.tiling.grid))
+    np.testing.assert_array_equal(found.proposals, masks[:exist])
+    np.testing.assert_allclose(found.proposal_scores, joined.scores[:exist], rtol=1e-4)
+    labels = as_grid(np.asarray(specjax.choose(joined)), found.tiling.grid)
+    np.testing.assert_array_equal(found.token_labels, labels)
+    assert found.labels.shape == image.shape[:2]
+
+
+def test_windows_computed_together(checkpoint, paths, scaled, monkeypatch):
+    """Batches of two, as on accelerators: a photograph comes when its last window is done."""
+    monkeypatch.setattr(
+        segmenter, "open_lanes", lambda size: dataclasses.replace(open_lanes(size), vectorize=True)
+    )
+    segment = opened(checkpoint, image_size=None, scales=SCALES, batch_size=2)
+    given = [paths[0], "nowhere.jpg", *paths[1:]]
+    found = dict(segment.stream(given))
+    assert set(found) == set(given) and "no such file" in str(found["nowhere.jpg"])
+    for path in paths:
+        np.testing.assert_array_equal(found[path].token_labels, scaled[path].token_labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"scales": (112, 224)}, "image_size=112 and scales=(112, 224): give one of them"),
+        ({"scales": (224, 112), "image_size": None}, "they must ascend"),
+        ({"scales": (), "image_size": None}, "at least one short side"),
+        ({"scales": (0, 112), "image_size": None}, "scales is 0: it must be an integer from 1"),
+    ],
+)
+def test_wrong_scales(checkpoint, settings, words):
+    with pytest.raises(specjax.SpecjaxError) as error:
+        opened(checkpoint, **settings)
+    assert words in str(error.value) and error.value.parameter == "scales"
+
+
+def test_scales_are_of_automatic_masks(checkpoint, paths):
+    segment = opened(checkpoint, image_size=None, scales=SCALES)
+    with pytest.raises(specjax.SpecjaxError, match="only automatic masks"):
+        segment(paths[0], num_instances=2)
+
+
+def test_the_command_with_scales(world, scaled, paths, tmp_path):
+    flags = [world.checkpoint, "--solver=eigh", "--N=16", "--save=coco"]
+    finished = run_command(tmp_path, world.photos, *flags, f"--scales={SIZE},{2 * SIZE}")
+    assert finished.status == 0, finished.stderr
+    results = json.loads((tmp_path / "coco_results.json").read_text())
+    expected = [s for path in paths for _, s in scaled[path].proposed_masks()]
+    assert [r["score"] for r in results] == expected
+    refused = run_command(tmp_path, world.photos, *flags, "--scales=small")
+    assert refused.status == 2 and "--scales=small: give a number, or several" in refused.stderr

@@ -207,16 +207,16 @@ def test_several_devices(world, alone):
 def labels_where_memory_runs_out(folder, checkpoint):
     """As above, where no two photographs fit into memory together, and the first not even alone."""
     segment, tried = opened(checkpoint, batch_size=2), []
-    segment_group, first, *others = _segmenting._segment_group, *sorted(os.listdir(folder))
+    analyse_group, first, *others = _segmenting._analyse_group, *sorted(os.listdir(folder))
     spread = NamedSharding(image_mesh(), PartitionSpec("images"))
 
     def limited(group, **more):
-        tried.append([os.path.basename(path) for path, _ in group])
+        tried.append([os.path.basename(piece.key) for piece in group])
         if len(group) > 1 or first in tried[-1]:
             jax.jit(lambda: jnp.ones((2, 2**50)), out_shardings=spread)().block_until_ready()
-        return segment_group(group, **more)
+        return analyse_group(group, **more)
 
-    _segmenting._segment_group = limited
+    _segmenting._analyse_group = limited
     paths = [os.path.join(folder, name) for name in (first, *others)]
     found = {
         os.path.basename(path): str(result)

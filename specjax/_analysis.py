@@ -1,0 +1,137 @@
+"""The computation of a window of a photograph: its features, its foreground and its instances."""
+
+import dataclasses
+import functools
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from specjax._sizes import capacity_for, padded_instances
+from specjax.config import Config
+from specjax.instance_stages import instance_eigenpairs, label_instances
+from specjax.methods.choice import Choice, label_by
+from specjax.models.features import FEATURES
+from specjax.models.vit import ViT
+from specjax.pipeline import extract_features, reduce_features, segment_foreground
+from specjax.proposals import (
+    LEAST_SCORE,
+    MOST_OBJECTS,
+    MOST_OVERLAP,
+    Proposals,
+    choose_ranked,
+    propose,
+)
+from specjax.tokens import valid_tokens
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Method:
+    """The backbone, and the settings of a `Segmenter` that the computation needs."""
+
+    model: ViT
+    seed: int
+    config: Config
+    features: str
+    layer: int
+    pos_interpolation: str
+    dtype: str
+    choice: Choice | None  # another method than the one of this package
+    num_instances: int  # 0 where the method finds it
+
+    @property
+    def automatic(self) -> bool:
+        """Whether masks are proposed, as nothing says how many instances there are."""
+        return self.choice is None and not self.num_instances
+
+    @property
+    def static(self) -> Mapping[str, Hashable]:
+        """What programs are compiled for."""
+        names = (
+            "config", "features", "layer", "pos_interpolation", "dtype", "choice", "automatic",
+        )  # fmt: skip
+        most = padded_instances(max(self.num_instances, 1))
+        return {"max_instances": most, **{name: getattr(self, name) for name in names}}
+
+
+def every_stage(
+    model,
+    seed,
+    num_instances,
+    patches,
+    grid,
+    *,
+    config,
+    choice,
+    automatic,
+    max_instances,
+    alone=False,
+    **backbone,
+):
+    """Whether all features of an image are finite, its foreground mask, and its instances.
+
+    With `alone`, it is called outside of a program: each stage is a program, and the instance graph
+    is compiled for one size. Otherwise all stages become one program, which serves all images of
+    one padded length.
+    """
+    if automatic:
+        return _automatic(model, patches, grid, **backbone)
+    features = extract_features(model, patches, grid, **backbone)
+    host = np if alone else jnp  # by numpy, there is nothing to compile
+    finite = host.isfinite(host.asarray(features)).all()
+    if choice is not None:
+        other = label_by(features, grid, jax.random.key(seed), choice=choice)
+        return finite, other.foreground, other
+    mask = segment_foreground(features, grid, config=config).mask
+    reduced = reduce_features(features, mask, grid, config=config)
+    capacity = None
+    if alone:
+        count = int(np.asarray(mask).sum())
+        capacity, num_instances = capacity_for(count, len(mask)), min(num_instances, count)
+    pairs = instance_eigenpairs(reduced, mask, grid, config=config, capacity=capacity)
+    found = label_instances(
+        pairs,
+        mask,
+        grid,
+        num_instances,
+        jax.random.key(seed),
+        config=config,
+        max_instances=max_instances,
+    )
+    return finite, mask, found
+
+
+class Automatic(NamedTuple):
+    """Masks over tokens that were proposed, and the objects among them.
+
+    Attributes:
+        proposals: ranked masks, which may overlap.
+        labels: 0 for background, 1, 2, ... for objects.
+        scores: of the objects.
+    """
+
+    proposals: Proposals
+    labels: Int[Array, " tokens"]
+    scores: Float[Array, " instances"]
+
+
+@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
+def _automatic(model, patches, grid, *, features, layer, pos_interpolation, dtype):
+    """Whether all kinds of features are finite, the mask of all objects, and the objects."""
+    block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
+    valid = valid_tokens(patches.shape[0], grid)[:, None]
+    kinds = jnp.stack([jnp.where(valid, getattr(block, kind), 0.0) for kind in FEATURES])
+    found = objects_among(propose(kinds, grid))
+    return jnp.isfinite(kinds).all(), found.labels > 0, found
+
+
+@jax.jit
+def objects_among(proposals: Proposals) -> Automatic:
+    """The objects among proposals, by the defaults of `choose`."""
+    labels, scores = choose_ranked(
+        proposals, least_score=LEAST_SCORE, max_instances=MOST_OBJECTS, overlap=MOST_OVERLAP
+    )
+    return Automatic(proposals, labels, scores)
