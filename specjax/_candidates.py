@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from specjax._numerics import safe_divide, safe_norm
 from specjax.clustering import kmeans
-from specjax.tokens import Grid, neighbours, valid_tokens
+from specjax.tokens import Grid, neighbours, rows_and_columns, valid_tokens
 
 _Features = Float[Array, "tokens channels"]
 _Valid = Bool[Array, " tokens"]
@@ -48,6 +48,30 @@ def _less_mean(features: _Features, valid: _Valid) -> tuple[_Features, _Features
     count = jnp.maximum(jnp.sum(valid), 1).astype(features.dtype)
     kept = jnp.where(valid[:, None], features, 0.0)
     return kept, jnp.where(valid[:, None], kept - jnp.sum(kept, axis=0)[None, :] / count, 0.0)
+
+
+def largest_between(
+    values: Float[Array, " tokens"], grid: Grid, *, steps: int = 16
+) -> Float[Array, "tokens tokens"]:
+    """For each two tokens, the largest value at `steps` places on the line between them.
+
+    With an edge map as values, this is the intervening contour (Leung and Malik, 1998). Rows and
+    columns of padding have no meaning.
+    """
+    row, column = rows_and_columns(values.shape[0], grid)
+
+    def place(coordinate, step):
+        # Of whole numbers, so that both directions of a pair have the same places.
+        later = coordinate * (2 * step + 1)
+        earlier = coordinate * (2 * (steps - step) - 1)
+        return (earlier[:, None] + later[None, :] + steps) // (2 * steps)
+
+    def larger(step, found):
+        index = place(row, step) * grid[1] + place(column, step)
+        return jnp.maximum(found, values[jnp.minimum(index, values.shape[0] - 1)])
+
+    start = jnp.full((values.shape[0],) * 2, -jnp.inf, values.dtype)
+    return jax.lax.fori_loop(0, steps, larger, start)
 
 
 def principal(features: _Features, *, count: int) -> Float[Array, "tokens count"]:

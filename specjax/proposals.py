@@ -36,6 +36,9 @@ _ROUNDS = 48
 # Candidates that suppression looks at: the best.
 _RANKED = 1024
 
+# How far the largest edge between two tokens lowers their affinity.
+_EDGE_STRENGTH = 5.0
+
 # The mean spread of features, over kinds, below which scores fall: the image looks all the same.
 _LEAST_SPREAD = 0.15
 
@@ -74,7 +77,12 @@ class Proposals(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames=("max_proposals",))
 def propose(
-    features: _Stack, grid: Grid, *, max_proposals: int = 100, overlap: _Share = 0.6
+    features: _Stack,
+    grid: Grid,
+    *,
+    edges: Float[Array, " tokens"] | None = None,
+    max_proposals: int = 100,
+    overlap: _Share = 0.6,
 ) -> Proposals:
     """Rank masks that may be objects, without being told how many there are.
 
@@ -82,6 +90,9 @@ def propose(
         features: of one image, one or several kinds stacked, such as keys, values and outputs of
             the last block (`extract_features`).
         grid: rows and columns of the token grid; may be traced.
+        edges: optional, how likely the outline of an object passes through each token, from 0 to
+            1, by any edge detector. The affinity of two tokens is multiplied by exp(-5 e) for the
+            largest edge e on the line between them.
         max_proposals: how many; static.
         overlap: the largest IoU of a proposal with a better one.
 
@@ -96,7 +107,12 @@ def propose(
     """
     valid = valid_tokens(features.shape[1], grid)
     centered = jax.vmap(candidates.centered, in_axes=(0, None))(features, valid)
-    vectors = jax.lax.map(functools.partial(_eigenvectors, valid=valid), centered)
+    apart = (
+        None
+        if edges is None
+        else jnp.exp(-_EDGE_STRENGTH * candidates.largest_between(edges, grid))
+    )
+    vectors = jax.lax.map(functools.partial(_eigenvectors, valid=valid, factor=apart), centered)
     parts, clustering = _parts(vectors, grid, valid)
     together = _together(centered)
     masks = jnp.concatenate([parts, *_nodes(together, grid)])
@@ -175,10 +191,16 @@ def choose_ranked(
     return labels, scores
 
 
-def _eigenvectors(features: Float[Array, "tokens channels"], valid: Bool[Array, " tokens"]):
+def _eigenvectors(
+    features: Float[Array, "tokens channels"],
+    valid: Bool[Array, " tokens"],
+    factor: Float[Array, "tokens tokens"] | None,
+):
     """Eigenvectors of the graph of one kind of features, without the constant one."""
     products = jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST)
-    pairs = smallest_eigenpairs(jnp.maximum(products, 0.0), count=_VECTORS + 1, valid=valid)
+    weights = jnp.maximum(products, 0.0)
+    weights = weights if factor is None else weights * factor
+    pairs = smallest_eigenpairs(weights, count=_VECTORS + 1, valid=valid)
     return pairs.vectors[1:]
 
 

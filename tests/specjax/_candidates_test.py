@@ -163,3 +163,20 @@ def test_partitions(features):
     key = jax.random.key(0, impl="threefry2x32")
     three = kmeans(vectors.T, 3, key, max_clusters=4, mask=valid, restarts=2, max_iterations=50)
     np.testing.assert_array_equal(found[1], three.labels)
+
+
+def test_largest_between():
+    grid, tokens = (5, 7), 40
+    values = np.random.default_rng(0).random(tokens).astype(np.float32)
+    found = np.asarray(_candidates.largest_between(jnp.asarray(values), jnp.array(grid), steps=6))
+    for one, other in np.random.default_rng(1).integers(0, 35, (200, 2)):
+        places = []
+        for step in range(6):
+            share = (2 * step + 1) / 12
+            points = [
+                a * (1 - share) + b * share
+                for a, b in zip(np.divmod(one, 7), np.divmod(other, 7), strict=True)
+            ]
+            places.append([int(np.floor(point + 0.5 + 1e-9)) for point in points])
+        expected = max(values[row * 7 + column] for row, column in places)
+        assert found[one, other] == found[other, one] == expected

@@ -114,3 +114,29 @@ def test_choose(overlap, most):
             least_score=least, max_instances=most, overlap=overlap,
         )  # fmt: skip
         np.testing.assert_array_equal(labels, naive_choice(masks, scores, least, most, overlap))
+
+
+# ---------------------------------------------------------------- edges
+
+
+def test_edges_part_objects_whose_features_are_alike(features):
+    """One object in features, two by an edge between them."""
+    row, column = np.divmod(np.arange(COUNT), GRID[1])
+    block = (row >= 3) & (row < 9) & (column >= 2) & (column < 13)
+    line = block & (column == 7)
+    halves = np.stack([block & (column < 7), block & (column > 7)])
+    rng = np.random.default_rng(1)
+    directions = np.linalg.qr(rng.normal(size=(CHANNELS, 2)))[0].T
+    alike = 3 + directions[block.astype(int)] + 0.08 * rng.normal(size=(2, COUNT, CHANNELS))
+    alike = np.pad(alike, ((0, 0), (0, TOKENS - COUNT), (0, 0))).astype(np.float32)
+    edges = np.pad(line.astype(np.float32), (0, TOKENS - COUNT))
+
+    def best_of_halves(found):
+        exist = np.asarray(found.masks)[np.asarray(found.scores) > 0, :COUNT]
+        return [max(iou(mask, half) for mask in exist) for half in halves]
+
+    grid = np.array(GRID, np.int32)
+    assert max(best_of_halves(propose(alike, grid))) < 0.8
+    assert min(best_of_halves(propose(alike, grid, edges=edges))) > 0.8
+    without, none = propose(alike, grid), propose(alike, grid, edges=np.zeros_like(edges))
+    np.testing.assert_array_equal(without.masks, none.masks)
