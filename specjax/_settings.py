@@ -29,20 +29,25 @@ def check_settings(settings: Any) -> None:
         if value is not None or name == "seed":
             check_range(name, value, low, high)
     if settings.scales is not None:
-        _check_scales(settings.scales, settings.image_size)
+        problem = _problem_of_scales(settings)
+        if problem:
+            raise SpecjaxError(f"scales={settings.scales}: {problem}", parameter="scales")
 
 
-def _check_scales(scales: Sequence[int], image_size: int | None) -> None:
-    if image_size is not None:
-        raise SpecjaxError(
-            f"image_size={image_size} and scales={scales}: give one of them", parameter="scales"
-        )
-    if not scales:
-        raise SpecjaxError("scales are empty: give at least one short side", parameter="scales")
-    for scale in scales:
-        check_range("scales", scale, *_RANGES["image_size"])
+def _problem_of_scales(settings: Any) -> str | None:
+    """What is wrong with the scales of a `Segmenter`."""
+    scales, (least, most) = settings.scales, _RANGES["image_size"]
+    if not isinstance(scales, Sequence) or not scales:
+        return "give a list of short sides, as in (480, 960)"
+    if any(type(scale) is not int or not least <= scale <= most for scale in scales):
+        return f"each must be an integer from {least} to {most}"
     if list(scales) != sorted(set(scales)):
-        raise SpecjaxError(f"scales={scales}: they must ascend", parameter="scales")
+        return "they must ascend"
+    if settings.image_size is not None:
+        return f"give them or image_size={settings.image_size}, not both"
+    if settings.method != "dsi":
+        return f"only automatic masks have several, not {settings.method}"
+    return None
 
 
 def check_range(name: str, value: int | None, low: int, high: int) -> None:

@@ -189,7 +189,14 @@ def _num_instances(values: flags.FlagValues) -> int | None:
                 " instances by itself; leave it out"
             )
         return None
-    return None if values.num_instances is None else instance_number(values.num_instances)
+    if values.num_instances is None:
+        return None
+    if values.scales is not None:
+        raise SpecjaxError(
+            f"--scales={values.scales}: only automatic masks have several; leave out"
+            " --num_instances or --scales"
+        )
+    return instance_number(values.num_instances)
 
 
 def _refuse_nesting(

@@ -43,18 +43,18 @@ _EDGE_STRENGTH = 5.0
 _LEAST_SPREAD = 0.15
 
 # What `choose` takes by default.
-LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.11, 50, 0.5
+LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.09, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
-# 323 photographs (docs/automatic-masks.md).
+# 423 photographs (docs/automatic-masks.md).
 _WEIGHTS = {
-    "frame": -2.59,
-    "ring": -2.21,
-    "area": -0.457,
-    "area2": -0.167,
-    "outline": -0.214,
-    "votes": 5.45,
-    "constant": -2.63,
+    "frame": -2.66,
+    "ring": -2.28,
+    "area": -0.098,
+    "area2": -0.114,
+    "outline": -0.179,
+    "votes": 5.84,
+    "constant": -2.59,
 }
 
 

@@ -27,7 +27,8 @@ class Segmentation:
         eigensegments: the eigenvectors that are clustered, on the token grid, before their median
             filter: four, as many as another method cuts or clusters, or none with proposals.
         token_labels: label map on the token grid.
-        tiling: how the photograph, resized where asked for, was cut into tokens.
+        tiling: how the photograph, resized where asked for, was cut into tokens; at the largest of
+            several scales.
         proposals: masks on the token grid that may be instances, best first; they may overlap. None
             where the number of instances was given, or another method found them.
         proposal_scores: their scores, from 0 to 1.

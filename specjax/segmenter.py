@@ -261,10 +261,9 @@ class Segmenter:
             choice=self.choice,
             num_instances=num_instances or 0,
         )
-        if self.scales is not None and not method.automatic:
+        if self.scales is not None and num_instances is not None:
             raise SpecjaxError(
-                f"scales={self.scales}: only automatic masks have several, with method='dsi' and"
-                " no num_instances",
+                f"scales={self.scales}: only automatic masks have several; leave out num_instances",
                 parameter="scales",
             )
         scales = [self.image_size] if self.scales is None else self.scales

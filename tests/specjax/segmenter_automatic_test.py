@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from pycocotools import mask as coco_mask
 import specjax
 from specjax import segmenter
 from specjax._batching import open_lanes
+from specjax._settings import _problem_of_scales
 from specjax._windows import cut_window, join_proposals, windows_of
 from specjax.proposals import LEAST_SCORE
 from specjax.tokens import as_grid
@@ -196,16 +198,24 @@ def test_windows_computed_together(checkpoint, paths, scaled, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"scales": (112, 224)}, "image_size=112 and scales=(112, 224): give one of them"),
-        ({"scales": (224, 112), "image_size": None}, "they must ascend"),
-        ({"scales": (), "image_size": None}, "at least one short side"),
-        ({"scales": (0, 112), "image_size": None}, "scales is 0: it must be an integer from 1"),
+        ({"scales": (112, 224)}, "give them or image_size=112, not both"),
+        ({"scales": (224, 112), "image_size": None}, "scales=(224, 112): they must ascend"),
+        ({"scales": (), "image_size": None}, "give a list of short sides"),
+        ({"scales": (0, 112), "image_size": None}, "each must be an integer from 1"),
+        ({"scales": (112,), "image_size": None, "method": "maskcut"}, "not maskcut"),
     ],
 )
 def test_wrong_scales(checkpoint, settings, words):
     with pytest.raises(specjax.SpecjaxError) as error:
         opened(checkpoint, **settings)
     assert words in str(error.value) and error.value.parameter == "scales"
+
+
+@pytest.mark.parametrize("scales", [480, "480", (480, 960.0), (True, 480)])
+def test_scales_of_wrong_types(scales):
+    # Where nothing checks annotations, as outside of tests.
+    settings = types.SimpleNamespace(scales=scales, image_size=None, method="dsi")
+    assert _problem_of_scales(settings)
 
 
 def test_scales_are_of_automatic_masks(checkpoint, paths):
@@ -221,5 +231,10 @@ def test_the_command_with_scales(world, scaled, paths, tmp_path):
     results = json.loads((tmp_path / "coco_results.json").read_text())
     expected = [s for path in paths for _, s in scaled[path].proposed_masks()]
     assert [r["score"] for r in results] == expected
-    refused = run_command(tmp_path, world.photos, *flags, "--scales=small")
-    assert refused.status == 2 and "--scales=small: give a number, or several" in refused.stderr
+    for wrong, words in (
+        (["--scales=small"], "--scales=small: give a number, or several"),
+        (["--scales=112", "--num_instances=2"], "leave out --num_instances or --scales"),
+    ):
+        refused = run_command(tmp_path, world.photos, *flags, "--overwrite", *wrong)
+        assert refused.status == 2 and words in refused.stderr
+    assert (tmp_path / "coco_results.json").exists()
