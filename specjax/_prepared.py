@@ -70,14 +70,19 @@ def prepare(
         raise SpecjaxError(f"{name} has no pixels")
     cut = {}
     for scale in scales:
-        patches = cut_patches(
-            image if scale is None else resize_short_side(image, scale, name=name),
-            patch_size=backbone.config.patch_size,
-            mean=backbone.mean,
-            std=backbone.std,
-            padded=False,
-            name=name,
-        )
+        try:
+            patches = cut_patches(
+                image if scale is None else resize_short_side(image, scale, name=name),
+                patch_size=backbone.config.patch_size,
+                mean=backbone.mean,
+                std=backbone.std,
+                padded=False,
+                name=name,
+            )
+        except SpecjaxError as error:
+            if len(scales) == 1:
+                raise
+            raise SpecjaxError(f"{error} (scale {scale})", parameter="scales") from None
         cut[patches.tiling] = patches.values
     windows = windows_of(list(cut))
     values = tuple(cut_window(cut[window.tiling], window) for window in windows)

@@ -224,6 +224,13 @@ def test_scales_are_of_automatic_masks(checkpoint, paths):
         segment(paths[0], num_instances=2)
 
 
+def test_a_scale_that_is_too_large(checkpoint, paths):
+    segment = opened(checkpoint, image_size=None, scales=(SIZE, 4000))
+    with pytest.raises(specjax.SpecjaxError, match=r"more than 20000.*\(scale 4000\)$") as error:
+        segment(paths[0])
+    assert error.value.parameter == "scales"
+
+
 def test_the_command_with_scales(world, scaled, paths, tmp_path):
     flags = [world.checkpoint, "--solver=eigh", "--N=16", "--save=coco"]
     finished = run_command(tmp_path, world.photos, *flags, f"--scales={SIZE},{2 * SIZE}")
