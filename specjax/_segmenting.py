@@ -72,17 +72,17 @@ def segment_each(
     """
     alone = lanes.mesh.size == 1 and not lanes.vectorize
     analysed = (_one_by_one if alone else _in_batches)(_pieces(photographs), method, lanes)
-    waiting: dict[int, dict[int, _Result]] = {}
+    waiting: dict[Prepared, dict[int, _Result]] = {}
     for item in analysed:
         if isinstance(item, _Failed):
             yield item.key, item.error
             continue
         piece, result = item
         prepared = piece.prepared
-        done = waiting.setdefault(id(prepared), {})
+        done = waiting.setdefault(prepared, {})
         done[piece.number] = result
         if len(done) == len(prepared.windows):
-            del waiting[id(prepared)]
+            del waiting[prepared]
             results = [done[number] for number in range(len(done))]
             finish = functools.partial(_segmentation, method=method, results=results)
             _, segmentation = next(in_smaller_parts([prepared], finish))

@@ -6,7 +6,6 @@ larger size, at the cost of the whole image for each window. Proposals of all wi
 the grid of the largest scale.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from specjax import _ranking as ranking
 from specjax._sizes import padded_tokens
-from specjax.proposals import Proposals
+from specjax.proposals import MOST_IOU, Proposals
 from specjax.tokens import Tiling, pad_tokens
 
 # What a score at a larger scale counts: most of what is small there is a part of an object.
@@ -93,14 +92,12 @@ def join_proposals(
     return _joined(masks, scores, np.stack(places), np.stack(inner))
 
 
-@functools.partial(jax.jit, static_argnames=("overlap",))
+@jax.jit
 def _joined(
     masks: Bool[Array, "windows proposals tokens"],
     scores: Float[Array, "windows proposals"],
     places: Int[Array, "windows joint"],
     inner: Bool[Array, "windows tokens"],
-    *,
-    overlap: float = 0.6,
 ) -> Proposals:
     count = scores.shape[1]
     cut_off = jnp.any(masks & inner[:, None, :], axis=2)
@@ -109,7 +106,7 @@ def _joined(
     framed = jnp.pad(masks, ((0, 0), (0, 0), (0, 1)))
     masks = jax.vmap(lambda mask, place: mask[:, place])(framed, places)
     masks = masks.reshape(-1, places.shape[1])
-    kept = ranking.suppressed(masks, scores, count=count, overlap=overlap)
+    kept = ranking.suppressed(masks, scores, count=count, overlap=MOST_IOU)
     exists = kept >= 0
     return Proposals(masks[kept] & exists[:, None], jnp.where(exists, scores[kept], 0.0))
 

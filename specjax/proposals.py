@@ -1,12 +1,13 @@
 """Masks without being told how many: ranked proposals, and the objects among them.
 
     found = propose(features, grid)
-    labels = choose(found, grid)
+    labels = choose(found)
 
 Features of several kinds come stacked, `[kinds, tokens, channels]`, each kind flat over the token
 grid and perhaps padded (`specjax.tokens`). Candidates are the connected parts of k-means
 clusterings of the eigenvectors of each kind's graph, and the nodes of trees that merge neighbouring
-tokens. How well they agree, and how they differ from their surroundings, is their score.
+tokens. How well they agree, and how they differ from their surroundings and from the frame of the
+image, is their score.
 """
 
 import functools
@@ -41,6 +42,9 @@ _EDGE_STRENGTH = 5.0
 
 # The mean spread of features, over kinds, below which scores fall: the image looks all the same.
 _LEAST_SPREAD = 0.15
+
+# The largest IoU of a proposal with a better one, by default.
+MOST_IOU = 0.6
 
 # What `choose` takes by default.
 LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.09, 50, 0.5
@@ -82,7 +86,7 @@ def propose(
     *,
     edges: Float[Array, " tokens"] | None = None,
     max_proposals: int = 100,
-    overlap: _Share = 0.6,
+    overlap: _Share = MOST_IOU,
 ) -> Proposals:
     """Rank masks that may be objects, without being told how many there are.
 
@@ -107,12 +111,10 @@ def propose(
     """
     valid = valid_tokens(features.shape[1], grid)
     centered = jax.vmap(candidates.centered, in_axes=(0, None))(features, valid)
-    apart = (
-        None
-        if edges is None
-        else jnp.exp(-_EDGE_STRENGTH * candidates.largest_between(edges, grid))
-    )
-    vectors = jax.lax.map(functools.partial(_eigenvectors, valid=valid, factor=apart), centered)
+    factor = None
+    if edges is not None:
+        factor = jnp.exp(-_EDGE_STRENGTH * candidates.largest_between(edges, grid))
+    vectors = jax.lax.map(functools.partial(_eigenvectors, valid=valid, factor=factor), centered)
     parts, clustering = _parts(vectors, grid, valid)
     together = _together(centered)
     masks = jnp.concatenate([parts, *_nodes(together, grid)])

@@ -50,7 +50,7 @@ def test_a_window_has_the_patches_of_a_crop():
 
 
 def joined(windows, **masks):
-    """Proposals of windows, given as {"number_in_window": (window, box, score)}."""
+    """Joined proposals, each given by the number of its window, its box in it, and its score."""
     tokens = 256
     every = np.zeros((len(windows), 3, tokens), bool)
     scores = np.zeros((len(windows), 3), np.float32)

@@ -119,7 +119,7 @@ def test_choose(overlap, most):
 # ---------------------------------------------------------------- edges
 
 
-def test_edges_part_objects_whose_features_are_alike(features):
+def test_edges_part_objects_whose_features_are_alike():
     """One object in features, two by an edge between them."""
     row, column = np.divmod(np.arange(COUNT), GRID[1])
     block = (row >= 3) & (row < 9) & (column >= 2) & (column < 13)
