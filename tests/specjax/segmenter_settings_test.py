@@ -82,10 +82,11 @@ def test_photographs_too_small_and_too_large(checkpoint):
         assert error.value.parameter == "image_size"
 
 
-def test_features_that_are_not_finite(checkpoint, paths):
+@pytest.mark.parametrize("count", [3, None])
+def test_features_that_are_not_finite(checkpoint, paths, count):
     model = jax.tree.map(lambda leaf: leaf * jnp.nan, checkpoint.model)
     segment = opened(dataclasses.replace(checkpoint, model=model))
-    ((_, error),) = segment.stream(paths[:1], num_instances=3)
+    ((_, error),) = segment.stream(paths[:1], num_instances=count)
     assert isinstance(error, SpecjaxError) and "not finite" in str(error)
     assert paths[0].name in str(error)
 
