@@ -1,10 +1,10 @@
 """An objective for small backbones: a teacher's features, and objects of photographs and scenes.
 
-The teacher is any backbone that the project loads. On photographs, the student's keys, values and
-outputs are regressed to the teacher's through linear projections, which are thrown away after the
-training; and the cosine similarities of all pairs of its output tokens are regressed to those of
-the teacher's. The keys are those of the block before the last, as the last block's have targets of
-their own: on all images, what is known of their objects adds the loss of drawn scenes
+The teacher is any backbone that the project loads. On photographs, the student's keys, queries,
+values and outputs are regressed to the teacher's through linear projections, which are thrown away
+after the training; and the cosine similarities of all pairs of its output tokens are regressed to
+those of the teacher's. The keys are those of the block before the last, as the last block's have
+targets of their own: on all images, what is known of their objects adds the loss of drawn scenes
 (`scene_objective`).
 """
 
@@ -21,7 +21,7 @@ from experiments.pretraining.training import Objective
 from specjax import ViT
 
 # What is distilled, and its weight.
-KINDS = {"keys": 0.5, "values": 0.5, "outputs": 1.0}
+KINDS = {"keys": 0.5, "queries": 0.25, "values": 0.5, "outputs": 1.0}
 _SIMILARITY_WEIGHT = 2.0
 # Standard deviations at which a teacher's value is clipped.
 _LARGEST = 5.0
@@ -46,7 +46,7 @@ class DistillObjective(Objective):
         self, parameters: PyTree, memory: PyTree, arrays: Sequence[Array], shape: Any
     ) -> tuple[Float[Array, ""], PyTree]:
         """The loss of a batch of `composed_batches`, whose first images have the teacher's."""
-        patches, instances, places, *of_teacher = arrays
+        patches, instances, places, trust, *of_teacher = arrays
         network = self.network(parameters)
 
         def blocks(image):
@@ -55,12 +55,13 @@ class DistillObjective(Objective):
             )
 
         found = jax.vmap(blocks)(patches)
-        loss = scene_loss([block.keys for block in found], instances, places)
+        loss = scene_loss([block.keys for block in found], instances, places, trust)
         if not of_teacher:
             return loss, memory
         count = len(of_teacher[0])
         of_student = {
             "keys": found[-2].keys[:count],
+            "queries": found[-1].queries[:count],
             "values": found[-1].values[:count],
             "outputs": found[-1].outputs[:count],
         }

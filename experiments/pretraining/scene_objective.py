@@ -59,24 +59,29 @@ def regression_loss(
     keys: Float[Array, "images tokens channels"],
     places: Float[Array, "images tokens 3"],
     instances: Int[Array, "images tokens"],
+    trust: Float[Array, " images"],
 ) -> Float[Array, ""]:
     """The weighted mean squared error of the keys; about 1 if all keys are zero.
 
-    Tokens of unknown objects, -1, do not count.
+    Tokens of unknown objects, -1, do not count, those of objects as much as `trust` says.
     """
     foreground = instances > 0
     target = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
     error = jnp.mean(jnp.square(keys - target), axis=-1)
-    weight = jnp.where(foreground, 1.0, jnp.where(instances == 0, _BACKGROUND_WEIGHT, 0.0))
+    background = jnp.where(instances == 0, _BACKGROUND_WEIGHT, 0.0)
+    weight = jnp.where(foreground, trust[:, None], background)
     return jnp.sum(error * weight) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
 def structure_loss(
-    keys: Float[Array, "images tokens channels"], instances: Int[Array, "images tokens"]
+    keys: Float[Array, "images tokens channels"],
+    instances: Int[Array, "images tokens"],
+    trust: Float[Array, " images"],
 ) -> Float[Array, ""]:
     """The weighted mean squared error of the cosine similarities of all pairs of an image.
 
-    Pairs with a token of an unknown object, -1, do not count.
+    Pairs with a token of an unknown object, -1, do not count. A pair counts `trust` times for each
+    of its tokens that is an object's.
     """
     unit = keys / jnp.maximum(jnp.linalg.norm(keys, axis=-1, keepdims=True), 1e-6)
     similarity = jnp.einsum("bic,bjc->bij", unit, unit)
@@ -87,8 +92,9 @@ def structure_loss(
         jnp.where(row == column, _SAME, _OTHER),
         jnp.where(background, _BACKGROUND, _MIXED),
     )
-    known = (row >= 0) & (column >= 0)
-    weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, jnp.where(known, 1.0, 0.0))
+    token = jnp.where(instances > 0, trust[:, None], jnp.where(instances == 0, 1.0, 0.0))
+    pair = token[:, :, None] * token[:, None, :]
+    weight = jnp.where(objects, _FOREGROUND_PAIR_WEIGHT, 1.0) * pair
     return jnp.sum(weight * jnp.square(similarity - target)) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
@@ -96,15 +102,17 @@ def scene_loss(
     keys: Sequence[Float[Array, "images tokens channels"]],
     instances: Int[Array, "images tokens"],
     places: Float[Array, "images tokens 3"],
+    trust: Float[Array, " images"],
 ) -> Float[Array, ""]:
     """The objective, from the keys of all blocks, first to last.
 
-    The keys of the first block do not count, as they do not depend on other tokens.
+    The keys of the first block do not count, as they do not depend on other tokens. `trust` is the
+    weight of tokens of objects: 1 where objects are known exactly.
     """
-    loss = regression_loss(keys[-1], places, instances)
-    loss = loss + _LAST_STRUCTURE * structure_loss(keys[-1], instances)
+    loss = regression_loss(keys[-1], places, instances, trust)
+    loss = loss + _LAST_STRUCTURE * structure_loss(keys[-1], instances, trust)
     for inner in keys[1:-1]:
-        loss = loss + _INNER_STRUCTURE * structure_loss(inner, instances)
+        loss = loss + _INNER_STRUCTURE * structure_loss(inner, instances, trust)
     return loss
 
 
@@ -119,4 +127,4 @@ class SceneObjective(Objective):
         model = self.network(parameters)
         blocks = jax.vmap(lambda image: model.every_block(image, shape, attention_chunk=1024))
         keys = [outputs.keys for outputs in blocks(patches)]
-        return scene_loss(keys, instances, places), memory
+        return scene_loss(keys, instances, places, jnp.ones(len(patches))), memory

@@ -18,6 +18,8 @@ from experiments.pretraining.scene_objective import (
 )
 from tests.support.run_binary import quick_compilation
 
+TRUST = [1.0, 0.4]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick():
@@ -53,11 +55,11 @@ def test_loss_is_a_weighted_mean_of_squares():
     total = weights = 0.0
     for i in range(2):
         for t in range(5):
-            weight = 1.0 if foreground[i, t] else 0.7
+            weight = TRUST[i] if foreground[i, t] else 0.7
             total += weight * np.mean((keys[i, t] - wanted[i][t]) ** 2)
             weights += weight
     instances = jnp.asarray(foreground.astype(np.int32))
-    loss = regression_loss(jnp.asarray(keys), jnp.asarray(places), instances)
+    loss = regression_loss(jnp.asarray(keys), jnp.asarray(places), instances, jnp.array(TRUST))
     assert float(loss) == pytest.approx(total / weights, rel=1e-5)
 
 
@@ -74,9 +76,10 @@ def test_structure_loss_is_a_weighted_mean_over_pairs():
                     wanted, weight = (0.95 if one == other else 0.1), 2.0
                 else:
                     wanted, weight = (0.8 if one == other else -0.2), 1.0
+                weight *= TRUST[image] ** np.count_nonzero([one, other])
                 total += weight * (similarity[i, j] - wanted) ** 2
                 weights += weight
-    loss = structure_loss(jnp.asarray(keys), jnp.asarray(instances))
+    loss = structure_loss(jnp.asarray(keys), jnp.asarray(instances), jnp.array(TRUST))
     assert float(loss) == pytest.approx(total / weights, rel=1e-5)
 
 
@@ -85,7 +88,7 @@ def test_scene_loss_leaves_the_first_block_alone():
     blocks = [jnp.asarray(rng.normal(size=(2, 4, 6)), jnp.float32) for _ in range(4)]
     instances, places = rng.integers(0, 3, (2, 4)), rng.random((2, 4, 3))
     gradients = jax.jit(jax.grad(scene_loss))(
-        blocks, jnp.asarray(instances), jnp.asarray(places, jnp.float32)
+        blocks, jnp.asarray(instances), jnp.asarray(places, jnp.float32), jnp.array(TRUST)
     )
     moved = [float(jnp.max(jnp.abs(gradient))) > 0 for gradient in gradients]
     assert moved == [False, True, True, True]
