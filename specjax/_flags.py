@@ -55,8 +55,8 @@ METHOD = {
         "auto",
         "Vision transformer (ViT) that computes the features: a Hugging Face id such as"
         " facebook/dino-vits16; a folder or a file; 'specjax-mini', a small ViT in the package,"
-        " trained on drawn scenes; or 'random', fixed random weights. 'auto' is specjax-mini for"
-        " the built-in samples, and facebook/dino-vits16 otherwise.",
+        " trained on drawn scenes and photographs; or 'random', fixed random weights. 'auto' is"
+        " specjax-mini for the built-in samples, and facebook/dino-vits16 otherwise.",
     ),
     "protocol": Flag(
         "enum",

@@ -20,7 +20,7 @@ from specjax._png import write_png
 # The short side of a photograph in tokens.
 _SHORTER = 22
 # A mask with more of the image's border than this is not an object, but perhaps part of one.
-_BORDER = 0.4
+_BORDER = 0.2
 
 
 def find_objects(

@@ -47,7 +47,7 @@ class Checkpoint:
 
     Example:
         >>> specjax.load_checkpoint("specjax-mini").digest[:8]
-        '67fdca21'
+        'b36a5941'
     """
 
     config: ViTConfig
@@ -74,7 +74,7 @@ def load_checkpoint(source: str | os.PathLike, *, revision: str | None = None) -
             - a safetensors file, or one of torch.save (1.6 or later). A `config.json` beside it is
               used where it describes a known model. Without one, the shape is inferred from the
               tensors, and the number of heads from the width, for known widths;
-            - "specjax-mini", which comes with the package and was trained on drawn scenes alone;
+            - "specjax-mini", which comes with the package;
             - a hub id, `owner/name`. Gated models need `HF_TOKEN` in the environment.
 
             Mean and deviation of the colours come from `preprocessor_config.json` where there is
