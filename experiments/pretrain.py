@@ -2,8 +2,8 @@ r"""Train a small backbone: on drawn scenes, or on your own images.
 
     python -m experiments.pretrain --output_dir=outputs/specjax-mini
 
-trains the built-in backbone on drawn scenes alone. The objective uses their exact masks
-(`experiments.pretraining.scene_objective`).
+trains a backbone on drawn scenes alone, the first step to the built-in one. The objective uses
+their exact masks (`experiments.pretraining.scene_objective`).
 
     python -m experiments.pretrain --objective=dino --data_dir=photos --init=dino-vits16 \
         --output_dir=outputs/mine --steps=1000

@@ -31,7 +31,7 @@ from specjax import Checkpoint
 SHAPES = (((16, 22), 1.0), ((24, 32), 0.5), ((32, 24), 0.5))
 # The share of images that are photographs.
 _PHOTOGRAPHS = 0.625
-# The weight of tokens of objects on photographs; of background tokens: 1. What a teacher finds is
+# How much a token of an object counts on photographs; on drawn scenes: 1. What a teacher finds is
 # an object less often than the rest is background.
 _TRUST = 0.4
 
@@ -71,12 +71,12 @@ class ComposedBatches:
             numbers, photographs = self._numbers(images, chances[:, 0])
             composed = _composed(bank, numbers, chances[:, 1 : 1 + COMPOSING], size=size)
             # Drawn scenes are changed more: only their colours tell them from others.
-            strong = np.arange(images) >= photographs
-            changed = _recoloured(composed.image, chances[:, 1 + COMPOSING :], noise, strong)
+            scene = np.arange(images) >= photographs
+            changed = _recoloured(composed.image, chances[:, 1 + COMPOSING :], noise, scene)
             arrays = _cut(
                 changed, composed.labels, patch_size=self.patch_size, colours=self.colours
             )
-            arrays += (np.where(strong, 1.0, _TRUST).astype(np.float32),)
+            arrays += (np.where(scene, 1.0, _TRUST).astype(np.float32),)
             if features is not None:
                 arrays += features(composed.image[:photographs], grid=grid)
             yield Batch(arrays, grid)

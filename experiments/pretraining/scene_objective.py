@@ -63,7 +63,7 @@ def regression_loss(
 ) -> Float[Array, ""]:
     """The weighted mean squared error of the keys; about 1 if all keys are zero.
 
-    Tokens of unknown objects, -1, do not count, those of objects as much as `trust` says.
+    Tokens of unknown objects, -1, do not count; those of known objects count `trust` times.
     """
     foreground = instances > 0
     target = jax.vmap(functools.partial(targets, channels=keys.shape[-1]))(places, foreground)
