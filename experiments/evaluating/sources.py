@@ -1,7 +1,7 @@
 """Where detections come from: results files, alone or in the folder of a run, and label maps.
 
-A results file names images by id. In a folder that a program of ours wrote, `coco.json` beside it
-says which file has which id. Else the ids are those of the dataset; of a dataset without ids, an
+A results file names images by id. Where a program of ours wrote it, as `coco_results.json`, the
+`coco.json` beside it says which file has which id. Else the ids are those of the dataset; of a dataset without ids, an
 image's id is the id or the file name of its record, or its number in the stream, from 1.
 """
 
@@ -147,7 +147,7 @@ def open_sources(path: pathlib.Path) -> list[Source]:
         SpecjaxError: there is none, or a file has not the form of results.
     """
     if not path.is_dir():
-        return [ResultsFile(path, path.stem, None)]
+        return [ResultsFile(path, path.stem, _listing_beside(path))]
     files = sorted(path.glob(f"{_RESULTS}*.json"))
     label_folders = sorted(other for other in path.glob(f"{_LABELS}*") if other.is_dir())
     found: list[tuple[pathlib.Path, str]] = []
@@ -165,9 +165,7 @@ def open_sources(path: pathlib.Path) -> list[Source]:
         if place.is_dir():
             sources.append(LabelMaps(place, name))
         else:
-            images = path / f"{_IMAGES}{ending}.json"
-            listing = _listing(images) if images.is_file() else None
-            sources.append(ResultsFile(place, name, listing))
+            sources.append(ResultsFile(place, name, _listing_beside(place)))
     return sources
 
 
@@ -183,8 +181,11 @@ def read_config(path: pathlib.Path) -> dict[str, Any] | None:
     return config
 
 
-def _listing(path: pathlib.Path) -> dict[str, Key]:
-    """The id of each image by its file name, from the annotation file beside results."""
+def _listing_beside(results: pathlib.Path) -> dict[str, Key] | None:
+    """The id of each image by its file name, from the annotation file beside results, if any."""
+    path = results.with_name(results.name.replace(_RESULTS, _IMAGES, 1))
+    if not results.name.startswith(_RESULTS) or not path.is_file():
+        return None
     content = read_json(path)
     rows = content.get("images") if isinstance(content, dict) else None
     if not isinstance(rows, list):

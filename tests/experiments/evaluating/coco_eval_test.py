@@ -258,6 +258,9 @@ def test_runs_on_other_images(world, finished_run, tmp_path):
     assert len(others) == 4 and "image_id '1'" in others[0] and "'new'" in others[1]
     for warning in finished.report["warnings"]:
         assert f"warning: {warning}\n" in finished.stdout
+    file = finished_run / "coco_results_boc.json"
+    alone = run_scores(tmp_path / "scores.json", file, *flags)
+    assert numbers(alone.result) == numbers(finished.report["results"][0])
 
 
 def test_an_annotation_that_cannot_be_read(world, finished_run, tmp_path):
