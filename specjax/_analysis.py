@@ -80,11 +80,10 @@ def every_stage(
     if automatic:
         return _automatic(model, patches, grid, **backbone)
     features = extract_features(model, patches, grid, **backbone)
-    host = np if alone else jnp  # by numpy, there is nothing to compile
-    finite = host.isfinite(host.asarray(features)).all()
     if choice is not None:
         other = label_by(features, grid, jax.random.key(seed), choice=choice)
-        return finite, other.foreground, other
+        return _all_finite(features, alone), other.foreground, other
+    # Nothing waits for the backbone here: it runs while the next programs are prepared.
     mask = segment_foreground(features, grid, config=config).mask
     reduced = reduce_features(features, mask, grid, config=config)
     capacity = None
@@ -101,7 +100,12 @@ def every_stage(
         config=config,
         max_instances=max_instances,
     )
-    return finite, mask, found
+    return _all_finite(features, alone), mask, found
+
+
+def _all_finite(features, alone):
+    host = np if alone else jnp  # by numpy, there is nothing to compile
+    return host.isfinite(host.asarray(features)).all()
 
 
 class Automatic(NamedTuple):

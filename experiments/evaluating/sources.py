@@ -1,8 +1,9 @@
 """Where detections come from: results files, alone or in the folder of a run, and label maps.
 
 A results file names images by id. Where a program of ours wrote it, as `coco_results.json`, the
-`coco.json` beside it says which file has which id. Else the ids are those of the dataset; of a dataset without ids, an
-image's id is the id or the file name of its record, or its number in the stream, from 1.
+`coco.json` beside it says which file has which id. Else the ids are those of the dataset; of a
+dataset without ids, an image's id is the id or the file name of its record, or its number in the
+stream, from 1.
 """
 
 import functools

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from flax import nnx
 
@@ -23,7 +23,7 @@ def fill(config: ViTConfig, parameters: Mapping[str, np.ndarray]) -> ViT:
     """A ViT with these parameters, by dotted path; every one must be there."""
     structure, state = nnx.split(_skeleton(config))
     filled = [
-        (path, leaf.replace(jnp.asarray(parameters[".".join(map(str, path))])))
+        (path, leaf.replace(jax.device_put(parameters[".".join(map(str, path))])))
         for path, leaf in nnx.to_flat_state(state)
     ]
     return nnx.merge(structure, nnx.from_flat_state(filled))
