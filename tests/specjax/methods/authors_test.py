@@ -80,19 +80,23 @@ def test_maskcut(authors, number):
 def test_dsm(authors, number, with_colors):
     features, grid, theirs = of_scene(authors, number)
     features = features + DSM_OFFSET
-    name, options = "dsm", {}
+    name, options, value_error, vector_error = "dsm", {}, 1e-5, 2e-3
     n = len(theirs["features"])
     if with_colors:
+        # Colors of 8 bits have neighbours at equal distance: which of them count may depend on
+        # rounding, and so on the version of JAX.
+        value_error, vector_error = 5e-4, 5e-2
         colors = theirs["image"].reshape(n, 3).astype(np.float32) / 255
         colors = jnp.asarray(np.pad(colors, ((0, 256 - n), (0, 0))))
         name, options = "color", {"colors": colors, "color_weight": COLOR_WEIGHT}
     ours = dsm_segments(
         features, grid, jax.random.key(0), K=VECTORS, num_segments=SEGMENTS, **options
     )
-    np.testing.assert_allclose(ours.eigenvalues, theirs[f"{name}_values"], atol=1e-5)
+    np.testing.assert_allclose(ours.eigenvalues, theirs[f"{name}_values"], atol=value_error)
     # The same sign rule.
     vectors = theirs[f"{name}_vectors"][1:]
-    np.testing.assert_allclose(ours.vectors[:, :n], vectors, atol=2e-3 * np.abs(vectors).max())
+    largest = np.abs(vectors).max()
+    np.testing.assert_allclose(ours.vectors[:, :n], vectors, atol=vector_error * largest)
     one = dsm_object(features, grid, **options)
     np.testing.assert_array_equal(one.foreground[:n], vectors[0] > 0)
     np.testing.assert_array_equal(one.box, theirs[f"{name}_box"])
