@@ -85,8 +85,10 @@ def segment_each(
             del waiting[prepared]
             results = [done[number] for number in range(len(done))]
             finish = functools.partial(_segmentation, method=method, results=results)
-            _, segmentation = next(in_smaller_parts([prepared], finish))
-            yield piece.key, segmentation
+            _, found = next(in_smaller_parts([prepared], finish))
+            if isinstance(found, SpecjaxError):
+                found = SpecjaxError(f"{prepared.name}: {found}", parameter=found.parameter)
+            yield piece.key, found
 
 
 def _pieces(
@@ -181,7 +183,7 @@ def _segmentation(
             return result
         _, mask, found = result
         if not result.finite:
-            return SpecjaxError(f"{prepared.name}: the features of the backbone are not finite")
+            return SpecjaxError("the features of the backbone are not finite")
         if isinstance(found, Automatic):
             proposals.append(found.proposals)
     if len(proposals) > 1:
@@ -191,8 +193,8 @@ def _segmentation(
     tokens, tiling = int(mask.sum()), prepared.tiling
     if tokens < method.num_instances:
         warnings.warn(
-            f"{prepared.name}: {method.num_instances} instances were asked for, but the foreground"
-            f" has only {tokens} tokens",
+            f"{prepared.name}: {method.num_instances} instances were asked for, but the number of"
+            f" foreground tokens is {tokens}",
             stacklevel=2,
         )
     labels, image = np.asarray(as_grid(found.labels, tiling.grid)), prepared.image

@@ -111,7 +111,7 @@ def warn_of_clamping(num_clusters: _Count, max_clusters: int, mask: _Mask) -> No
     if wanted > max_clusters:
         reason = f"the upper bound is {max_clusters}"
     elif wanted > tokens:
-        reason = f"there are only {tokens} tokens"
+        reason = f"the number of tokens is {tokens}"
     else:
         return
     warnings.warn(f"{wanted} clusters were asked for, but {reason}", stacklevel=3)

@@ -129,7 +129,7 @@ class AnnotationFile(NamedTuple):
             )
         if lost:
             warnings.append(
-                f"{str(self.path)!r}: {lost} annotations without a valid {field!r} are left out"
+                f"{str(self.path)!r}: annotations without a valid {field!r} are left out: {lost}"
             )
         return found, tuple(warnings)
 

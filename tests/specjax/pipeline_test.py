@@ -214,7 +214,7 @@ def test_fewer_instances_than_asked_for_warn_where_it_is_known():
     key, static = jax.random.key(0), {"config": PAPERS, "max_instances": MOST}
     for mask, count, reason in (
         (truth > 0, 5, "5 clusters were asked for, but the upper bound is 4"),
-        (few, 3, "3 clusters were asked for, but there are only 2 tokens"),
+        (few, 3, "3 clusters were asked for, but the number of tokens is 2"),
     ):
         mask = jnp.asarray(mask)
         reduced = pipeline.reduce_features(jnp.asarray(features), mask, grid(), config=PAPERS)

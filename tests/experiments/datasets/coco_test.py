@@ -161,7 +161,7 @@ def test_what_an_error_quotes_stays_in_one_line(folder):
 def test_annotations_of_no_image_are_left_out_with_a_warning(folder, bad):
     edit_annotations(folder, lambda content: content["annotations"].append(bad))
     (warning,) = opened(folder).warnings
-    assert "1 annotations without a valid 'image_id' are left out" in warning
+    assert "annotations without a valid 'image_id' are left out: 1" in warning
 
 
 @pytest.mark.parametrize(
