@@ -165,7 +165,10 @@ def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> 
 
     def sweep(number, block):
         block = block - _times(basis, _times(basis.T, block))
-        block = block - excluded[:, None] * _times(excluded[None, :], block)
+        # Written so that XLA adds in several parts: one running sum, as of a row by a matrix, errs
+        # by more than is accepted once there are thousands of nodes.
+        along = _times(block.T, excluded)
+        block = block - excluded[:, None] * along[None, :]
         least = jnp.where(number == 0, 0.0, 0.5).astype(block.dtype)
         columns = []
         for index in range(block.shape[1]):
@@ -180,7 +183,7 @@ def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> 
     return jax.lax.fori_loop(0, 2, sweep, block)
 
 
-def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]):
+def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner ..."]):
     return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -160,16 +160,14 @@ def without_fallback(monkeypatch):
     """Makes `eigh` give NaN, so that a fallback to it shows."""
 
     def nothing(problem, pairs):
-        nodes = problem.matrix.shape[0]
-        return jnp.full(pairs, jnp.nan), jnp.full((pairs, nodes), jnp.nan)
+        return jnp.full(pairs, jnp.nan), jnp.full((pairs, problem.matrix.shape[0]), jnp.nan)
 
     monkeypatch.setattr(eigensolvers, "by_eigh", nothing)
 
 
 def test_krylov_converges_by_itself(monkeypatch):
     without_fallback(monkeypatch)
-    call = functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver="krylov")
-    alone = jax.jit(call)
+    alone = jax.jit(functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver="krylov"))
     for name in ("random", "clusters", "path"):
         check(alone(jnp.asarray(GRAPHS[name])), GRAPHS[name])
 
@@ -185,6 +183,16 @@ def test_krylov_restarts(monkeypatch):
         pairs = jax.jit(call)(jnp.asarray(weights, jnp.float32))
         assert np.isfinite(pairs.values).all() == (cycles == 12)
     check(pairs, weights, nodes)
+
+
+@pytest.mark.parametrize("nodes", [1000, 3712])
+def test_many_nodes_do_not_add_up_rounding(nodes):
+    """A running sum of equal values errs in one direction."""
+    order, excluded = np.arange(nodes), np.full(nodes, nodes**-0.5, np.float32)
+    block = np.stack([np.where(order < 0.7 * nodes, 3.0, -7.0), np.sin(order)], axis=1)
+    given = jnp.asarray(block, jnp.float32), jnp.zeros((nodes, 4)), jnp.asarray(excluded)
+    found = np.asarray(jax.jit(eigensolvers._orthonormal)(*given), np.float64)
+    assert np.abs(excluded.astype(np.float64) @ found).max() < 1e-6
 
 
 def test_fallback_where_krylov_does_not_converge(monkeypatch):
