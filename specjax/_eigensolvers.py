@@ -30,6 +30,8 @@ _STALLED = 0.7
 # Products with the matrix per cycle, after which the Krylov space is cut back to its best vectors;
 # and the largest number of cycles.
 _STEPS, _CYCLES = 8, 12
+# Nodes in a part of a sum over all nodes.
+_PART = 64
 
 
 class Problem(NamedTuple):
@@ -165,10 +167,7 @@ def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> 
 
     def sweep(number, block):
         block = block - _times(basis, _times(basis.T, block))
-        # Written so that XLA adds in several parts: one running sum, as of a row by a matrix, errs
-        # by more than is accepted once there are thousands of nodes.
-        along = _times(block.T, excluded)
-        block = block - excluded[:, None] * along[None, :]
+        block = block - excluded[:, None] * _along(excluded, block)[None, :]
         least = jnp.where(number == 0, 0.0, 0.5).astype(block.dtype)
         columns = []
         for index in range(block.shape[1]):
@@ -183,8 +182,21 @@ def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> 
     return jax.lax.fori_loop(0, 2, sweep, block)
 
 
-def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner ..."]):
+def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]):
     return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
+
+
+def _along(vector: Float[Array, " nodes"], block: _Block) -> Float[Array, " block"]:
+    """The products of a vector with columns, added in parts.
+
+    XLA makes one running sum of a row by a matrix. Over thousands of nodes, its rounding errors
+    add up to more than the residual that is accepted.
+    """
+    missing = -len(vector) % _PART
+    parts = jnp.pad(vector, (0, missing)).reshape(-1, _PART)
+    rows = jnp.pad(block, ((0, missing), (0, 0))).reshape(*parts.shape, block.shape[1])
+    sums = jnp.einsum("pn,pnb->pb", parts, rows, precision=jax.lax.Precision.HIGHEST)
+    return jnp.sum(sums, axis=0)
 
 
 def _column_norms(block: _Block) -> Float[Array, " block"]:
