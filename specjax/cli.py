@@ -49,6 +49,8 @@ _METHOD = (
     "protocol", "M", "N", "bins", "metric", "solver", "image_size", "features", "layer",
     "pos_interpolation", "dtype", "batch_size", "seed", "overwrite",
 )  # fmt: skip
+# What only the paper's own method uses.
+_OF_THE_PAPER = ("metric", "M", "N", "bins", "protocol")
 FLAGS = {
     **OTHER_METHODS,
     **{name: METHOD[name] for name in _METHOD},
@@ -144,6 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     values = flags.FLAGS
     check_texts(values, ("checkpoint", "output_dir"))
     num_instances = _num_instances(values)
+    _warn_of_unused(values, num_instances)
     wanted = [kind for kind in values.save if kind.strip()]
     save = frozenset(chosen("save", wanted, SAVES) if wanted else ())
     photographs = find_photographs(arguments[1:])
@@ -197,6 +200,16 @@ def _num_instances(values: flags.FlagValues) -> int | None:
             " --num_instances or --scales"
         )
     return instance_number(values.num_instances)
+
+
+def _warn_of_unused(values: flags.FlagValues, num_instances: int | None) -> None:
+    """Warn of flags that were given and change nothing."""
+    unused, why = list(_OF_THE_PAPER), f"by --method={values.method}"
+    if values.method == "dsi":
+        unused, why = [*unused, "solver", "features"], "without --num_instances"
+    given = [f"--{name}" for name in unused if values[name].present]
+    if given and num_instances is None:
+        print(f"warning: {', '.join(given)}: not used {why}", file=sys.stderr)
 
 
 def _refuse_nesting(

@@ -256,6 +256,18 @@ def test_mistakes(photos, flags, tmp_path, arguments, words):
     assert not (tmp_path / "out").exists() and not (photos / "day.1" / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--metric=l2", "--features=values"], "--metric, --features: not used without --num_ins"),
+        (["--method=maskcut", "--N=16", "--features=values"], "--N: not used by --method=maskcut"),
+    ],
+)
+def test_flags_that_change_nothing_are_named(photos, tmp_path, given, words):
+    finished = run_command(tmp_path / "out", photos / "a.jpg", "--checkpoint=nowhere", *given)
+    assert finished.status == 2 and finished.stderr.startswith(f"warning: {words}")
+
+
 def test_help_mentions_every_flag(tmp_path):
     finished = run_command(tmp_path, "--help")
     assert finished.status == 0 and finished.stderr == ""
