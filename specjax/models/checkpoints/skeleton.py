@@ -22,6 +22,7 @@ def leaf_shapes(config: ViTConfig) -> dict[str, tuple[int, ...]]:
 def fill(config: ViTConfig, parameters: Mapping[str, np.ndarray]) -> ViT:
     """A ViT with these parameters, by dotted path; every one must be there."""
     structure, state = nnx.split(_skeleton(config))
+    # Not by `jnp.asarray`, which compiles a program for each shape.
     filled = [
         (path, leaf.replace(jax.device_put(parameters[".".join(map(str, path))])))
         for path, leaf in nnx.to_flat_state(state)

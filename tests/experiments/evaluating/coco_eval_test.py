@@ -249,7 +249,7 @@ def test_runs_on_other_images(world, finished_run, tmp_path):
         folder / "SegmentationObject" / f"{names[0]}.png",
         folder / "SegmentationObject" / "new.png",
     )
-    listing.write_text("\n".join(["new", *names[1:]]))
+    listing.write_text("\n".join(["new", *names[:0:-1]]))
     flags = ("--dataset=voc", f"--data_dir={folder}")
     finished = run_scores(tmp_path / "scores.json", finished_run, *flags)
     assert finished.status == 0
@@ -259,7 +259,7 @@ def test_runs_on_other_images(world, finished_run, tmp_path):
     for warning in finished.report["warnings"]:
         assert f"warning: {warning}\n" in finished.stdout
     file = finished_run / "coco_results_boc.json"
-    alone = run_scores(tmp_path / "scores.json", file, *flags)
+    alone = run_scores(tmp_path / "alone.json", file, *flags)
     assert numbers(alone.result) == numbers(finished.report["results"][0])
 
 
