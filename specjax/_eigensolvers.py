@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 from specjax._numerics import safe_divide, safe_norm
 
 _Matrix = Float[Array, "nodes nodes"]
-_Block = Float[Array, "nodes block"]
+_Block = Float[Array, "block nodes"]
 _Pairs = tuple[Float[Array, " pairs"], Float[Array, "pairs nodes"]]
 
 # The last vectors of a block converge late: the block has this many more than are asked for.
@@ -79,7 +79,7 @@ def by_krylov(problem: Problem, pairs: int) -> _Pairs:
     infinite = jnp.full(block, jnp.inf, problem.matrix.dtype)
     state = (start, infinite, infinite, infinite, jnp.zeros((), jnp.int32))
     vectors, mu, residual, _, _ = jax.lax.while_loop(unfinished, cycle, state)
-    return _checked(problem, mu[:pairs], vectors[:, :pairs].T, residual[:pairs])
+    return _checked(problem, mu[:pairs], vectors[:pairs], residual[:pairs])
 
 
 SOLVERS = {"eigh": by_eigh, "krylov": by_krylov}
@@ -132,54 +132,63 @@ def _checked(problem, mu, z, residual) -> _Pairs:
 def _krylov_cycle(problem: Problem, start: _Block):
     """Ritz vectors, values and residuals in the Krylov space of a block, largest first."""
     matrix, excluded, _ = problem
-    nodes, block = start.shape
+    block, nodes = start.shape
     size = _STEPS * block
 
     def step(number, state):
         basis, images, candidates = state
         new = _orthonormal(candidates, basis, excluded)
-        image = _times(matrix, new)
-        place = (0, number * block)
+        image = _images(matrix, new)
+        place = (number * block, 0)
         basis = jax.lax.dynamic_update_slice(basis, new, place)
         return basis, jax.lax.dynamic_update_slice(images, image, place), image
 
-    empty = jnp.zeros((nodes, size), matrix.dtype)
+    empty = jnp.zeros((size, nodes), matrix.dtype)
     basis, images, _ = jax.lax.fori_loop(0, _STEPS, step, (empty, empty, start))
-    small = _times(basis.T, images)
-    # A direction that was only noise is a zero column: it must not rank among the largest.
-    absent = jnp.sum(basis * basis, axis=0) < 0.5
+    small = _times(images, basis.T)
+    # A direction that was only noise is a zero row: it must not rank among the largest.
+    absent = jnp.sum(basis * basis, axis=1) < 0.5
     behind = 2.0 * jnp.max(jnp.abs(small)) + 1.0
     small = (small + small.T) / 2.0 - jnp.diag(jnp.where(absent, size * behind, 0.0))
     mu, rotation = jnp.linalg.eigh(small)
-    mu, rotation = mu[::-1][:block], rotation[:, ::-1][:, :block]
-    vectors = _times(basis, rotation)
-    residual = _column_norms(_times(images, rotation) - vectors * mu[None, :])
+    mu, rotation = mu[::-1][:block], rotation.T[::-1][:block]
+    vectors = _times(rotation, basis)
+    residual = _norms(_times(rotation, images) - vectors * mu[:, None])
     return vectors, mu, residual
 
 
-def _orthonormal(block: _Block, basis: Float[Array, "nodes size"], excluded) -> _Block:
-    """Make columns orthonormal to each other, the basis and the excluded vector, or else 0.
+def _orthonormal(block: _Block, basis: Float[Array, "size nodes"], excluded) -> _Block:
+    """Make rows orthonormal to each other, the basis and the excluded vector, or else 0.
 
-    This is Gram-Schmidt, done twice: the first round may leave a short column, and normalising it
-    magnifies its rounding errors along the basis. A column that the second round shortens to less
+    This is Gram-Schmidt, done twice: the first round may leave a short row, and normalising it
+    magnifies its rounding errors along the basis. A row that the second round shortens to less
     than half was only such errors, because the space is exhausted; it becomes 0.
     """
 
     def sweep(number, block):
-        block = block - _times(basis, _times(basis.T, block))
-        block = block - excluded[:, None] * _along(excluded, block)[None, :]
+        block = block - _times(_times(block, basis.T), basis)
+        block = block - _along(excluded, block)[:, None] * excluded[None, :]
         least = jnp.where(number == 0, 0.0, 0.5).astype(block.dtype)
-        columns = []
-        for index in range(block.shape[1]):
-            column = block[:, index : index + 1]
-            for earlier in columns:
-                column = column - earlier * jnp.sum(earlier * column)
-            norm = safe_norm(column.T)[:, None]
-            columns.append(jnp.where(norm > least, safe_divide(column, norm), 0.0))
-        return jnp.concatenate(columns, axis=1)
+        rows = []
+        for row in block:
+            for earlier in rows:
+                row = row - earlier * jnp.sum(earlier * row)
+            norm = safe_norm(row)
+            rows.append(jnp.where(norm > least, safe_divide(row, norm), 0.0))
+        return jnp.stack(rows)
 
     # One program for both rounds.
     return jax.lax.fori_loop(0, 2, sweep, block)
+
+
+def _images(matrix: _Matrix, block: _Block) -> _Block:
+    """The matrix times each row of a block.
+
+    XLA takes several times as long for rows x matrix as for matrix x columns; the barriers keep it
+    from rewriting the one as the other.
+    """
+    columns = jax.lax.optimization_barrier(block.T)
+    return jax.lax.optimization_barrier(_times(matrix, columns)).T
 
 
 def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]):
@@ -187,25 +196,25 @@ def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"
 
 
 def _along(vector: Float[Array, " nodes"], block: _Block) -> Float[Array, " block"]:
-    """The products of a vector with columns, added in parts.
+    """The products of a vector with the rows of a block, added in parts.
 
-    XLA makes one running sum of a row by a matrix. Over thousands of nodes, its rounding errors
-    add up to more than the residual that is accepted.
+    XLA makes one running sum of a row by a matrix, and of a sum of sums. Over thousands of nodes,
+    its rounding errors add up to more than the residual that is accepted.
     """
     missing = -len(vector) % _PART
     parts = jnp.pad(vector, (0, missing)).reshape(-1, _PART)
-    rows = jnp.pad(block, ((0, missing), (0, 0))).reshape(*parts.shape, block.shape[1])
-    sums = jnp.einsum("pn,pnb->pb", parts, rows, precision=jax.lax.Precision.HIGHEST)
-    return jnp.sum(sums, axis=0)
+    rows = jnp.pad(block, ((0, 0), (0, missing))).reshape(len(block), *parts.shape)
+    sums = jnp.einsum("pn,bpn->bp", parts, rows, precision=jax.lax.Precision.HIGHEST)
+    return jnp.sum(sums, axis=1)
 
 
-def _column_norms(block: _Block) -> Float[Array, " block"]:
-    """Norms of columns. Not by `safe_norm`: a NaN must stay, and count as not converged."""
-    return jnp.sqrt(jnp.sum(block * block, axis=0))
+def _norms(block: _Block) -> Float[Array, " block"]:
+    """Norms of rows. Not by `safe_norm`: a NaN must stay, and count as not converged."""
+    return jnp.sqrt(jnp.sum(block * block, axis=1))
 
 
 def _start(exists: Bool[Array, " nodes"], block: int) -> _Block:
-    """A random start block; the row of a node does not depend on the number of nodes."""
+    """A random start block; the column of a node does not depend on the number of nodes."""
     # A constant of the program: compiling a generator took a third of the solver's time.
     noise = np.random.default_rng(0).random((exists.shape[0], block), np.float32) - 0.5
-    return jnp.where(exists[:, None], noise, 0.0)
+    return jnp.where(exists[None, :], noise.T, 0.0)

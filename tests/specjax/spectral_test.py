@@ -115,15 +115,15 @@ def test_padding_changes_nothing(nodes, solver):
 
 
 def test_the_start_of_the_iteration_does_not_depend_on_padding():
-    """The row of a node does not depend on the number of nodes or the default generator."""
+    """The column of a node does not depend on the number of nodes or the default generator."""
     start = functools.partial(eigensolvers._start, block=6)
     long = start(jnp.arange(1000) < 300)
-    assert not np.asarray(long)[300:].any()
-    assert np.ptp(np.asarray(long)[:300], axis=0).min() > 0.9
+    assert not np.asarray(long)[:, 300:].any()
+    assert np.ptp(np.asarray(long)[:, :300], axis=1).min() > 0.9
     for nodes in (300, 301, 2048):
-        np.testing.assert_array_equal(start(jnp.arange(nodes) < 300)[:300], long[:300])
+        np.testing.assert_array_equal(start(jnp.arange(nodes) < 300)[:, :300], long[:, :300])
     with jax.default_prng_impl("rbg"):
-        np.testing.assert_array_equal(start(jnp.arange(300) < 300), long[:300])
+        np.testing.assert_array_equal(start(jnp.arange(300) < 300), long[:, :300])
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -189,10 +189,10 @@ def test_krylov_restarts(monkeypatch):
 def test_many_nodes_do_not_add_up_rounding(nodes):
     """A running sum of equal values errs in one direction."""
     order, excluded = np.arange(nodes), np.full(nodes, nodes**-0.5, np.float32)
-    block = np.stack([np.where(order < 0.7 * nodes, 3.0, -7.0), np.sin(order)], axis=1)
-    given = jnp.asarray(block, jnp.float32), jnp.zeros((nodes, 4)), jnp.asarray(excluded)
+    block = np.stack([np.where(order < 0.7 * nodes, 3.0, -7.0), np.sin(order)])
+    given = jnp.asarray(block, jnp.float32), jnp.zeros((4, nodes)), jnp.asarray(excluded)
     found = np.asarray(jax.jit(eigensolvers._orthonormal)(*given), np.float64)
-    assert np.abs(excluded.astype(np.float64) @ found).max() < 1e-6
+    assert np.abs(found @ excluded.astype(np.float64)).max() < 1e-6
 
 
 def test_fallback_where_krylov_does_not_converge(monkeypatch):
