@@ -1,6 +1,7 @@
 """Run a program: parse flags, print a user's mistake as one line, exit with a status."""
 
 import errno
+import importlib.util
 import io
 import logging
 import os
@@ -35,6 +36,7 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
         logger = logging.getLogger("specjax")
         logger.handlers[:], logger.propagate = [logging.StreamHandler(sys.stderr)], False
         cache_compiled_programs()
+        compile_quickly()
         try:
             status = main(arguments)
             sys.stdout.flush()
@@ -132,3 +134,13 @@ def cache_compiled_programs() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "specjax", "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def compile_quickly() -> None:
+    """Where JAX has a CPU only, let XLA optimize less: it compiles sooner, for programs as fast.
+
+    Only has an effect before JAX computes anything. A user's own flags of XLA are left alone.
+    """
+    accelerated = any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
+    if not accelerated and not os.environ.get("XLA_FLAGS"):
+        os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"

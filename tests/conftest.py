@@ -28,6 +28,8 @@ def _compile_quickly(flag: str) -> None:
 
 # The newer of two code generators takes most of the time of compiling for a CPU.
 _compile_quickly("--xla_cpu_use_fusion_emitters=false")
+# As the commands do.
+_compile_quickly("--xla_backend_optimization_level=1")
 install_import_hook("specjax", "beartype.beartype")
 
 import jax  # noqa: E402

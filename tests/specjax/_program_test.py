@@ -1,6 +1,7 @@
 """How a program ends, and what it prints."""
 
 import contextlib
+import importlib.util
 import io
 import logging
 import os
@@ -189,3 +190,17 @@ def test_compiled_programs_are_kept(monkeypatch, tmp_path):
     finally:
         for name, value in zip(names, before, strict=True):
             jax.config.update(name, value)
+
+
+def test_programs_for_a_cpu_are_compiled_quickly(monkeypatch):
+    """Unless the user has flags of his own, or JAX has an accelerator."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for given, expected in (("", "--xla_backend_optimization_level=1"), ("--mine", "--mine")):
+        monkeypatch.setenv("XLA_FLAGS", given)
+        _program.compile_quickly()
+        assert os.environ["XLA_FLAGS"] == expected
+    for plugin in ("jax_plugins", "libtpu"):
+        monkeypatch.setenv("XLA_FLAGS", "")
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, it=plugin: name == it or None)
+        _program.compile_quickly()
+        assert os.environ["XLA_FLAGS"] == ""
