@@ -18,6 +18,8 @@ _Masks = Bool[Array, "masks tokens"]
 _VOTES_FROM = 0.5
 # Width in tokens of the frame of an image.
 _FRAME = 2
+# Divides the square of an IoU in Soft-NMS; the value of its authors.
+_FADING = 0.5
 
 
 def quantities(
@@ -111,8 +113,13 @@ def score(
 
 
 def suppressed(
-    masks: _Masks, scores: Float[Array, " masks"], *, count: int, overlap: float | Float[Array, ""]
-) -> Int[Array, " count"]:
+    masks: _Masks,
+    scores: Float[Array, " masks"],
+    *,
+    count: int,
+    overlap: float | Float[Array, ""],
+    fades: bool = True,
+) -> tuple[Int[Array, " count"], Float[Array, " count"]]:
     """Non-maximum suppression: the best mask, the best that overlaps it little, and so on.
 
     Args:
@@ -120,17 +127,20 @@ def suppressed(
         scores: of each, above 0; 0 where there is no mask.
         count: how many to keep; static.
         overlap: the largest IoU of a mask with a better one.
+        fades: whether a mask that overlaps better ones less than that keeps a part of its score
+            only: exp(-IoU^2 / 0.5) of it for each (Soft-NMS, Bodla et al., 2017); static.
 
     Returns:
-        Indices of the masks kept, best first; -1 once there is none.
+        Indices of the masks kept, best first, -1 once there is none; and their scores, then 0.
     """
-    near = pairwise_iou(masks, masks) > overlap
+    ious = pairwise_iou(masks, masks)
+    left_over = jnp.where(ious > overlap, 0.0, jnp.exp(-(ious**2) / _FADING) if fades else 1.0)
 
     def keep(left, _):
         best = jnp.argmax(left)
-        exists = left[best] > 0
-        left = jnp.where(near[best], 0.0, left).at[best].set(0.0)
-        return left, jnp.where(exists, best, -1)
+        score = left[best]
+        left = (left * left_over[best]).at[best].set(0.0)
+        return left, (jnp.where(score > 0, best, -1), score)
 
     return jax.lax.scan(keep, scores, None, length=count)[1]
 

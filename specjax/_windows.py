@@ -82,7 +82,7 @@ def join_proposals(
 
     Returns:
         The proposals, over padded tokens of the last window's tiling. Of those that overlap with an
-        IoU above 0.6, the best is kept.
+        IoU above 0.7, the best is kept.
     """
     tokens, first = masks.shape[2], windows[0].tiling
     counts = [1.0 if window.tiling == first else _LARGER_SCALE for window in windows]
@@ -106,9 +106,9 @@ def _joined(
     framed = jnp.pad(masks, ((0, 0), (0, 0), (0, 1)))
     masks = jax.vmap(lambda mask, place: mask[:, place])(framed, places)
     masks = masks.reshape(-1, places.shape[1])
-    kept = ranking.suppressed(masks, scores, count=count, overlap=MOST_IOU)
-    exists = kept >= 0
-    return Proposals(masks[kept] & exists[:, None], jnp.where(exists, scores[kept], 0.0))
+    # Within each window, scores have faded already.
+    kept, scores = ranking.suppressed(masks, scores, count=count, overlap=MOST_IOU, fades=False)
+    return Proposals(masks[kept] & (kept >= 0)[:, None], scores)
 
 
 def _places(window: Window, joint: Tiling, tokens: int) -> Int[np.ndarray, " joint"]:

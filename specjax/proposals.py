@@ -44,7 +44,7 @@ _EDGE_STRENGTH = 5.0
 _LEAST_SPREAD = 0.15
 
 # The largest IoU of a proposal with a better one, by default.
-MOST_IOU = 0.6
+MOST_IOU = 0.7
 
 # What `choose` takes by default.
 LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.09, 50, 0.5
@@ -98,7 +98,8 @@ def propose(
             1, by any edge detector. The affinity of two tokens is multiplied by exp(-5 e) for the
             largest edge e on the line between them.
         max_proposals: how many; static.
-        overlap: the largest IoU of a proposal with a better one.
+        overlap: the largest IoU of a proposal with a better one. The score of one that overlaps
+            better ones less is lowered (Soft-NMS).
 
     Returns:
         The proposals, best first.
@@ -128,11 +129,8 @@ def propose(
 
     scores, best = jax.lax.top_k(scores, min(_RANKED, masks.shape[0]))
     masks = masks[best]
-    kept = ranking.suppressed(masks, scores, count=max_proposals, overlap=overlap)
-    exists = kept >= 0
-    return Proposals(
-        masks=masks[kept] & exists[:, None], scores=jnp.where(exists, scores[kept], 0.0)
-    )
+    kept, scores = ranking.suppressed(masks, scores, count=max_proposals, overlap=overlap)
+    return Proposals(masks=masks[kept] & (kept >= 0)[:, None], scores=scores)
 
 
 @functools.partial(jax.jit, static_argnames=("max_instances",))

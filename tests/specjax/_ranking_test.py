@@ -56,22 +56,35 @@ def test_votes():
         assert votes == pytest.approx(np.mean(np.maximum(np.array(best) - 0.5, 0)), abs=1e-6)
 
 
-def naive_suppression(masks, scores, count, overlap):
+def naive_suppression(masks, scores, count, overlap, fades):
+    """Indices and scores, best first: each mask kept drops its near ones and fades the others."""
+    left = {index: float(score) for index, score in enumerate(scores) if score > 0}
     kept = []
-    for index in np.argsort(-scores, kind="stable"):
-        if scores[index] > 0 and all(iou(masks[index], masks[k]) <= overlap for k in kept):
-            kept.append(index)
-    return (kept + [-1] * count)[:count]
+    while left and len(kept) < count:
+        best = max(left, key=left.get)
+        kept.append((best, left.pop(best)))
+        for index in list(left):
+            shared = iou(masks[index], masks[best])
+            if shared > overlap:
+                del left[index]
+            elif fades:
+                left[index] *= np.exp(-(shared**2) / 0.5)
+    return zip(*kept + [(-1, 0.0)] * (count - len(kept)), strict=True)
 
 
+@pytest.mark.parametrize("fades", [False, True])
 @pytest.mark.parametrize("overlap", [0.2, 0.5])
-def test_suppression(overlap):
+def test_suppression(overlap, fades):
     masks = random_masks(30)
     masks[7] = masks[3]
     scores = RNG.random(30).astype(np.float32)
     scores[[4, 5]] = 0
-    found = _ranking.suppressed(jnp.asarray(masks), jnp.asarray(scores), count=25, overlap=overlap)
-    assert found.tolist() == naive_suppression(masks, scores, 25, overlap)
+    found, kept_scores = _ranking.suppressed(
+        jnp.asarray(masks), jnp.asarray(scores), count=25, overlap=overlap, fades=fades
+    )
+    expected, expected_scores = naive_suppression(masks, scores, 25, overlap, fades)
+    assert found.tolist() == list(expected)
+    np.testing.assert_allclose(kept_scores, expected_scores, rtol=1e-5)
 
 
 def test_quantities():
