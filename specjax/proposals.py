@@ -41,13 +41,13 @@ _RANKED = 1024
 _EDGE_STRENGTH = 5.0
 
 # The mean spread of features, over kinds, below which scores fall: the image looks all the same.
-_LEAST_SPREAD = 0.15
+_LEAST_SPREAD = 0.25
 
 # The largest IoU of a proposal with a better one, by default.
 MOST_IOU = 0.7
 
 # What `choose` takes by default.
-LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.09, 50, 0.5
+LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.08, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
 # 423 photographs (docs/automatic-masks.md).
