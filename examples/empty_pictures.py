@@ -82,7 +82,9 @@ KINDS: dict[str, Callable[[Generator], np.ndarray]] = {
     "landscapes": _landscape,
 }
 FLAGS = {
-    "kinds": Flag("list", ",".join(list(KINDS)[:5]), f"Of {', '.join(KINDS)}."),
+    "kinds": Flag(
+        "list", ",".join(list(KINDS)[:5]), f"Kinds of pictures to draw, any of: {', '.join(KINDS)}."
+    ),
     "count": Flag("integer", 40, "How many pictures of each kind.", at_least(1)),
 }
 
@@ -99,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
         raise SpecjaxError("give the folder to write to")
     unknown = [kind for kind in flags.FLAGS.kinds if kind not in KINDS]
     if unknown:
-        raise SpecjaxError(f"--kinds={unknown[0]}: choose of {', '.join(KINDS)}")
+        raise SpecjaxError(f"--kinds={unknown[0]}: choose among {', '.join(KINDS)}")
     for kind in flags.FLAGS.kinds:
         for number in range(flags.FLAGS.count):
             content = io.BytesIO()

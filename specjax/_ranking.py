@@ -134,12 +134,12 @@ def suppressed(
         Indices of the masks kept, best first, -1 once there is none; and their scores, then 0.
     """
     ious = pairwise_iou(masks, masks)
-    left_over = jnp.where(ious > overlap, 0.0, jnp.exp(-(ious**2) / _FADING) if fades else 1.0)
+    factors = jnp.where(ious > overlap, 0.0, jnp.exp(-(ious**2) / _FADING) if fades else 1.0)
 
     def keep(left, _):
         best = jnp.argmax(left)
         score = left[best]
-        left = (left * left_over[best]).at[best].set(0.0)
+        left = (left * factors[best]).at[best].set(0.0)
         return left, (jnp.where(score > 0, best, -1), score)
 
     return jax.lax.scan(keep, scores, None, length=count)[1]

@@ -193,7 +193,7 @@ def test_compiled_programs_are_kept(monkeypatch, tmp_path):
 
 
 def test_programs_for_a_cpu_are_compiled_quickly(monkeypatch):
-    """Unless the user has flags of his own, or JAX has an accelerator."""
+    """Unless the user has flags of their own, or JAX has an accelerator."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for given, expected in (("", "--xla_backend_optimization_level=1"), ("--mine", "--mine")):
         monkeypatch.setenv("XLA_FLAGS", given)
