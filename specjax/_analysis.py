@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from specjax._sizes import capacity_for, padded_instances
 from specjax.config import Config
@@ -21,6 +21,7 @@ from specjax.proposals import (
     LEAST_SCORE,
     MOST_OBJECTS,
     MOST_OVERLAP,
+    Objects,
     Proposals,
     choose_ranked,
     propose,
@@ -109,17 +110,15 @@ def _all_finite(features, alone):
 
 
 class Automatic(NamedTuple):
-    """Masks over tokens that were proposed, and the objects among them.
-
-    Attributes:
-        proposals: ranked masks, which may overlap.
-        labels: 0 for background, 1, 2, ... for objects.
-        scores: of the objects.
-    """
+    """Masks over tokens that were proposed, which may overlap, and the objects among them."""
 
     proposals: Proposals
-    labels: Int[Array, " tokens"]
-    scores: Float[Array, " instances"]
+    objects: Objects
+
+    @property
+    def labels(self) -> Int[Array | np.ndarray, " tokens"]:
+        """0 for background, 1, 2, ... for objects."""
+        return self.objects.labels
 
 
 @functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
@@ -135,7 +134,7 @@ def _automatic(model, patches, grid, *, features, layer, pos_interpolation, dtyp
 @jax.jit
 def objects_among(proposals: Proposals) -> Automatic:
     """The objects among proposals, by the defaults of `choose`."""
-    labels, scores = choose_ranked(
+    objects = choose_ranked(
         proposals, least_score=LEAST_SCORE, max_instances=MOST_OBJECTS, overlap=MOST_OVERLAP
     )
-    return Automatic(proposals, labels, scores)
+    return Automatic(proposals, objects)

@@ -19,6 +19,7 @@ from specjax._windows import join_proposals
 from specjax.errors import SpecjaxError
 from specjax.instance_stages import Instances
 from specjax.methods.choice import Found
+from specjax.proposals import Proposals
 from specjax.refinement import refine_each
 from specjax.segmentation import Segmentation
 from specjax.tokens import Tiling, as_grid, to_pixels
@@ -187,9 +188,8 @@ def _segmentation(
         if isinstance(found, Automatic):
             proposals.append(found.proposals)
     if len(proposals) > 1:
-        masks, scores = map(np.stack, zip(*proposals, strict=True))
-        found = jax.device_get(objects_among(join_proposals(masks, scores, prepared.windows)))
-        mask = found.labels > 0
+        found = _of_all_windows(proposals, prepared)
+        mask = np.asarray(found.labels) > 0
     tokens, tiling = int(mask.sum()), prepared.tiling
     if tokens < method.num_instances:
         warnings.warn(
@@ -206,13 +206,17 @@ def _segmentation(
         tiling=tiling,
     )
     if isinstance(found, Automatic):
-        exist = found.proposals.scores > 0
+        proposed, scores, shares = found.proposals
+        assert shares is not None  # for types
+        count, exist = int(labels.max()), np.asarray(scores) > 0
+        objects = np.asarray(as_grid(found.objects.shares[:count], tiling.grid))
         return segmentation(
-            labels=_refined(labels, image, tiling),
-            scores=np.asarray(found.scores[: int(labels.max())]),
+            labels=_refined(objects, image, tiling),
+            scores=np.asarray(found.objects.scores[:count]),
             eigensegments=np.zeros((0, *tiling.grid), np.float32),
-            proposals=np.asarray(as_grid(found.proposals.masks[exist], tiling.grid)),
-            proposal_scores=np.asarray(found.proposals.scores[exist]),
+            proposals=np.asarray(as_grid(proposed[exist], tiling.grid)),
+            proposal_scores=np.asarray(scores)[exist],
+            proposal_shares=np.asarray(as_grid(np.asarray(shares)[exist], tiling.grid)),
         )
     return segmentation(
         labels=to_pixels(labels, tiling, image.shape[:2], fill=True),
@@ -221,14 +225,20 @@ def _segmentation(
     )
 
 
-def _refined(labels: np.ndarray, image: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """A label map of tokens at the size of the image, along its edges.
+def _of_all_windows(proposals: Sequence[Proposals], prepared: Prepared) -> Automatic:
+    """The proposals of all windows of a photograph, joined, and the objects among them."""
+    masks, scores, shares = map(np.stack, zip(*proposals, strict=True))
+    joined = join_proposals(masks, scores, shares, prepared.windows)
+    return jax.device_get(objects_among(joined))
+
+
+def _refined(shares: np.ndarray, image: np.ndarray, tiling: Tiling) -> np.ndarray:
+    """A label map at the size of the image, from how much of each token belongs to each object.
 
     A pixel gets the object that it belongs to most, if that is more than half.
     """
-    masks = labels[None] == np.arange(1, labels.max() + 1)[:, None, None]
     best, found = np.full(image.shape[:2], 0.5, np.float32), np.zeros(image.shape[:2], np.int32)
-    for number, share in enumerate(refine_each(masks, image, tiling), start=1):
+    for number, share in enumerate(refine_each(shares, image, tiling), start=1):
         better = share > best
         best[better], found[better] = share[better], number
     return found

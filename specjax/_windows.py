@@ -68,6 +68,7 @@ def cut_window(
 def join_proposals(
     masks: Bool[np.ndarray, "windows proposals tokens"],
     scores: Float[np.ndarray, "windows proposals"],
+    shares: Float[np.ndarray, "windows proposals tokens"],
     windows: Sequence[Window],
 ) -> Proposals:
     """The best proposals of all windows, as many as each has, on the token grid of the last one.
@@ -78,6 +79,7 @@ def join_proposals(
     Args:
         masks: of each window, over its tokens, as padded as the others.
         scores: of each window.
+        shares: of each window, as the masks.
         windows: the windows of an image, by ascending scale.
 
     Returns:
@@ -89,26 +91,34 @@ def join_proposals(
     scores = scores * np.asarray(counts, scores.dtype)[:, None]
     places = [_places(window, windows[-1].tiling, tokens) for window in windows]
     inner = [_inner_sides(window, tokens) for window in windows]
-    return _joined(masks, scores, np.stack(places), np.stack(inner))
+    return _joined(masks, scores, shares, np.stack(places), np.stack(inner))
 
 
 @jax.jit
 def _joined(
     masks: Bool[Array, "windows proposals tokens"],
     scores: Float[Array, "windows proposals"],
+    shares: Float[Array, "windows proposals tokens"],
     places: Int[Array, "windows joint"],
     inner: Bool[Array, "windows tokens"],
 ) -> Proposals:
     count = scores.shape[1]
     cut_off = jnp.any(masks & inner[:, None, :], axis=2)
     scores = jnp.where(cut_off, 0.0, scores).ravel()
-    # A last token that no window has is False.
-    framed = jnp.pad(masks, ((0, 0), (0, 0), (0, 1)))
-    masks = jax.vmap(lambda mask, place: mask[:, place])(framed, places)
-    masks = masks.reshape(-1, places.shape[1])
+
+    def placed(values):
+        # A last token, which no window has, is 0.
+        framed = jnp.pad(values, ((0, 0), (0, 0), (0, 1)))
+        return jax.vmap(lambda each, place: each[:, place])(framed, places).reshape(
+            -1, places.shape[1]
+        )
+
+    masks = placed(masks)
     # Within each window, scores have faded already.
     kept, scores = ranking.suppressed(masks, scores, count=count, overlap=MOST_IOU, fades=False)
-    return Proposals(masks[kept] & (kept >= 0)[:, None], scores)
+    exist = (kept >= 0)[:, None]
+    shares = jnp.where(exist, placed(shares)[kept], 0.0)
+    return Proposals(masks[kept] & exist, scores, shares)
 
 
 def _places(window: Window, joint: Tiling, tokens: int) -> Int[np.ndarray, " joint"]:

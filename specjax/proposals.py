@@ -68,15 +68,19 @@ class Proposals(NamedTuple):
     Attributes:
         masks: over tokens; empty where there are fewer proposals.
         scores: from 0 to 1, falling; 0 for missing ones.
+        shares: how much of each token belongs to each mask, from 0 to 1, for `refine`; None where
+            it is not known.
 
     Example:
         >>> features = jax.random.normal(jax.random.key(0), (1, 12, 8))
-        >>> specjax.propose(features, (3, 4), max_proposals=5).scores.shape
-        (5,)
+        >>> found = specjax.propose(features, (3, 4), max_proposals=5)
+        >>> found.scores.shape, found.shares.shape
+        ((5,), (5, 12))
     """
 
     masks: Bool[Array, "proposals tokens"]
     scores: Float[Array, " proposals"]
+    shares: Float[Array, "proposals tokens"] | None = None
 
 
 @functools.partial(jax.jit, static_argnames=("max_proposals",))
@@ -130,7 +134,8 @@ def propose(
     scores, best = jax.lax.top_k(scores, min(_RANKED, masks.shape[0]))
     masks = masks[best]
     kept, scores = ranking.suppressed(masks, scores, count=max_proposals, overlap=overlap)
-    return Proposals(masks=masks[kept] & (kept >= 0)[:, None], scores=scores)
+    masks = masks[kept] & (kept >= 0)[:, None]
+    return Proposals(masks, scores, ranking.shares(masks, together, grid))
 
 
 @functools.partial(jax.jit, static_argnames=("max_instances",))
@@ -165,30 +170,54 @@ def choose(
     """
     return choose_ranked(
         proposals, least_score=least_score, max_instances=max_instances, overlap=overlap
-    )[0]
+    ).labels
+
+
+class Objects(NamedTuple):
+    """The objects among proposals.
+
+    Attributes:
+        labels: the label map of `choose`.
+        scores: of each object, best first; 0 where there are fewer.
+        shares: how much of each token belongs to each object; 0 for tokens of other objects.
+    """
+
+    labels: Int[Array, " tokens"]
+    scores: Float[Array, " instances"]
+    shares: Float[Array, "instances tokens"]
 
 
 def choose_ranked(
     proposals: Proposals, *, least_score: _Share, max_instances: int, overlap: _Share
-) -> tuple[Int[Array, " tokens"], Float[Array, " instances"]]:
-    """The label map of `choose`, and the score of each object, 0 where there are fewer."""
+) -> Objects:
+    """The objects of `choose`, with their scores and shares."""
+    masks, scores, shares = proposals
 
     def take(state, proposal):
-        labels, count, scores = state
-        mask, score = proposal
+        labels, chosen, count = state
+        number, mask, score = proposal
         own = mask & (labels == 0)
         enough = jnp.mean(own, dtype=score.dtype) >= (1 - overlap) * jnp.mean(
             mask, dtype=score.dtype
         )
         taken = enough & jnp.any(own) & (score >= least_score) & (count < max_instances)
-        scores = jnp.where(taken & (jnp.arange(max_instances) == count), score, scores)
+        chosen = jnp.where(taken & (jnp.arange(max_instances) == count), number, chosen)
         count = count + taken.astype(count.dtype)
-        return (jnp.where(own & taken, count, labels), count, scores), None
+        return (jnp.where(own & taken, count, labels), chosen, count), None
 
-    labels = jnp.zeros(proposals.masks.shape[1], jnp.int32)
-    start = labels, jnp.zeros((), jnp.int32), jnp.zeros(max_instances, proposals.scores.dtype)
-    (labels, _, scores), _ = jax.lax.scan(take, start, proposals)
-    return labels, scores
+    none = jnp.full(max_instances, -1)
+    start = jnp.zeros(masks.shape[1], jnp.int32), none, jnp.zeros((), jnp.int32)
+    (labels, chosen, _), _ = jax.lax.scan(take, start, (jnp.arange(len(masks)), masks, scores))
+
+    shares = masks.astype(scores.dtype) if shares is None else shares
+    numbers = jnp.arange(1, max_instances + 1)
+    free = (labels[None, :] == 0) | (labels[None, :] == numbers[:, None])
+    exist = chosen >= 0
+    return Objects(
+        labels=labels,
+        scores=jnp.where(exist, scores[chosen], 0.0),
+        shares=jnp.where(exist[:, None] & free, shares[chosen], 0.0),
+    )
 
 
 def _eigenvectors(

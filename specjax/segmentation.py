@@ -32,6 +32,7 @@ class Segmentation:
         proposals: masks on the token grid that may be instances, best first; they may overlap. None
             where the number of instances was given, or another method found them.
         proposal_scores: their scores, from 0 to 1.
+        proposal_shares: how much of each token belongs to each of them, from 0 to 1.
 
     Example:
         >>> found = specjax.Segmentation(
@@ -64,6 +65,7 @@ class Segmentation:
     tiling: Tiling
     proposals: Bool[np.ndarray, "proposals rows columns"] | None = None
     proposal_scores: Float[np.ndarray, " proposals"] | None = None
+    proposal_shares: Float[np.ndarray, "proposals rows columns"] | None = None
 
     def proposed_masks(self) -> Iterator[tuple[Bool[np.ndarray, "height width"], float]]:
         """The proposals as masks at the size of the photograph, made one after the other.
@@ -71,9 +73,9 @@ class Segmentation:
         Yields:
             A mask and its score, best first. A proposal so thin that no pixel is left is left out.
         """
-        if self.proposals is None or self.proposal_scores is None:
+        if self.proposal_shares is None or self.proposal_scores is None:
             return
-        shares = refine_each(self.proposals, self.image, self.tiling)
+        shares = refine_each(self.proposal_shares, self.image, self.tiling)
         for share, score in zip(shares, self.proposal_scores, strict=True):
             mask = share > 0.5
             if mask.any():

@@ -41,6 +41,34 @@ def test_around():
         np.testing.assert_array_equal(grown[:COUNT].reshape(GRID), expected)
 
 
+def test_shares():
+    """Against a loop over tokens: inside 1, outside 0, at the edge half by what features say."""
+    masks = random_masks(4, seed=5)
+    masks[1] = False
+    masks[2, :COUNT] = True
+    features = RNG.normal(size=(TOKENS, 7)).astype(np.float32)
+    features[:, 0] += 3 * masks[0]  # so that one mask differs from what is around it
+    features[COUNT:] = 0
+    found = np.asarray(_ranking.shares(jnp.asarray(masks), jnp.asarray(features), GRID))
+    row, column = np.divmod(np.arange(COUNT), GRID[1])
+    between = 0
+    for mask, shares in zip(masks[:, :COUNT], found[:, :COUNT], strict=True):
+        X = features[:COUNT]
+        for token in range(COUNT):
+            near = np.maximum(abs(row - row[token]), abs(column - column[token])) <= 1
+            expected = float(mask[token])
+            if mask[near].any() and not mask[near].all():
+                inner, outer = X[mask].mean(axis=0), X[~mask].mean(axis=0)
+                line = inner - outer
+                place = np.clip((X[token] - outer) @ line / (line @ line), 0, 1)
+                expected = (expected + np.round(16 * place) / 16) / 2
+                between += 0 < place < 1
+            assert shares[token] == pytest.approx(expected, abs=0.04)  # a part of a token
+        assert np.mean(shares * 32 % 1) == 0
+    assert between > 20
+    assert not found[1].any() and (found[2, :COUNT] == 1).all() and not found[:, COUNT:].any()
+
+
 def test_votes():
     parts, masks = random_masks(9, seed=2), random_masks(6, seed=3)
     masks[:3] = parts[:3]

@@ -59,7 +59,8 @@ def joined(windows, **masks):
         grid[top:bottom, left:right] = True
         every[number, place, : grid.size] = grid.ravel()
         scores[number, place] = score
-    found = join_proposals(every, scores, windows)
+    found = join_proposals(every, scores, every * np.float32(0.5), windows)
+    np.testing.assert_array_equal(found.shares, 0.5 * np.asarray(found.masks))
     tiling = windows[-1].tiling
     return specjax.as_grid(np.asarray(found.masks), tiling.grid), np.asarray(found.scores)
 
@@ -119,6 +120,8 @@ def test_one_scale_joins_to_the_proposals_themselves():
     masks = np.random.default_rng(1).random((1, 5, 256)) > 0.7
     masks[:, :, 150:] = False
     scores = np.array([[0.9, 0.7, 0.5, 0.2, 0.0]], np.float32)
-    found = join_proposals(masks, scores, windows)
+    shares = masks * np.random.default_rng(2).random(masks.shape, np.float32)
+    found = join_proposals(masks, scores, shares, windows)
     np.testing.assert_array_equal(found.masks[:4], jnp.asarray(masks[0, :4]))
+    np.testing.assert_array_equal(found.shares[:4], shares[0, :4])
     np.testing.assert_allclose(found.scores, scores[0])

@@ -9,6 +9,7 @@ import pytest
 
 import specjax
 from specjax import Proposals
+from specjax.proposals import choose_ranked
 
 GRID, TOKENS, CHANNELS = (12, 16), 256, 24
 COUNT = GRID[0] * GRID[1]
@@ -114,6 +115,28 @@ def test_choose(overlap, most):
             least_score=least, max_instances=most, overlap=overlap,
         )  # fmt: skip
         np.testing.assert_array_equal(labels, naive_choice(masks, scores, least, most, overlap))
+
+
+def test_objects_have_the_scores_and_shares_of_their_proposals():
+    masks = np.array([[1, 1, 1, 0, 0, 0], [0, 0, 1, 0, 0, 0], [0, 0, 1, 1, 1, 0]], bool)
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    shares = np.where(masks, 0.75, 0.25).astype(np.float32)
+
+    def objects(shares):
+        return choose_ranked(
+            Proposals(jnp.asarray(masks), jnp.asarray(scores), shares),
+            least_score=0.0, max_instances=3, overlap=0.5,
+        )  # fmt: skip
+
+    found = objects(jnp.asarray(shares))
+    np.testing.assert_array_equal(found.labels, [1, 1, 1, 2, 2, 0])
+    np.testing.assert_array_equal(found.scores, [*scores[[0, 2]], 0])
+    # None of a token that another object has.
+    expected = [[0.75, 0.75, 0.75, 0, 0, 0.25], [0, 0, 0, 0.75, 0.75, 0.25], [0] * 6]
+    np.testing.assert_array_equal(found.shares, np.array(expected, np.float32))
+    np.testing.assert_array_equal(
+        objects(None).shares, [[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 0], [0] * 6]
+    )
 
 
 # ---------------------------------------------------------------- edges

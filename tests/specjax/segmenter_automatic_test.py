@@ -64,6 +64,12 @@ def test_it_is_the_pure_functions(checkpoint, paths, alone):
     assert exist > 1 and (np.asarray(proposals.scores[exist:]) == 0).all()
     np.testing.assert_array_equal(found.proposals, as_grid(proposals.masks[:exist], grid))
     np.testing.assert_allclose(found.proposal_scores, proposals.scores[:exist], rtol=1e-4)
+    shares = np.asarray(as_grid(proposals.shares[:exist], grid))
+    np.testing.assert_allclose(found.proposal_shares, shares, atol=1 / 32)
+    assert np.mean(found.proposal_shares == shares) > 0.999
+    refined = specjax.refine(found.proposal_shares, image, patches.tiling) > 0.5
+    for mask, (proposed, _) in zip(refined, found.proposed_masks(), strict=True):
+        np.testing.assert_array_equal(proposed, mask)
 
 
 def test_what_is_found(alone, paths):
@@ -170,13 +176,15 @@ def test_several_scales_are_the_pure_functions(checkpoint, paths, scaled):
         )
         proposals.append(specjax.propose(features, grid))
     joined = join_proposals(
-        *(np.stack([getattr(each, name) for each in proposals]) for name in ("masks", "scores")),
+        *(np.stack(each) for each in zip(*proposals, strict=True)),
         windows,
     )
     exist = len(found.proposals)
     masks = np.asarray(as_grid(joined.masks, found.tiling.grid))
     np.testing.assert_array_equal(found.proposals, masks[:exist])
     np.testing.assert_allclose(found.proposal_scores, joined.scores[:exist], rtol=1e-4)
+    shares = np.asarray(as_grid(joined.shares[:exist], found.tiling.grid))
+    np.testing.assert_allclose(found.proposal_shares, shares, atol=1 / 32)
     labels = as_grid(np.asarray(specjax.choose(joined)), found.tiling.grid)
     np.testing.assert_array_equal(found.token_labels, labels)
     assert found.labels.shape == image.shape[:2]
@@ -193,6 +201,7 @@ def test_windows_computed_together(checkpoint, paths, scaled, monkeypatch):
     assert set(found) == set(given) and "no such file" in str(found["nowhere.jpg"])
     for path in paths:
         np.testing.assert_array_equal(found[path].token_labels, scaled[path].token_labels)
+        np.testing.assert_array_equal(found[path].labels, scaled[path].labels)
 
 
 @pytest.mark.parametrize(
