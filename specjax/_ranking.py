@@ -18,6 +18,8 @@ _Masks = Bool[Array, "masks tokens"]
 _VOTES_FROM = 0.5
 # Width in tokens of the frame of an image.
 _FRAME = 2
+# How far from a mask, in tokens, its surroundings reach.
+_BESIDE = 5
 # Parts of a token that a share counts: whole ones, so that rounding errors hardly ever show.
 _PARTS_OF_TOKEN = 16
 # Divides the square of an IoU in Soft-NMS; the value of its authors.
@@ -161,8 +163,8 @@ def shares(
     """How much of each token belongs to each mask, from 0 to 1.
 
     A token inside has 1, one outside has 0. At the edge, half of the share is that, and half is
-    where the token's features lie on the line from the mean of all tokens outside, 0, to the mean
-    of the tokens inside, 1.
+    where the token's features lie on the line from the mean of the tokens around the mask, 0, to
+    the mean of those inside, 1.
 
     Args:
         masks: the masks.
@@ -171,16 +173,17 @@ def shares(
     """
     valid = valid_tokens(masks.shape[1], grid)[None, :]
     outside = ~masks & valid
+    member = masks.astype(features.dtype)
+    beside = (around(masks, grid, reach=_BESIDE) & outside).astype(features.dtype)
     inner, outer = (
-        safe_divide(_times(member, features), jnp.sum(member, axis=1)[:, None])
-        for member in (masks.astype(features.dtype), outside.astype(features.dtype))
+        safe_divide(_times(tokens, features), jnp.sum(tokens, axis=1)[:, None])
+        for tokens in (member, beside)
     )
     line = inner - outer
     along = _times(line, features.T) - jnp.sum(line * outer, axis=1)[:, None]
     place = jnp.clip(safe_divide(along, jnp.sum(line * line, axis=1)[:, None]), 0.0, 1.0)
     place = jnp.round(place * _PARTS_OF_TOKEN) / _PARTS_OF_TOKEN
     edge = around(masks, grid, reach=1) & around(outside, grid, reach=1) & valid
-    member = masks.astype(features.dtype)
     return jnp.where(edge, (member + place) / 2, member)
 
 

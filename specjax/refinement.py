@@ -139,11 +139,22 @@ def _means(maps, inside, pixels, radius: int):
 
 
 def _sums(maps, radius: int):
-    """The sum of each map over each window."""
+    """The sum of each map over each window, from sums over 1, 2, 4, ... neighbours."""
+    width = 2 * radius + 1
     for axis in (1, 2):
-        padded, side = _padded(maps, radius, axis, "constant"), maps.shape[axis]
-        shifted = [_shifted(padded, first, side, axis) for first in range(2 * radius + 1)]
-        maps = functools.reduce(jnp.add, shifted)
+        side = maps.shape[axis]
+        runs, size = _padded(maps, radius, axis, "constant"), 1
+        total, done = jnp.zeros_like(maps), 0
+        while True:
+            if width & size:
+                total, done = total + _shifted(runs, done, side, axis), done + size
+            if 2 * size > width:
+                break
+            rest = runs.shape[axis] - size
+            runs = _shifted(runs, 0, rest, axis) + _shifted(runs, size, rest, axis)
+            size *= 2
+        # Kept apart: XLA would compute the sums again for each of their uses.
+        maps = jax.lax.optimization_barrier(total)
     return maps
 
 

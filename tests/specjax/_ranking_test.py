@@ -44,8 +44,9 @@ def test_around():
 def test_shares():
     """Against a loop over tokens: inside 1, outside 0, at the edge half by what features say."""
     masks = random_masks(4, seed=5)
-    masks[1] = False
+    masks[1] = masks[3] = False
     masks[2, :COUNT] = True
+    masks[3, [0, 1, 8, 9]] = True  # has tokens farther away than its surroundings reach
     features = RNG.normal(size=(TOKENS, 7)).astype(np.float32)
     features[:, 0] += 3 * masks[0]  # so that one mask differs from what is around it
     features[COUNT:] = 0
@@ -54,11 +55,13 @@ def test_shares():
     between = 0
     for mask, shares in zip(masks[:, :COUNT], found[:, :COUNT], strict=True):
         X = features[:COUNT]
+        apart = np.maximum(abs(row[:, None] - row[mask]), abs(column[:, None] - column[mask]))
+        beside = ~mask & (apart.min(axis=1, initial=99) <= 5)
         for token in range(COUNT):
             near = np.maximum(abs(row - row[token]), abs(column - column[token])) <= 1
             expected = float(mask[token])
             if mask[near].any() and not mask[near].all():
-                inner, outer = X[mask].mean(axis=0), X[~mask].mean(axis=0)
+                inner, outer = X[mask].mean(axis=0), X[beside].mean(axis=0)
                 line = inner - outer
                 place = np.clip((X[token] - outer) @ line / (line @ line), 0, 1)
                 expected = (expected + np.round(16 * place) / 16) / 2

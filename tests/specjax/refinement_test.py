@@ -41,18 +41,22 @@ def picture():
     return np.random.default_rng(0).integers(0, 256, (30, 43, 3), np.uint8)
 
 
-@pytest.mark.parametrize("smoothness", [1e-3, 1e-1])
-def test_is_the_guided_filter(picture, smoothness):
+# The widest window is wider than the picture.
+@pytest.mark.parametrize(
+    ("radius", "smoothness"), [(3, 1e-3), (3, 1e-1), (1, 1e-2), (8, 1e-2), (70, 1e-2)]
+)
+def test_is_the_guided_filter(picture, radius, smoothness):
     tiling = Tiling.of_image((30, 43), 5)
     mask = np.random.default_rng(1).random(tiling.grid) > 0.5
-    found = specjax.refine(mask[None], picture, tiling, radius=0.6, smoothness=smoothness)[0]
+    given = {"radius": radius / 5, "smoothness": smoothness}
+    found = specjax.refine(mask[None], picture, tiling, **given)[0]
     # Linear between the centers of tokens, and constant outside them.
     rows, columns = ((np.arange(side) + 0.5) / 5 - 0.5 for side in (30, 43))
     places = np.meshgrid(
         np.clip(rows, 0, tiling.rows - 1), np.clip(columns, 0, tiling.columns - 1), indexing="ij"
     )
     smooth = scipy.ndimage.map_coordinates(mask.astype(float), places, order=1)
-    expected = guided_filter(picture / 255.0, smooth, 3, smoothness)
+    expected = guided_filter(picture / 255.0, smooth, radius, smoothness)
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
