@@ -190,10 +190,14 @@ def shares(
 def around(masks: _Masks, grid: Grid, *, reach: int) -> _Masks:
     """Masks grown by `reach` tokens in all eight directions; padding is not cleared."""
     steps = neighbours(masks.shape[1], grid, ((-1, 0), (1, 0), (0, -1), (0, 1)))
-    for _ in range(reach):
+
+    def grown(_, masks):
         for axis in (steps[:2], steps[2:]):
             masks = masks | masks[:, axis[0]] | masks[:, axis[1]]
-    return masks
+        return masks
+
+    # A loop: of steps in a row, XLA makes one that does each again for each of its uses.
+    return jax.lax.fori_loop(0, reach, grown, masks)
 
 
 def _times(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]):

@@ -30,8 +30,8 @@ def refine(
     image: UInt8[np.ndarray, "height width 3"],
     tiling: Tiling,
     *,
-    radius: float = 0.6,
-    smoothness: float = 1e-3,
+    radius: float = 1.4,
+    smoothness: float = 3e-4,
 ) -> Float32[np.ndarray, "masks height width"]:
     """Enlarge masks from the token grid to the pixels of an image, along its edges.
 
@@ -67,8 +67,8 @@ def refine_each(
     image: UInt8[np.ndarray, "height width 3"],
     tiling: Tiling,
     *,
-    radius: float = 0.6,
-    smoothness: float = 1e-3,
+    radius: float = 1.4,
+    smoothness: float = 3e-4,
 ) -> Iterator[Float32[np.ndarray, "height width"]]:
     """What `refine` gives, one mask after the other, in the memory of one."""
     size = image.shape[:2]
@@ -151,9 +151,11 @@ def _sums(maps, radius: int):
             if 2 * size > width:
                 break
             rest = runs.shape[axis] - size
-            runs = _shifted(runs, 0, rest, axis) + _shifted(runs, size, rest, axis)
+            # Kept apart, as the result: XLA would compute sums again for each of their uses.
+            runs = jax.lax.optimization_barrier(
+                _shifted(runs, 0, rest, axis) + _shifted(runs, size, rest, axis)
+            )
             size *= 2
-        # Kept apart: XLA would compute the sums again for each of their uses.
         maps = jax.lax.optimization_barrier(total)
     return maps
 
