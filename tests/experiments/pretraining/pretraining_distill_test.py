@@ -148,7 +148,7 @@ def test_label_maps_follow_the_edges_of_the_image():
     image = np.zeros((60, 80, 3), np.uint8)
     image[10:50, 10:33] = 255
     tokens = np.zeros((6, 8), np.int32)
-    tokens[1:5, 1:3], tokens[:, 7], tokens[0, 3:] = 1, 2, 2
+    tokens[1:5, 1:3], tokens[:, 6:], tokens[0, 3:] = 1, 2, 2
     found = Segmentation(
         image=image,
         labels=tokens.repeat(10, axis=0).repeat(10, axis=1),
