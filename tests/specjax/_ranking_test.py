@@ -49,6 +49,8 @@ def test_shares():
     masks[3, [0, 1, 8, 9]] = True  # has tokens farther away than its surroundings reach
     features = RNG.normal(size=(TOKENS, 7)).astype(np.float32)
     features[:, 0] += 3 * masks[0]  # so that one mask differs from what is around it
+    features[6:COUNT:8] += 4  # at the end of the surroundings of the last mask
+    features[7:COUNT:8] -= 4  # behind it
     features[COUNT:] = 0
     found = np.asarray(_ranking.shares(jnp.asarray(masks), jnp.asarray(features), GRID))
     row, column = np.divmod(np.arange(COUNT), GRID[1])

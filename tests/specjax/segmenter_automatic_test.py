@@ -14,7 +14,7 @@ from specjax import segmenter
 from specjax._batching import open_lanes
 from specjax._settings import _problem_of_scales
 from specjax._windows import cut_window, join_proposals, windows_of
-from specjax.proposals import LEAST_SCORE
+from specjax.proposals import LEAST_SCORE, MOST_OVERLAP, choose_ranked
 from specjax.tokens import as_grid
 from tests.support.run_command import run_command
 from tests.support.segmenters import SIZE, opened
@@ -70,6 +70,12 @@ def test_it_is_the_pure_functions(checkpoint, paths, alone):
     refined = specjax.refine(found.proposal_shares, image, patches.tiling) > 0.5
     for mask, (proposed, _) in zip(refined, found.proposed_masks(), strict=True):
         np.testing.assert_array_equal(proposed, mask)
+    objects = choose_ranked(
+        proposals, least_score=LEAST_SCORE, max_instances=int(labels.max()), overlap=MOST_OVERLAP
+    )
+    refined = specjax.refine(as_grid(objects.shares, grid), image, patches.tiling)
+    best = np.where(refined.max(axis=0) > 0.5, refined.argmax(axis=0) + 1, 0)
+    assert np.mean(found.labels == best) > 0.999
 
 
 def test_what_is_found(alone, paths):
