@@ -20,8 +20,8 @@ _VOTES_FROM = 0.5
 _FRAME = 2
 # How far from a mask, in tokens, its surroundings reach.
 _BESIDE = 5
-# Parts of a token that a share counts: whole ones, so that rounding errors hardly ever show.
-_PARTS_OF_TOKEN = 16
+# Steps that what features say of a token is rounded to, so that rounding errors hardly ever show.
+_STEPS = 16
 # Divides the square of an IoU in Soft-NMS; the value of its authors.
 _FADING = 0.5
 
@@ -163,8 +163,8 @@ def shares(
     """How much of each token belongs to each mask, from 0 to 1.
 
     A token inside has 1, one outside has 0. At the edge, half of the share is that, and half is
-    where the token's features lie on the line from the mean of the tokens around the mask, 0, to
-    the mean of those inside, 1.
+    where the token's features lie on the line from the mean of the tokens around the mask, at most
+    five away, 0, to the mean of those inside, 1.
 
     Args:
         masks: the masks.
@@ -182,7 +182,7 @@ def shares(
     line = inner - outer
     along = _times(line, features.T) - jnp.sum(line * outer, axis=1)[:, None]
     place = jnp.clip(safe_divide(along, jnp.sum(line * line, axis=1)[:, None]), 0.0, 1.0)
-    place = jnp.round(place * _PARTS_OF_TOKEN) / _PARTS_OF_TOKEN
+    place = jnp.round(place * _STEPS) / _STEPS
     edge = around(masks, grid, reach=1) & around(outside, grid, reach=1) & valid
     return jnp.where(edge, (member + place) / 2, member)
 
@@ -196,7 +196,7 @@ def around(masks: _Masks, grid: Grid, *, reach: int) -> _Masks:
             masks = masks | masks[:, axis[0]] | masks[:, axis[1]]
         return masks
 
-    # A loop: of steps in a row, XLA makes one that does each again for each of its uses.
+    # A loop: XLA would fuse steps written out, and compute each again for each of its uses.
     return jax.lax.fori_loop(0, reach, grown, masks)
 
 

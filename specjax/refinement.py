@@ -151,7 +151,7 @@ def _sums(maps, radius: int):
             if 2 * size > width:
                 break
             rest = runs.shape[axis] - size
-            # Kept apart, as the result: XLA would compute sums again for each of their uses.
+            # Barriers: XLA would fuse the sums, and compute each again for each of its uses.
             runs = jax.lax.optimization_barrier(
                 _shifted(runs, 0, rest, axis) + _shifted(runs, size, rest, axis)
             )

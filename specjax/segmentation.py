@@ -32,7 +32,8 @@ class Segmentation:
         proposals: masks on the token grid that may be instances, best first; they may overlap. None
             where the number of instances was given, or another method found them.
         proposal_scores: their scores, from 0 to 1.
-        proposal_shares: how much of each token belongs to each of them, from 0 to 1.
+        proposal_shares: how much of each token belongs to each of them, from 0 to 1; None takes
+            whole tokens.
 
     Example:
         >>> found = specjax.Segmentation(
@@ -73,10 +74,11 @@ class Segmentation:
         Yields:
             A mask and its score, best first. A proposal so thin that no pixel is left is left out.
         """
-        if self.proposal_shares is None or self.proposal_scores is None:
+        shares = self.proposals if self.proposal_shares is None else self.proposal_shares
+        if shares is None or self.proposal_scores is None:
             return
-        shares = refine_each(self.proposal_shares, self.image, self.tiling)
-        for share, score in zip(shares, self.proposal_scores, strict=True):
+        refined = refine_each(shares, self.image, self.tiling)
+        for share, score in zip(refined, self.proposal_scores, strict=True):
             mask = share > 0.5
             if mask.any():
                 yield mask, float(score)

@@ -67,9 +67,11 @@ def test_it_is_the_pure_functions(checkpoint, paths, alone):
     shares = np.asarray(as_grid(proposals.shares[:exist], grid))
     np.testing.assert_allclose(found.proposal_shares, shares, atol=1 / 32)
     assert np.mean(found.proposal_shares == shares) > 0.999
-    refined = specjax.refine(found.proposal_shares, image, patches.tiling) > 0.5
-    for mask, (proposed, _) in zip(refined, found.proposed_masks(), strict=True):
-        np.testing.assert_array_equal(proposed, mask)
+    whole = dataclasses.replace(found, proposal_shares=None)
+    for given, segmentation in ((found.proposal_shares, found), (found.proposals, whole)):
+        refined = specjax.refine(given, image, patches.tiling) > 0.5
+        proposed = [mask for mask, _ in segmentation.proposed_masks()]
+        np.testing.assert_array_equal(proposed, [mask for mask in refined if mask.any()])
     objects = choose_ranked(
         proposals, least_score=LEAST_SCORE, max_instances=int(labels.max()), overlap=MOST_OVERLAP
     )
