@@ -169,13 +169,15 @@ def _orthonormal(block: _Block, basis: Float[Array, "size nodes"], excluded) -> 
         block = block - _times(_times(block, basis.T), basis)
         block = block - _along(excluded, block)[:, None] * excluded[None, :]
         least = jnp.where(number == 0, 0.0, 0.5).astype(block.dtype)
-        rows = []
-        for row in block:
-            for earlier in rows:
-                row = row - earlier * jnp.sum(earlier * row)
+
+        def next_row(done, row):
+            row = row - jnp.sum(_along(row, done)[:, None] * done, axis=0)
             norm = safe_norm(row)
-            rows.append(jnp.where(norm > least, safe_divide(row, norm), 0.0))
-        return jnp.stack(rows)
+            row = jnp.where(norm > least, safe_divide(row, norm), 0.0)
+            return jnp.concatenate([done[1:], row[None, :]]), None
+
+        # A loop: rows written out took half of the time of compiling.
+        return jax.lax.scan(next_row, jnp.zeros_like(block), block)[0]
 
     # One program for both rounds.
     return jax.lax.fori_loop(0, 2, sweep, block)
