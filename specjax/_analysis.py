@@ -57,6 +57,13 @@ class Method:
         most = padded_instances(max(self.num_instances, 1))
         return {"max_instances": most, **{name: getattr(self, name) for name in names}}
 
+    def blank(self, shape: tuple[int, int], grid: tuple[int, int]) -> Array:
+        """`every_kind` of patches of zeros, of this shape."""
+        names = ("features", "layer", "pos_interpolation", "dtype")
+        settings = {name: getattr(self, name) for name in names}
+        place = jnp.asarray(grid, jnp.int32)
+        return every_kind(self.model, jnp.zeros(shape, jnp.float32), place, **settings)
+
 
 def every_stage(
     model,
@@ -70,16 +77,18 @@ def every_stage(
     automatic,
     max_instances,
     alone=False,
+    blank=None,
     **backbone,
 ):
     """Whether all features of an image are finite, its foreground mask, and its instances.
 
     With `alone`, it is called outside of a program: each stage is a program, and the instance graph
     is compiled for one size. Otherwise all stages become one program, which serves all images of
-    one padded length.
+    one padded length. `blank` has the `every_kind` of patches of zeros for automatic masks, where
+    they are known.
     """
     if automatic:
-        return _automatic(model, patches, grid, **backbone)
+        return _automatic(model, patches, grid, blank, **backbone)
     features = extract_features(model, patches, grid, **backbone)
     if choice is not None:
         other = label_by(features, grid, jax.random.key(seed), choice=choice)
@@ -121,13 +130,26 @@ class Automatic(NamedTuple):
         return self.objects.labels
 
 
-@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
-def _automatic(model, patches, grid, *, features, layer, pos_interpolation, dtype):
+def _automatic(model, patches, grid, blank, **backbone):
     """Whether all kinds of features are finite, the mask of all objects, and the objects."""
+    of = functools.partial(every_kind, model, grid=grid, **backbone)
+    if blank is not None:
+        return _objects(of(patches), blank, grid)
+    kinds, blank = jax.lax.map(of, jnp.stack([patches, jnp.zeros_like(patches)]))
+    return _objects(kinds, blank, grid)
+
+
+@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
+def every_kind(model, patches, grid, *, features, layer, pos_interpolation, dtype):
+    """The features of all kinds, stacked; 0 for padding. What `features` says is not used."""
     block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
     valid = valid_tokens(patches.shape[0], grid)[:, None]
-    kinds = jnp.stack([jnp.where(valid, getattr(block, kind), 0.0) for kind in FEATURES])
-    found = objects_among(propose(kinds, grid))
+    return jnp.stack([jnp.where(valid, getattr(block, kind), 0.0) for kind in FEATURES])
+
+
+@jax.jit
+def _objects(kinds, blank, grid):
+    found = objects_among(propose(kinds, grid, blank=blank))
     return jnp.isfinite(kinds).all(), found.labels > 0, found
 
 

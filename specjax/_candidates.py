@@ -27,27 +27,28 @@ _POWERS = 6
 
 def centered(features: _Features, valid: _Valid) -> _Features:
     """Features less the image's mean, each token L2-normalised; padding is 0."""
-    kept, less = _less_mean(features, valid)
+    less = _less_mean(features, valid)
     # What is left of constant features is rounding: it is no direction.
-    largest = jnp.max(jnp.abs(kept))
+    largest = jnp.max(jnp.where(valid[:, None], jnp.abs(features), 0.0))
     less = jnp.where(jnp.max(jnp.abs(less)) > 1e-5 * largest, less, 0.0)
     return safe_divide(less, safe_norm(less)[:, None])
 
 
-def spread(features: _Features, valid: _Valid) -> Float[Array, ""]:
-    """The share of the features' squares that is not the image's mean, from 0 to 1.
+def spread(shown: _Features, features: _Features, valid: _Valid) -> Float[Array, ""]:
+    """The squares of what tokens show, less the image's mean, over those of the features.
 
     Near 0 where all of the image looks the same, as a wall or a sky does.
     """
-    kept, less = _less_mean(features, valid)
+    less = _less_mean(shown, valid)
+    kept = jnp.where(valid[:, None], features, 0.0)
     return safe_divide(jnp.sum(less * less), jnp.sum(kept * kept))
 
 
-def _less_mean(features: _Features, valid: _Valid) -> tuple[_Features, _Features]:
-    """The features, and the features less the image's mean; padding is 0."""
+def _less_mean(features: _Features, valid: _Valid) -> _Features:
+    """The features less the image's mean; padding is 0."""
     count = jnp.maximum(jnp.sum(valid), 1).astype(features.dtype)
     kept = jnp.where(valid[:, None], features, 0.0)
-    return kept, jnp.where(valid[:, None], kept - jnp.sum(kept, axis=0)[None, :] / count, 0.0)
+    return jnp.where(valid[:, None], kept - jnp.sum(kept, axis=0)[None, :] / count, 0.0)
 
 
 def largest_between(

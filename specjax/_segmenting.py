@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -25,6 +25,9 @@ from specjax.segmentation import Segmentation
 from specjax.tokens import Tiling, as_grid, to_pixels
 
 Key = TypeVar("Key")
+
+# Blank images whose features are remembered: some 10 MB each.
+_BLANKS = 8
 
 
 class _Piece(NamedTuple):
@@ -104,12 +107,14 @@ def _pieces(
 
 def _one_by_one(pieces: Iterable[_Piece | _Failed], method: Method, lanes: Lanes) -> _Results:
     """Each piece with its result, stage by stage."""
+    # Photographs of a folder have few sizes.
+    blank = functools.lru_cache(_BLANKS)(method.blank)
     for piece in pieces:
         if isinstance(piece, _Failed):
             yield piece
             continue
         lanes.programs.make_room_for(piece.prepared.tokens)
-        compute = functools.partial(_analyse_one, method=method)
+        compute = functools.partial(_analyse_one, method=method, blank=blank)
         _, result = next(in_smaller_parts([piece], compute))
         yield piece, result
 
@@ -149,12 +154,17 @@ def _drained(failed: list[_Failed]) -> Iterator[_Failed]:
         yield failed.pop(0)
 
 
-def _analyse_one(pieces: Sequence[_Piece], *, method: Method) -> _Analysed:
-    """Analyse a single window, stage by stage."""
+def _analyse_one(
+    pieces: Sequence[_Piece], *, method: Method, blank: Callable[..., jax.Array]
+) -> _Analysed:
+    """Analyse a single window, stage by stage; `blank` is `Method.blank`, remembered."""
     (piece,) = pieces
     shared = (method.model, method.seed, method.num_instances)
     window = jnp.asarray(piece.values), jnp.asarray(piece.grid)
-    return _Analysed(*jax.device_get(every_stage(*shared, *window, alone=True, **method.static)))
+    options = dict(method.static, alone=True)
+    if method.automatic:
+        options["blank"] = blank(piece.values.shape, tuple(map(int, piece.grid)))
+    return _Analysed(*jax.device_get(every_stage(*shared, *window, **options)))
 
 
 def _analyse_group(group: Sequence[_Piece], method: Method, lanes: Lanes) -> list[_Analysed]:

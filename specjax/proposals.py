@@ -88,6 +88,7 @@ def propose(
     features: _Stack,
     grid: Grid,
     *,
+    blank: _Stack | None = None,
     edges: Float[Array, " tokens"] | None = None,
     max_proposals: int = 100,
     overlap: _Share = MOST_IOU,
@@ -98,6 +99,8 @@ def propose(
         features: of one image, one or several kinds stacked, such as keys, values and outputs of
             the last block (`extract_features`).
         grid: rows and columns of the token grid; may be traced.
+        blank: optional, the same features of an image of one gray, as patches of zeros are. What a
+            backbone says of it is where tokens lie, not what they show; it is subtracted.
         edges: optional, how likely the outline of an object passes through each token, from 0 to
             1, by any edge detector. The affinity of two tokens is multiplied by exp(-5 e) for the
             largest edge e on the line between them.
@@ -115,7 +118,8 @@ def propose(
         ((5, 12), (5,))
     """
     valid = valid_tokens(features.shape[1], grid)
-    centered = jax.vmap(candidates.centered, in_axes=(0, None))(features, valid)
+    shown = features if blank is None else features - blank
+    centered = jax.vmap(candidates.centered, in_axes=(0, None))(shown, valid)
     factor = None
     if edges is not None:
         factor = jnp.exp(-_EDGE_STRENGTH * candidates.largest_between(edges, grid))
@@ -127,7 +131,7 @@ def propose(
     kinds = features.shape[0]
     votes = ranking.votes_for(masks, parts, clustering, clusterings=kinds * (_CLUSTERS - 1))
     found = ranking.quantities(masks, together, votes, grid)
-    spread = jnp.mean(jax.vmap(candidates.spread, in_axes=(0, None))(features, valid))
+    spread = jnp.mean(jax.vmap(candidates.spread, in_axes=(0, 0, None))(shown, features, valid))
     scores = ranking.score(found, _WEIGHTS) * jnp.minimum(spread / _LEAST_SPREAD, 1.0)
     scores = jnp.where(jnp.any(masks, axis=1), scores, 0.0)
 

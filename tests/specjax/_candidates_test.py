@@ -37,11 +37,13 @@ def test_constant_features_have_no_direction(value):
 
 
 def test_spread(features):
-    X = features[:COUNT]
-    expected = X.var(axis=0).sum() / np.square(X).mean(axis=0).sum()
-    found = _candidates.spread(jnp.asarray(features, jnp.float32), valid_tokens(TOKENS, GRID))
-    assert float(found) == pytest.approx(expected, rel=1e-5)
-    assert not _candidates.spread(jnp.zeros((TOKENS, 5)), valid_tokens(TOKENS, GRID))
+    rng = np.random.default_rng(1)
+    shown = rng.normal(size=features.shape)
+    expected = shown[:COUNT].var(axis=0).sum() / np.square(features[:COUNT]).mean(axis=0).sum()
+    valid = valid_tokens(TOKENS, GRID)
+    given = jnp.asarray(shown, jnp.float32), jnp.asarray(features, jnp.float32)
+    assert float(_candidates.spread(*given, valid)) == pytest.approx(expected, rel=1e-5)
+    assert not _candidates.spread(*[jnp.zeros((TOKENS, 5))] * 2, valid)
 
 
 def test_principal(features):

@@ -77,19 +77,38 @@ def test_constant_features_have_finite_scores(value):
     assert np.isfinite(found.scores).all()
 
 
-def spread(features):
-    X = features[:, :COUNT]
-    return np.mean(X.var(axis=1).sum(axis=1) / np.square(X).mean(axis=1).sum(axis=1))
+def factor(shown, features):
+    """What scores are multiplied by."""
+    shown, features = shown[:, :COUNT], features[:, :COUNT]
+    spread = shown.var(axis=1).sum(axis=1) / np.square(features).mean(axis=1).sum(axis=1)
+    return min(np.mean(spread) / 0.25, 1)
 
 
 def test_scores_fall_where_the_image_looks_all_the_same(features):
     # What all tokens have in common changes no mask, but makes the differences small.
     plain, common = features - 3.0, features + 3.0
-    assert spread(plain) > 0.25 > spread(common)
+    assert factor(plain, plain) == 1 > factor(common, common)
     one, other = (propose(each, np.array(GRID, np.int32)) for each in (plain, common))
     np.testing.assert_array_equal(one.masks[0], other.masks[0])
-    expected = float(one.scores[0]) * spread(common) / 0.25
+    expected = float(one.scores[0]) * factor(common, common)
     assert float(other.scores[0]) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_a_blank_image_has_too_is_subtracted(features, found):
+    rng = np.random.default_rng(3)
+    place = np.cumsum(rng.normal(size=features.shape), axis=1).astype(np.float32)
+    grid = np.array(GRID, np.int32)
+    with_place = propose(features + place, grid)
+    assert (with_place.masks[0] != found.masks[0]).any()
+    without = propose(features + place, grid, blank=place)
+    np.testing.assert_array_equal(without.masks[0], found.masks[0])
+    ratio = factor(features, features + place) / factor(features, features)
+    assert float(without.scores[0]) == pytest.approx(float(found.scores[0]) * ratio, rel=0.01)
+
+
+def test_a_blank_image_has_no_proposals(features):
+    none = propose(features, np.array(GRID, np.int32), blank=features)
+    assert (none.scores == 0).all() and not none.masks.any()
 
 
 def naive_choice(masks, scores, least, most, overlap):

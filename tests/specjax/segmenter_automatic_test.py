@@ -40,6 +40,17 @@ def alone(checkpoint, paths):
     return {path: segment(path) for path in paths}
 
 
+def proposals_of(model, patches, grid):
+    """The proposals of an image, beside a blank one."""
+
+    def every_kind(patches):
+        kinds = ("keys", "queries", "values", "outputs")
+        of = [specjax.extract_features(model, patches, grid, features=kind) for kind in kinds]
+        return jnp.stack(of)
+
+    return specjax.propose(every_kind(patches), grid, blank=every_kind(jnp.zeros_like(patches)))
+
+
 def test_it_is_the_pure_functions(checkpoint, paths, alone):
     found = alone[paths[0]]
     image = specjax.decode(paths[0], upright=True)
@@ -48,16 +59,7 @@ def test_it_is_the_pure_functions(checkpoint, paths, alone):
         resized, patch_size=checkpoint.config.patch_size, mean=checkpoint.mean, std=checkpoint.std
     )
     grid = patches.tiling.grid
-    kinds = ("keys", "queries", "values", "outputs")
-    features = jnp.stack(
-        [
-            specjax.extract_features(
-                checkpoint.model, jnp.asarray(patches.values), jnp.array(grid), features=kind
-            )
-            for kind in kinds
-        ]
-    )
-    proposals = specjax.propose(features, jnp.array(grid))
+    proposals = proposals_of(checkpoint.model, jnp.asarray(patches.values), jnp.array(grid))
     labels = np.asarray(as_grid(specjax.choose(proposals), grid))
     np.testing.assert_array_equal(found.token_labels, labels)
     exist = len(found.proposals)
@@ -94,7 +96,10 @@ def test_what_is_found(alone, paths):
         np.testing.assert_array_equal(found.proposals[0], found.token_labels == 1)
         first, score = next(found.proposed_masks())
         assert score == found.proposal_scores[0] == found.scores[0]
-        assert first.shape == size and (first & found.masks[0]).sum() > 0.5 * first.sum()
+        assert first.shape == size
+        # An object as wide as one token may lose all of its pixels to its neighbour.
+        if (found.token_labels == 1).any(axis=0).sum() > 1:
+            assert (first & found.masks[0]).sum() > 0.5 * first.sum()
         assert found.overlay().size == size[::-1] and found.stages().mode == "RGB"
 
 
@@ -131,7 +136,8 @@ def test_the_command(world, alone, paths, tmp_path):
     assert finished.status == 0, finished.stderr
     content = json.loads((tmp_path / "coco.json").read_text())
     results = json.loads((tmp_path / "coco_results.json").read_text())
-    assert len(content["annotations"]) == sum(len(found.scores) for found in alone.values())
+    shown = [mask for found in alone.values() for mask in found.masks if mask.any()]
+    assert len(content["annotations"]) == len(shown) > 3
     for image, path in zip(content["images"], paths, strict=True):
         found, ranked = alone[path], [r for r in results if r["image_id"] == image["id"]]
         masks, scores = zip(*found.proposed_masks(), strict=True)
@@ -176,13 +182,7 @@ def test_several_scales_are_the_pure_functions(checkpoint, paths, scaled):
     proposals = []
     for number, window in enumerate(windows):
         patches, grid = cut_window(cut[min(number, 1)].values, window), jnp.array(window.grid)
-        features = jnp.stack(
-            [
-                specjax.extract_features(checkpoint.model, patches, grid, features=kind)
-                for kind in ("keys", "queries", "values", "outputs")
-            ]
-        )
-        proposals.append(specjax.propose(features, grid))
+        proposals.append(proposals_of(checkpoint.model, patches, grid))
     joined = join_proposals(
         *(np.stack(each) for each in zip(*proposals, strict=True)),
         windows,
