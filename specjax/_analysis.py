@@ -59,7 +59,7 @@ class Method:
 
     def blank(self, shape: tuple[int, int], grid: tuple[int, int]) -> Array:
         """`every_kind` of patches of zeros, of this shape."""
-        names = ("features", "layer", "pos_interpolation", "dtype")
+        names = ("layer", "pos_interpolation", "dtype")
         settings = {name: getattr(self, name) for name in names}
         place = jnp.asarray(grid, jnp.int32)
         return every_kind(self.model, jnp.zeros(shape, jnp.float32), place, **settings)
@@ -76,6 +76,7 @@ def every_stage(
     choice,
     automatic,
     max_instances,
+    features,
     alone=False,
     blank=None,
     **backbone,
@@ -89,7 +90,7 @@ def every_stage(
     """
     if automatic:
         return _automatic(model, patches, grid, blank, **backbone)
-    features = extract_features(model, patches, grid, **backbone)
+    features = extract_features(model, patches, grid, features=features, **backbone)
     if choice is not None:
         other = label_by(features, grid, jax.random.key(seed), choice=choice)
         return _all_finite(features, alone), other.foreground, other
@@ -139,9 +140,9 @@ def _automatic(model, patches, grid, blank, **backbone):
     return _objects(kinds, blank, grid)
 
 
-@functools.partial(jax.jit, static_argnames=("features", "layer", "pos_interpolation", "dtype"))
-def every_kind(model, patches, grid, *, features, layer, pos_interpolation, dtype):
-    """The features of all kinds, stacked; 0 for padding. What `features` says is not used."""
+@functools.partial(jax.jit, static_argnames=("layer", "pos_interpolation", "dtype"))
+def every_kind(model, patches, grid, *, layer, pos_interpolation, dtype):
+    """The features of all kinds, stacked; 0 for padding."""
     block = model(patches, grid, layer=layer, pos_interpolation=pos_interpolation, dtype=dtype)
     valid = valid_tokens(patches.shape[0], grid)[:, None]
     return jnp.stack([jnp.where(valid, getattr(block, kind), 0.0) for kind in FEATURES])

@@ -69,7 +69,7 @@ def test_maskcut(authors, number):
     features, grid, theirs = of_scene(authors, number)
     ours = maskcut(features, grid)
     values = theirs["maskcut_values"]
-    # Beyond what the graph reaches, eigenvalues are rounding errors.
+    # Eigenvalues beyond the rank of a graph are rounding errors.
     np.testing.assert_allclose(ours.eigenvalues[:, 1:], values, atol=4e-6)
     for mask, expected, pair in zip(ours.masks, theirs["maskcut_masks"], values, strict=True):
         assert np.diff(pair) > GAP
