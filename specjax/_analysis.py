@@ -6,17 +6,19 @@ from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
+from specjax import _traced
 from specjax._sizes import capacity_for, padded_instances
 from specjax.config import Config
-from specjax.instance_stages import instance_eigenpairs, label_instances
-from specjax.methods.choice import Choice, label_by
+from specjax.instance_stages import Instances, instance_eigenpairs, label_instances
+from specjax.methods.choice import Choice, Found, label_by
 from specjax.models.features import FEATURES
 from specjax.models.vit import ViT
-from specjax.pipeline import extract_features, reduce_features, segment_foreground
+from specjax.pipeline import Foreground, extract_features, reduce_features, segment_foreground
 from specjax.proposals import (
     LEAST_SCORE,
     MOST_OBJECTS,
@@ -26,6 +28,7 @@ from specjax.proposals import (
     choose_ranked,
     propose,
 )
+from specjax.spectral import Eigenpairs
 from specjax.tokens import valid_tokens
 
 
@@ -62,7 +65,9 @@ class Method:
         names = ("layer", "pos_interpolation", "dtype")
         settings = {name: getattr(self, name) for name in names}
         place = jnp.asarray(grid, jnp.int32)
-        return every_kind(self.model, jnp.zeros(shape, jnp.float32), place, **settings)
+        return _traced.call(
+            every_kind, self.model, jnp.zeros(shape, jnp.float32), place, **settings
+        )
 
 
 def every_stage(
@@ -88,30 +93,36 @@ def every_stage(
     one padded length. `blank` has the `every_kind` of patches of zeros for automatic masks, where
     they are known.
     """
+    call = _traced.call if alone else _plain
     if automatic:
-        return _automatic(model, patches, grid, blank, **backbone)
-    features = extract_features(model, patches, grid, features=features, **backbone)
+        return _automatic(call, model, patches, grid, blank, **backbone)
+    features = call(extract_features, model, patches, grid, features=features, **backbone)
     if choice is not None:
-        other = label_by(features, grid, jax.random.key(seed), choice=choice)
+        other = call(label_by, features, grid, jax.random.key(seed), choice=choice)
         return _all_finite(features, alone), other.foreground, other
     # Nothing waits for the backbone here: it runs while the next programs are prepared.
-    mask = segment_foreground(features, grid, config=config).mask
-    reduced = reduce_features(features, mask, grid, config=config)
+    mask = call(segment_foreground, features, grid, config=config).mask
+    reduced = call(reduce_features, features, mask, grid, config=config)
     capacity = None
     if alone:
         count = int(np.asarray(mask).sum())
         capacity, num_instances = capacity_for(count, len(mask)), min(num_instances, count)
-    pairs = instance_eigenpairs(reduced, mask, grid, config=config, capacity=capacity)
-    found = label_instances(
+    pairs = call(instance_eigenpairs, reduced, mask, grid, config=config, capacity=capacity)
+    found = call(
+        label_instances,
         pairs,
         mask,
         grid,
-        num_instances,
+        jnp.asarray(num_instances, jnp.int32),
         jax.random.key(seed),
         config=config,
         max_instances=max_instances,
     )
     return _all_finite(features, alone), mask, found
+
+
+def _plain(function, *args, **static):
+    return function(*args, **static)
 
 
 def _all_finite(features, alone):
@@ -131,13 +142,21 @@ class Automatic(NamedTuple):
         return self.objects.labels
 
 
-def _automatic(model, patches, grid, blank, **backbone):
+def _automatic(call, model, patches, grid, blank, **backbone):
     """Whether all kinds of features are finite, the mask of all objects, and the objects."""
-    of = functools.partial(every_kind, model, grid=grid, **backbone)
     if blank is not None:
-        return _objects(of(patches), blank, grid)
+        kinds = call(every_kind, model, patches, grid, **backbone)
+        return call(_objects, kinds, blank, grid)
+    of = functools.partial(every_kind, model, grid=grid, **backbone)
     kinds, blank = jax.lax.map(of, jnp.stack([patches, jnp.zeros_like(patches)]))
     return _objects(kinds, blank, grid)
+
+
+# Results of stages, which `_traced` keeps the structure of.
+for _result in (Foreground, Eigenpairs, Instances, Found, Proposals, Objects, Automatic):
+    jax.export.register_namedtuple_serialization(
+        _result, serialized_name=f"specjax.{_result.__name__}"
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("layer", "pos_interpolation", "dtype"))

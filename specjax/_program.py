@@ -1,10 +1,12 @@
 """Run a program: parse flags, print a user's mistake as one line, exit with a status."""
 
 import errno
+import gc
 import importlib.util
 import io
 import logging
 import os
+import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -13,6 +15,7 @@ from absl import app, flags
 
 from specjax._flags import with_flag
 from specjax._memory import keep_freed_memory
+from specjax._traced import keep_in
 from specjax.errors import SpecjaxError
 
 # A full disk, an exhausted quota, a file that is too large for its system or for the user.
@@ -58,7 +61,11 @@ def execute(main: Callable[[Sequence[str]], int]) -> None:
             status = 2
         sys.exit(status)
 
-    app.run(guarded, flags_parser=_parse_flags)
+    gc.freeze()  # what is imported stays: the collector does not go through it again and again
+    try:
+        app.run(guarded, flags_parser=_parse_flags)
+    finally:
+        gc.unfreeze()
 
 
 def _open_streams() -> None:
@@ -122,7 +129,7 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def cache_compiled_programs() -> None:
-    """Keep compiled programs on disk between runs, unless JAX has another folder for them.
+    """Keep traced and compiled programs on disk between runs, unless JAX has a folder for them.
 
     A user without a home has no such folder.
     """
@@ -132,7 +139,9 @@ def cache_compiled_programs() -> None:
     cache = next(filter(os.path.isabs, choices), None)
     if cache is None:
         return
-    jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "specjax", "compiled"))
+    ours = os.path.join(cache, "specjax")
+    keep_in(pathlib.Path(ours, "traced"))
+    jax.config.update("jax_compilation_cache_dir", os.path.join(ours, "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

@@ -49,7 +49,7 @@ PIPELINE = modules("instance_stages pipeline")
 # Files, memory, threads and pictures: they know nothing of the method.
 PLUMBING = modules(
     "_memory _batching _folder _in_work _lists _png _reading _remarks _exif"
-    " _depth images _ids _photographs coco overlay"
+    " _depth images _ids _photographs coco overlay _traced"
 )
 CHECKPOINTS = tuple(name for name in SPECJAX if name.startswith("specjax.models.checkpoints"))
 FRONT = modules(

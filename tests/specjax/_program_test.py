@@ -12,7 +12,7 @@ import jax
 import pytest
 from absl import flags
 
-from specjax import SpecjaxError, _program
+from specjax import SpecjaxError, _program, _traced
 from specjax._flags import METHOD, declare
 from tests.support.run_binary import ROOT, forget_flags
 from tests.support.run_command import nothing_left
@@ -173,13 +173,15 @@ def test_compiled_programs_are_kept(monkeypatch, tmp_path):
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = [getattr(jax.config, name) for name in names]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(_traced, "_folder", None)
     try:
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
         _program.cache_compiled_programs()
-        assert [getattr(jax.config, name) for name in names] == before
+        assert [getattr(jax.config, name) for name in names] == before and not _traced._folder
         monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
         _program.cache_compiled_programs()
         assert jax.config.jax_compilation_cache_dir == str(tmp_path / "specjax" / "compiled")
+        assert _traced._folder == tmp_path / "specjax" / "traced"
         # A user without a home: no folder that is called "~".
         jax.config.update(names[0], None)
         monkeypatch.setattr(os.path, "expanduser", lambda path: path)

@@ -10,6 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -153,9 +154,12 @@ def _load(place: Place, source: str) -> Checkpoint:
     except SpecjaxError as error:
         raise SpecjaxError(f"{place.weights[0]}: {error}") from None
     del tensors
-    digest = _digest(config, parameters)
-    model = fill(config, parameters)
-    return Checkpoint(config, model, digest, source, *colours, tuple(sorted((*ignored, *others))))
+    with ThreadPoolExecutor(1) as pool:  # either takes a quarter of a second for a ViT-S
+        digest = pool.submit(_digest, config, parameters)
+        model = fill(config, parameters)
+    return Checkpoint(
+        config, model, digest.result(), source, *colours, tuple(sorted((*ignored, *others)))
+    )
 
 
 def _digest(config: ViTConfig, parameters: Mapping[str, np.ndarray]) -> str:
