@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Names and numbers of glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _NEVER = 2**31 - 1
 
 
@@ -23,8 +23,9 @@ def keep_freed_memory() -> None:
     XLA allocates the memory of a program each time it runs. By default glibc lets the system map
     each large block anew, page by page, which takes longer than the work on a graph of a few
     thousand nodes. It still does so for blocks above 64 MB of other threads than the main one: a
-    single arena for all threads (`M_ARENA_MAX`) would keep these too, but the threads of XLA that
-    compile would wait for it. Without glibc this does nothing.
+    single arena for all threads would keep these too, but the threads of XLA that compile would
+    wait for each other. There are enough arenas for a thread not to share one. Without glibc this
+    does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return
@@ -32,7 +33,7 @@ def keep_freed_memory() -> None:
         set_option = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER)):
+    for option, value in ((_ARENA_MAX, 128), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER)):
         set_option(option, value)
 
 

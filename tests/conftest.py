@@ -1,5 +1,6 @@
 """Strict JAX for every test: no silent rank or dtype promotion, shapes checked at run time."""
 
+import gc
 import mmap
 import os
 import pathlib
@@ -38,6 +39,8 @@ import pytest  # noqa: E402
 from specjax._memory import memory_maps  # noqa: E402
 from tests.support.run_binary import World, run  # noqa: E402
 
+# Tests make many objects that last: by default, the collector goes through all of them often.
+gc.set_threshold(50_000, 20, 100)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
