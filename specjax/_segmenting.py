@@ -208,21 +208,21 @@ def _segmentation(
             stacklevel=2,
         )
     labels, image = np.asarray(as_grid(found.labels, tiling.grid)), prepared.image
-    segmentation = functools.partial(
-        Segmentation,
-        image=image,
-        foreground=np.asarray(as_grid(mask, tiling.grid)),
-        token_labels=labels,
-        tiling=tiling,
-    )
+    segmentation = functools.partial(Segmentation, image=image, tiling=tiling)
     if isinstance(found, Automatic):
         proposed, scores, shares = found.proposals
         assert shares is not None  # for types
         count, exist = int(labels.max()), np.asarray(scores) > 0
         objects = np.asarray(as_grid(found.objects.shares[:count], tiling.grid))
+        refined = _refined(objects, image, tiling)
+        # An object as wide as a token may lose all of its pixels to its neighbours: it is none.
+        seen = np.bincount(refined.ravel(), minlength=count + 1)[1:] > 0
+        numbers = np.append(0, np.where(seen, np.cumsum(seen), 0)).astype(labels.dtype)
         return segmentation(
-            labels=_refined(objects, image, tiling),
-            scores=np.asarray(found.objects.scores[:count]),
+            labels=numbers[refined],
+            token_labels=numbers[labels],
+            foreground=numbers[labels] > 0,
+            scores=np.asarray(found.objects.scores[:count])[seen],
             eigensegments=np.zeros((0, *tiling.grid), np.float32),
             proposals=np.asarray(as_grid(proposed[exist], tiling.grid)),
             proposal_scores=np.asarray(scores)[exist],
@@ -230,6 +230,8 @@ def _segmentation(
         )
     return segmentation(
         labels=to_pixels(labels, tiling, image.shape[:2], fill=True),
+        token_labels=labels,
+        foreground=np.asarray(as_grid(mask, tiling.grid)),
         scores=np.ones(int(labels.max()), np.float32),
         eigensegments=np.asarray(as_grid(found.maps, tiling.grid)),
     )
