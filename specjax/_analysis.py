@@ -1,5 +1,6 @@
 """The computation of a window of a photograph: its features, its foreground and its instances."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Hashable, Mapping
@@ -154,9 +155,10 @@ def _automatic(call, model, patches, grid, blank, **backbone):
 
 # Results of stages, which `_traced` keeps the structure of.
 for _result in (Foreground, Eigenpairs, Instances, Found, Proposals, Objects, Automatic):
-    jax.export.register_namedtuple_serialization(
-        _result, serialized_name=f"specjax.{_result.__name__}"
-    )
+    with contextlib.suppress(ValueError):  # where a notebook loads this module again
+        jax.export.register_namedtuple_serialization(
+            _result, serialized_name=f"specjax.{_result.__name__}"
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("layer", "pos_interpolation", "dtype"))

@@ -107,6 +107,12 @@ def test_a_photograph_has_the_same_result(checkpoint, paths, folder, settings, n
         np.testing.assert_array_equal(one, three, strict=True)
 
 
+def test_a_module_may_be_loaded_again():
+    """As notebooks do; in a process of its own, as classes of the module would be others."""
+    code = "import importlib, specjax._analysis\nimportlib.reload(specjax._analysis)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_a_program_has_one_name_in_all_processes():
     """Trees of models name functions by address, and sets have no order."""
     code = (
