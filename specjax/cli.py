@@ -83,7 +83,8 @@ FLAGS = {
     "num_instances": METHOD["num_instances"]._replace(
         default=None,
         help="How many instances to find in each photograph, for --method=dsi. Default: as many"
-        " objects as automatic masks find.",
+        " objects as automatic masks find, which use none of --metric, --M, --N, --bins,"
+        " --protocol, --solver and --features.",
     ),
     "output_dir": METHOD["output_dir"]._replace(
         default="specjax-out", help="Folder for the results. An interrupted run continues there."

@@ -260,6 +260,7 @@ def test_the_command_with_scales(world, scaled, paths, tmp_path):
     assert [r["score"] for r in results] == expected
     for wrong, words in (
         (["--scales=small"], "--scales=small: give a number, or several"),
+        (["--scales=0"], "--scales=0: give a number, or several"),
         (["--scales=112", "--num_instances=2"], "leave out --num_instances or --scales"),
     ):
         refused = run_command(tmp_path, world.photos, *flags, "--overwrite", *wrong)
