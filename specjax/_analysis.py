@@ -89,10 +89,10 @@ def every_stage(
 ):
     """Whether all features of an image are finite, its foreground mask, and its instances.
 
-    With `alone`, it is called outside of a program: each stage is a program, and the instance graph
-    is compiled for one size. Otherwise all stages become one program, which serves all images of
-    one padded length. `blank` has the `every_kind` of patches of zeros for automatic masks, where
-    they are known.
+    With `alone`, it is called outside of a program: each stage is a program, by `_traced.call`, and
+    the instance graph is compiled for one size. Otherwise all stages become one program, which
+    serves all images of one padded length. `blank` has the `every_kind` of patches of zeros for
+    automatic masks, where they are known.
     """
     call = _traced.call if alone else _plain
     if automatic:
