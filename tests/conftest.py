@@ -5,7 +5,6 @@ import mmap
 import os
 import pathlib
 import shutil
-import tempfile
 
 # Before numpy and jax are loaded, for the reason that experiments/__init__.py gives.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -50,11 +49,35 @@ SHARED = pathlib.Path(
 
 
 def pytest_configure(config):
-    """One folder of compiled programs for all processes of a session: they inherit its name."""
-    if not hasattr(config, "workerinput"):
-        programs = tempfile.TemporaryDirectory(prefix="specjax-programs-")
-        os.environ["SPECJAX_TEST_PROGRAMS"] = programs.name
-        config.add_cleanup(programs.cleanup)
+    """Compile little, and keep what was compiled for later sessions: it is most of the time."""
+    if hasattr(config, "workerinput"):
+        return  # A worker has inherited the environment.
+    folder = config.cache.mkdir("programs")
+    for program in folder.glob("*-cache"):
+        # A process that was killed as it wrote one left half of it, and no time of its use.
+        if not folder.joinpath(program.name.removesuffix("cache") + "atime").exists():
+            program.unlink()
+    settings = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        # Where there is a limit, processes lock the folder while they read and write.
+        "jax_compilation_cache_max_size": 2**30,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)  # for the processes that tests start
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """Compiles as the commands do, for tests of programs that run longer than they compile."""
+    # JAX would take a program that it has compiled without them.
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 # Memory maps of a process (the system allows some 65,000): compiled programs hold several each.

@@ -13,7 +13,7 @@ from PIL import Image
 import specjax
 from experiments.datasets import NAMES
 from experiments.results import published
-from tests.support.run_binary import quick_compilation, run
+from tests.support.run_binary import run
 from tests.support.run_command import run_command
 from tests.support.tiny_checkpoint import write_checkpoint
 
@@ -31,8 +31,7 @@ def folder(tmp_path, monkeypatch):
     write_checkpoint(tmp_path / "dino-vits16")
     pixels = np.random.default_rng(0).integers(0, 256, (70, 100, 3), np.uint8)
     Image.fromarray(pixels).save("photo.jpg")
-    with quick_compilation():
-        yield tmp_path
+    yield tmp_path
 
 
 def examples(text):

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 import specjax
-from tests.support.run_binary import quick_environment
 from tests.support.tiny_datasets import scenes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -62,7 +61,7 @@ def installed(tmp_path_factory):
 
 def run_python(installed, *arguments, cwd):
     """What Python prints, and what it says on standard error, with the installed package."""
-    environment = {**os.environ, **quick_environment(), "PYTHONPATH": str(installed)}
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
     finished = subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
     )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import specjax
-from tests.support.run_binary import ROOT, quick_environment
+from tests.support.run_binary import ROOT
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed (the extra 'ray')"
@@ -51,7 +51,7 @@ def start(world, photos, output):
     return subprocess.Popen(
         list(map(str, command)),
         cwd=ROOT,
-        env={**os.environ, **quick_environment(), "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

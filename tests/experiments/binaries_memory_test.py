@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from experiments.loop import stream
-from tests.support.run_binary import ROOT, contents, quick_environment, read_lines, run
+from tests.support.run_binary import ROOT, contents, read_lines, run
 
 ERROR = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
@@ -90,7 +90,7 @@ def test_several_devices(world, flags, tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", FAILING, f"--output_dir={folder}", *map(str, flags)],
         cwd=ROOT,
-        env={**os.environ, **quick_environment(), "XLA_FLAGS": devices},
+        env={**os.environ, "XLA_FLAGS": devices},
         capture_output=True,
         text=True,
     )
@@ -125,7 +125,6 @@ def test_an_image_that_kills_the_process(flags, tmp_path):
         ended = subprocess.run(
             [sys.executable, "-c", KILLED, f"--output_dir={tmp_path}", *map(str, flags)],
             cwd=ROOT,
-            env={**os.environ, **quick_environment()},
             capture_output=True,
             text=True,
         )

@@ -14,17 +14,11 @@ import pytest
 from specjax import Config, pipeline
 from specjax import _batching as batching
 from specjax.errors import SpecjaxError
-from tests.support.run_binary import ROOT, quick_compilation, quick_environment
+from tests.support.run_binary import ROOT
 
 CONFIG = Config(M=12, N=6, metric="braycurtis")
 TOKENS = 320
 SHAPES = [(12, 20), (16, 16), (20, 16), (9, 30), (17, 18)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def scene(shape, seed):
@@ -130,7 +124,7 @@ def test_several_devices_give_the_same(alone):
     out = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**os.environ, **quick_environment(), **xla},
+        env={**os.environ, **xla},
         stdout=subprocess.PIPE,
         check=True,
         timeout=120,

@@ -22,7 +22,6 @@ def run(main, *arguments, monkeypatch, out=None):
     """Exit status, standard output and standard error of a program with two flags."""
     forget_flags()
     monkeypatch.setattr(sys, "argv", ["program", *arguments])
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.jax_compilation_cache_dir or "")
     declare({name: METHOD[name] for name in ("M", "seed")}, M="C/2")
     out, err = out or io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), nothing_left():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from specjax import _traced
-from tests.support.run_binary import ROOT, quick_compilation
+from tests.support.run_binary import ROOT
 from tests.support.segmenters import opened
 
 traces = []
@@ -93,15 +93,14 @@ def test_a_photograph_has_the_same_result(checkpoint, paths, folder, settings, n
         result = opened(checkpoint, **settings)(paths[0], num_instances=num_instances)
         return [getattr(result, name) for name in names]
 
-    with quick_compilation():
-        new = found()
-        files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-        assert len(files) == (5 if num_instances else 2)
-        _traced._program.cache_clear()
-        old = found()
-        assert files == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-        _traced.keep_in(None)
-        plain = found()
+    new = found()
+    files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(files) == (5 if num_instances else 2)
+    _traced._program.cache_clear()
+    old = found()
+    assert files == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    _traced.keep_in(None)
+    plain = found()
     for one, two, three in zip(new, old, plain, strict=True):
         np.testing.assert_array_equal(one, two, strict=True)
         np.testing.assert_array_equal(one, three, strict=True)

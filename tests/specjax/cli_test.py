@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 import specjax
 from specjax.cli import FLAGS
-from tests.support.run_binary import assert_refused, finish, quick_compilation
+from tests.support.run_binary import assert_refused, finish
 from tests.support.run_command import run_command, start_command
 
 pytestmark = pytest.mark.filterwarnings(
@@ -71,12 +71,11 @@ def test_what_is_written(done, photos, world):
     assert contents(done.folder).keys() == {*each, *sheets, "photographs.jsonl"}
     checkpoint = world.checkpoint.removeprefix("--checkpoint=")
     segment = specjax.Segmenter(checkpoint, N=16, image_size=112, solver="eigh")
-    with quick_compilation():
-        for name in NAMES:
-            found = segment(photos / f"{name}.jpg", num_instances=3)
-            np.testing.assert_array_equal(read(done.folder / f"labels/{name}.png"), found.labels)
-            overlay = read(done.folder / f"overlays/{name}.png")
-            np.testing.assert_array_equal(overlay, np.asarray(found.overlay()))
+    for name in NAMES:
+        found = segment(photos / f"{name}.jpg", num_instances=3)
+        np.testing.assert_array_equal(read(done.folder / f"labels/{name}.png"), found.labels)
+        overlay = read(done.folder / f"overlays/{name}.png")
+        np.testing.assert_array_equal(overlay, np.asarray(found.overlay()))
     with Image.open(done.folder / "labels/a.png") as labels:
         assert labels.mode == "P" and labels.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
 

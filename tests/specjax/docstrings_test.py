@@ -12,16 +12,9 @@ import numpy as np
 import pytest
 
 import specjax
-from tests.support.run_binary import quick_compilation
 
 # The imports that the docstring of `specjax` names.
 _NAMES = {"jax": jax, "jnp": jnp, "np": np, "specjax": specjax}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def public_members():

@@ -3,22 +3,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import specjax
 from specjax import Config
 from specjax.instances import eigensegments
-from tests.support.run_binary import quick_compilation
 
 GRID, CHANNELS = (12, 14), 24
 TOKENS, PADDED = 168, 180
 CONFIG = Config(M=12, N=6, solver="eigh", metric="l2", restarts=2)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 # Bands of five kinds and sizes, so that no two eigenvalues are close.

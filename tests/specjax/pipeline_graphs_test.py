@@ -12,13 +12,6 @@ from specjax import Config, pipeline
 from specjax.affinity import METRICS
 from specjax.instances import SEGMENTS, instance_graph
 from specjax.spectral import smallest_eigenpairs
-from tests.support.run_binary import quick_compilation
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def grid(shape):

@@ -12,7 +12,6 @@ from flax import nnx
 
 from specjax import PAPER, REFERENCE, Config, SpecjaxError, ViT, ViTConfig, pipeline
 from tests.support import oracles
-from tests.support.run_binary import quick_compilation
 
 GRID = (12, 14)
 TOKENS, PADDED, CHANNELS = 168, 180, 24
@@ -22,12 +21,6 @@ CONFIGS = {
     "reference": Config(M=12, N=6, protocol=REFERENCE, solver="krylov"),
 }
 MOST = 4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def scene(seed=0):

@@ -19,7 +19,6 @@ from flax import nnx
 import specjax
 from specjax import Config, Proposals, ViT, ViTConfig
 from specjax.spectral import Eigenpairs
-from tests.support.run_binary import quick_compilation
 
 ROWS, COLUMNS, TOKENS, CHANNELS = 4, 5, 24, 8
 GRID = np.array([ROWS, COLUMNS], np.int32)
@@ -108,12 +107,6 @@ ON_THE_HOST = {
     "to_pixels",
 }
 SHARED = {"model", "key"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def public_functions():

@@ -19,9 +19,10 @@ from specjax.tokens import as_grid
 from tests.support.run_command import run_command
 from tests.support.segmenters import SIZE, opened
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation:DeprecationWarning:pycocotools"
-)
+pytestmark = [
+    pytest.mark.usefixtures("optimised"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:pycocotools"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,7 @@ from PIL import Image
 
 import specjax
 from specjax import SpecjaxError
-from tests.support.run_binary import quick_compilation
 from tests.support.segmenters import opened
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,8 @@ from PIL import Image
 import specjax
 from specjax import SpecjaxError, _segmenting, segmenter
 from specjax._batching import image_mesh, open_lanes
-from tests.support.run_binary import ROOT, quick_compilation, quick_environment
+from tests.support.run_binary import ROOT
 from tests.support.segmenters import SIZE, opened
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +186,7 @@ def in_a_process(function, devices, *arguments):
     xla = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     out = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT,
-        env={**os.environ, **quick_environment(), **xla}, stdout=subprocess.PIPE, check=True,
+        env={**os.environ, **xla}, stdout=subprocess.PIPE, check=True,
         timeout=120,
     ).stdout  # fmt: skip
     return json.loads(out)

@@ -6,7 +6,6 @@ import contextlib
 import html.parser
 import io
 import json
-import os
 import runpy
 import sys
 from unittest import mock
@@ -88,7 +87,6 @@ def run_report(*arguments):
     try:
         with (
             mock.patch.object(sys, "argv", ["report", *map(str, arguments)]),
-            mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR="not used"),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

@@ -13,9 +13,7 @@ import sys
 import time
 from unittest import mock
 
-import jax
 from absl import flags
-from jax.experimental.compilation_cache import compilation_cache
 
 from tests.support import tiny_datasets
 from tests.support.tiny_checkpoint import write_checkpoint
@@ -97,11 +95,9 @@ def run(binary, folder, *arguments, terminal=False):
     err.isatty = lambda: terminal
     with (
         mock.patch.object(sys, "argv", argv),
-        mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR="as configured"),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         _logging_to(err),
-        quick_compilation(),
     ):
         try:
             runpy.run_path(str(ROOT / "experiments" / f"{binary}.py"), run_name="__main__")
@@ -183,7 +179,7 @@ def _popen(module_and_arguments, folder, arguments, environment):
     return subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, **quick_environment(), **environment},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,36 +197,3 @@ def _logging_to(stream):
         yield
     finally:
         root.handlers[:] = before
-
-
-def quick_environment():
-    """`quick_compilation` for a process that is started."""
-    return {name.upper(): str(value) for name, value in _quick().items()}
-
-
-@contextlib.contextmanager
-def quick_compilation():
-    """Compiles without most optimisations, once for all tests: compiling is most of the time."""
-    before = {name: jax.config.values[name] for name in _quick()}
-    _configure(_quick())
-    try:
-        yield
-    finally:
-        _configure(before)
-
-
-def _quick():
-    return {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": os.environ["SPECJAX_TEST_PROGRAMS"],
-        "jax_persistent_cache_min_compile_time_secs": 0.1,
-        # Where there is a limit, processes lock the folder while they read and write.
-        "jax_compilation_cache_max_size": 2**32,
-    }
-
-
-def _configure(values):
-    for name, value in values.items():
-        jax.config.update(name, value)
-    # Whether there is a cache is otherwise decided once, at the first compilation.
-    compilation_cache.reset_cache()

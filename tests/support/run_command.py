@@ -11,13 +11,7 @@ import warnings
 from unittest import mock
 
 from specjax import cli
-from tests.support.run_binary import (
-    ROOT,
-    Finished,
-    forget_flags,
-    quick_compilation,
-    quick_environment,
-)
+from tests.support.run_binary import ROOT, Finished, forget_flags
 
 
 def run_command(folder, *arguments, terminal=False):
@@ -28,10 +22,8 @@ def run_command(folder, *arguments, terminal=False):
     err.isatty = lambda: terminal
     with (
         mock.patch.object(sys, "argv", argv),
-        mock.patch.dict(os.environ, quick_environment()),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        quick_compilation(),
         nothing_left(),
     ):
         try:
@@ -48,7 +40,7 @@ def start_command(folder, *arguments, cwd, prefix=("-m", "specjax"), **environme
     return subprocess.Popen(
         command,
         cwd=cwd,
-        env={**os.environ, **quick_environment(), "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

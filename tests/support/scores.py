@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import os
 import pathlib
 import runpy
 import sys
@@ -45,7 +44,6 @@ def run_scores(output, *arguments):
     try:
         with (
             mock.patch.object(sys, "argv", argv),
-            mock.patch.dict(os.environ, JAX_COMPILATION_CACHE_DIR="not used"),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):

@@ -17,13 +17,6 @@ from experiments.loop.stopwatch import Stopwatch
 from experiments.loop.stored import TokenFeatures
 from specjax import Config, SpecjaxError, Tiling, segment_foreground
 from specjax._batching import Batch, open_lanes
-from tests.support.run_binary import quick_compilation
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 class CountingWatch(Stopwatch):

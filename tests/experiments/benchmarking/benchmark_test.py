@@ -36,17 +36,11 @@ from specjax import (
     reduce_features,
     segment_foreground,
 )
-from tests.support.run_binary import assert_refused, quick_compilation, run
+from tests.support.run_binary import assert_refused, run
 
 GRID = (12, 15)
 # Arrays as large as the binary's, which share programs.
 CHANNELS, CONFIG = 384, Config()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture

@@ -12,17 +12,10 @@ from experiments.datasets import open_dataset
 from experiments.pretraining.crops import CropBatches, changed, random_box
 from experiments.pretraining.dino_objective import DinoObjective, distillation_loss
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViTConfig, random_checkpoint
-from tests.support.run_binary import quick_compilation
 
 TINY = ViTConfig(
     hidden_size=12, num_layers=2, num_heads=3, mlp_size=20, patch_size=8, image_size=32
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def softmax(x):

@@ -26,16 +26,16 @@ from experiments.pretraining.found_objects import label_map
 from experiments.pretraining.scene_objective import regression_loss, structure_loss
 from experiments.pretraining.training import Trainer
 from specjax import IMAGENET_MEAN, IMAGENET_STD, Segmentation, Tiling, load_checkpoint
-from tests.support.run_binary import assert_refused, quick_compilation, run
+from tests.support.run_binary import assert_refused, run
 from tests.support.tiny_checkpoint import write_checkpoint
 
 RED, GREEN = (200, 0, 0), (0, 200, 0)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _quick():
-    # optax relies on the usual promotion.
-    with quick_compilation(), jax.numpy_dtype_promotion("standard"):
+def _usual_promotion():
+    """Optax relies on it."""
+    with jax.numpy_dtype_promotion("standard"):
         yield
 
 

@@ -16,15 +16,8 @@ from experiments.pretraining.scene_objective import (
     structure_loss,
     targets,
 )
-from tests.support.run_binary import quick_compilation
 
 TRUST = [1.0, 0.4]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def cosines(vectors):

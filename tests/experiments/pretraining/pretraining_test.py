@@ -16,7 +16,7 @@ from experiments.pretraining.loop import Training
 from experiments.pretraining.scene_objective import SceneObjective
 from experiments.pretraining.training import Batch, Trainer
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
-from tests.support.run_binary import assert_refused, finish, quick_compilation, run, start
+from tests.support.run_binary import assert_refused, finish, run, start
 
 TINY = ViTConfig(
     hidden_size=48, num_layers=2, num_heads=3, mlp_size=48, patch_size=16, image_size=64
@@ -24,9 +24,9 @@ TINY = ViTConfig(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _quick():
-    # optax relies on the usual promotion.
-    with quick_compilation(), jax.numpy_dtype_promotion("standard"):
+def _usual_promotion():
+    """Optax relies on it."""
+    with jax.numpy_dtype_promotion("standard"):
         yield
 
 

@@ -13,18 +13,11 @@ from specjax.methods.maskcut import maskcut
 from specjax.methods.tokencut import tokencut
 from tests.specjax.methods.data import photographs
 from tests.specjax.methods.data.sizes import COLOR_WEIGHT, DSM_OFFSET, GRIDS, SEGMENTS, VECTORS
-from tests.support.run_binary import quick_compilation
 
 DATA = pathlib.Path(__file__).parent / "data"
 SQUARE = [number for number, (rows, columns) in enumerate(GRIDS) if rows == columns]
 # A repeated second eigenvalue has an arbitrary vector.
 GAP = 1e-6
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

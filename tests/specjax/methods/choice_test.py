@@ -7,18 +7,12 @@ import pytest
 import specjax
 from specjax import SpecjaxError
 from specjax.methods.choice import METHODS, Choice, choice_of, default_features, label_by
-from tests.support.run_binary import assert_refused, quick_compilation, run
+from tests.support.run_binary import assert_refused, run
 from tests.support.run_command import run_command
 from tests.support.segmenters import opened
 
 OTHERS = ("tokencut", "maskcut", "dsm", "dsm_segments")
 GRID = (6, 7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 @pytest.fixture(scope="module")

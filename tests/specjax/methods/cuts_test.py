@@ -8,16 +8,9 @@ from specjax.methods.maskcut import maskcut
 from specjax.methods.parts import box_of
 from specjax.methods.tokencut import tokencut
 from tests.support import method_oracles as oracles
-from tests.support.run_binary import quick_compilation
 
 GRIDS = ((5, 7), (8, 4), (6, 6), (1, 12), (9, 3))
 PADDED = 40
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def planted(grid, seed, objects=2):

@@ -3,20 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from specjax.methods.dsm import dsm_object
 from specjax.methods.dsm_graph import color_graph
 from specjax.methods.dsm_segments import dsm_segments
-from tests.support.run_binary import quick_compilation
 
 GRID, TOKENS = (6, 7), 42
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick():
-    with quick_compilation():
-        yield
 
 
 def scene():

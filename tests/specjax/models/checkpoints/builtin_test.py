@@ -13,7 +13,7 @@ from specjax.models.checkpoints.loading import load_checkpoint, random_checkpoin
 from specjax.models.checkpoints.places import BUILT_IN
 from specjax.models.config import ViTConfig
 from specjax.tokens import IMAGENET_MEAN, IMAGENET_STD
-from tests.support.run_binary import ROOT, World, quick_compilation, run
+from tests.support.run_binary import ROOT, World, run
 
 FOLDER = BUILT_IN["specjax-mini"]
 
@@ -61,11 +61,10 @@ def test_it_segments_drawn_scenes_that_no_training_saw(checkpoint, monkeypatch):
     monkeypatch.setattr(loop, "_SIZES", ((256, 320),))
     colours = (checkpoint.mean, checkpoint.std)
     model = random_checkpoint(checkpoint.config, seed=0).model
-    with quick_compilation():
-        trained, random = (
-            loop.spectral_scores(backbone, colours, M=128, N=60, scenes=6)
-            for backbone in (checkpoint.model, model)
-        )
+    trained, random = (
+        loop.spectral_scores(backbone, colours, M=128, N=60, scenes=6)
+        for backbone in (checkpoint.model, model)
+    )
     assert trained["f_score"] > 0.8 and trained["f_score"] > random["f_score"] + 0.2
     assert trained["miou"] > random["miou"] + 0.15
 
