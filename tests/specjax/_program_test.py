@@ -103,7 +103,6 @@ def test_other_errors_are_raised(monkeypatch):
 
     forget_flags()
     monkeypatch.setattr(sys, "argv", ["program"])
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "as configured")
     with nothing_left(), pytest.raises(RuntimeError, match="a bug"):
         _program.execute(main)
 
