@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from experiments.loop import stream
+from tests.support.devices import environment
 from tests.support.run_binary import ROOT, contents, read_lines, run
 
 ERROR = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
@@ -84,13 +85,11 @@ finally:
 
 def test_several_devices(world, flags, tmp_path):
     whole = run("instance", tmp_path / "whole", *flags)
-    # Compiled as the other run is: the last bits depend on it.
-    given = os.environ.get("XLA_FLAGS", "")
-    folder, devices = tmp_path / "out", f"{given} --xla_force_host_platform_device_count=2"
+    folder = tmp_path / "out"
     ended = subprocess.run(
         [sys.executable, "-c", FAILING, f"--output_dir={folder}", *map(str, flags)],
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": devices},
+        env={**os.environ, **environment(2)},
         capture_output=True,
         text=True,
     )

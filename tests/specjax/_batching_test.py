@@ -14,6 +14,7 @@ import pytest
 from specjax import Config, pipeline
 from specjax import _batching as batching
 from specjax.errors import SpecjaxError
+from tests.support.devices import environment
 from tests.support.run_binary import ROOT
 
 CONFIG = Config(M=12, N=6, metric="braycurtis")
@@ -120,11 +121,10 @@ def test_several_devices_give_the_same(alone):
         "import json, jax; from tests.specjax import _batching_test as t;"
         "print(json.dumps([jax.local_device_count(), t.results_on_this_process_s_devices()]))"
     )
-    xla = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     out = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**os.environ, **xla},
+        env={**os.environ, **environment(3)},
         stdout=subprocess.PIPE,
         check=True,
         timeout=120,
@@ -150,11 +150,15 @@ def test_programs_are_forgotten_where_they_are_many(monkeypatch):
     maps = 10**6
     programs.make_room_for("a")  # known: nothing new is compiled
     assert function._cache_size() == 1
+    for number in range(15):  # maps are not counted for each program
+        programs.make_room_for(number)
+        assert function._cache_size() == 1
     programs.make_room_for("b")
     assert function._cache_size() == 0
     # Where dropping programs frees few maps, it is not tried again at once.
     function(1.0)
-    programs.make_room_for("c")
+    for number in range(100):
+        programs.make_room_for(number)
     assert function._cache_size() == 1
 
 

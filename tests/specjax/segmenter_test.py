@@ -16,6 +16,7 @@ from PIL import Image
 import specjax
 from specjax import SpecjaxError, _segmenting, segmenter
 from specjax._batching import image_mesh, open_lanes
+from tests.support.devices import environment
 from tests.support.run_binary import ROOT
 from tests.support.segmenters import SIZE, opened
 
@@ -183,10 +184,9 @@ def in_a_process(function, devices, *arguments):
         "import json, sys; from tests.specjax import segmenter_test as t;"
         f"print(json.dumps(t.{function.__name__}(*sys.argv[1:])))"
     )
-    xla = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     out = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT,
-        env={**os.environ, **xla}, stdout=subprocess.PIPE, check=True,
+        env={**os.environ, **environment(devices)}, stdout=subprocess.PIPE, check=True,
         timeout=120,
     ).stdout  # fmt: skip
     return json.loads(out)

@@ -16,6 +16,7 @@ from experiments.pretraining.loop import Training
 from experiments.pretraining.scene_objective import SceneObjective
 from experiments.pretraining.training import Batch, Trainer
 from specjax import IMAGENET_MEAN, IMAGENET_STD, SpecjaxError, ViT, ViTConfig, load_checkpoint
+from tests.support.devices import environment
 from tests.support.run_binary import assert_refused, finish, run, start
 
 TINY = ViTConfig(
@@ -191,8 +192,7 @@ def test_a_finished_training_is_not_repeated_and_another_one_is_refused(whole, d
 
 
 def test_several_devices_give_the_same_losses(whole, dino_flags, tmp_path):
-    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    process = start("pretrain", tmp_path, "--steps=4", *SMALL, *dino_flags, **devices)
+    process = start("pretrain", tmp_path, "--steps=4", *SMALL, *dino_flags, **environment(2))
     finished = finish(process, tmp_path)
     assert finished.status == 0, finished.stderr
     np.testing.assert_allclose(losses(tmp_path), losses(whole), rtol=1e-4)
