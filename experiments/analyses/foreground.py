@@ -13,7 +13,6 @@ from experiments.analyses.scoring import Scoring, aggregate
 from experiments.loop.backbone import Features
 from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.reading import Example, Examples, Outcome, Outcomes, Pending
-from experiments.plots import foreground_curve
 from experiments.results import published
 from experiments.runs.folder import RunFolder
 
@@ -83,4 +82,6 @@ class ForegroundExperiment(Experiment):
         """Fig. 8 and 9, if there are several M."""
         if not self.setup.dataset.annotated:
             return ()
+        from experiments.plots import foreground_curve  # of matplotlib: a third of a second
+
         return foreground_curve.write(folder.folder, results, self.setup.backbone.channels)

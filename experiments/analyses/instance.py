@@ -13,7 +13,6 @@ from experiments.loop.backbone import Features
 from experiments.loop.experiment import Experiment, Lines, Results, Setup
 from experiments.loop.flags import Options
 from experiments.loop.reading import Examples, Pending
-from experiments.plots import strata as strata_plot
 from experiments.results import flaws, published, strata
 from experiments.runs.folder import RunFolder
 from specjax import Config, SpecjaxError
@@ -118,4 +117,6 @@ class Instance(InstanceExperiment):
         """Fig. 11 and 12, if there are several metrics."""
         if len(results) < 2 or not self.setup.dataset.annotated:
             return ()
+        from experiments.plots import strata as strata_plot  # of matplotlib: a third of a second
+
         return strata_plot.write(folder.folder, results)

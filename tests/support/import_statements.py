@@ -54,7 +54,7 @@ def inside(source, package="specjax"):
 
 
 def late(source):
-    """The top-level names of what is imported inside functions."""
+    """The names of what is imported inside functions."""
     functions = (
         node
         for node in ast.walk(ast.parse(source))
@@ -66,7 +66,7 @@ def late(source):
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     )
-    return {name.split(".")[0] for node in statements for name in imports(ast.unparse(node))}
+    return {name for node in statements for name in imports(ast.unparse(node))}
 
 
 def flags_read(source):
