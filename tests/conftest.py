@@ -12,6 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import jaxlib
 from jaxtyping import install_import_hook
 
+from tests.support import shape_checks
+
 
 def _compile_quickly(flag: str) -> None:
     """Set a flag of XLA, which ends a process that gives it a flag it does not know."""
@@ -30,7 +32,9 @@ def _compile_quickly(flag: str) -> None:
 _compile_quickly("--xla_cpu_use_fusion_emitters=false")
 # As the commands do.
 _compile_quickly("--xla_backend_optimization_level=1")
-install_import_hook("specjax", "beartype.beartype")
+# By default, code is cut into 32 parts to compile side by side; the programs of tests are small.
+_compile_quickly("--xla_cpu_parallel_codegen_split_count=1")
+install_import_hook("specjax", f"{shape_checks.__name__}.check")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -46,6 +50,12 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 SHARED = pathlib.Path(
     os.environ.get("SPECJAX_SHARED", pathlib.Path(__file__).resolve().parents[2] / "shared")
 )
+
+
+def pytest_sessionfinish():
+    """At its end, pytest collects garbage five times: once is enough for all that is there now."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config):
@@ -81,7 +91,7 @@ def optimised():
 
 
 # Memory maps of a process (the system allows some 65,000): compiled programs hold several each.
-_MANY_MAPS = 20_000
+_MANY_MAPS = 30_000
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,7 +1,5 @@
 """The command on a system without `fcntl`, whose absence is simulated. Windows was not tried."""
 
-import pytest
-
 from tests.support.run_binary import finish
 from tests.support.run_command import run_command, start_command
 
@@ -25,19 +23,22 @@ Output.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 NO_LIMIT = {"JAX_COMPILATION_CACHE_MAX_SIZE": "-1"}
 
 
-@pytest.mark.parametrize("earlier", ["none", "with fcntl", "killed"])
-def test_the_command_runs(world, tmp_path, earlier):
-    """Also in the folder of a run that had `fcntl`, or that was killed while it held the lock."""
+def test_the_command_runs(world, tmp_path):
+    """In the folder of a run that had `fcntl`, and of one that was killed as it held the lock."""
     folder, photo = tmp_path / "out", world.photos / "2007_000000.jpg"
     flags = [photo, world.checkpoint, "--N=16", "--num_instances=2"]
-    if earlier == "with fcntl":
-        run_command(folder, *flags, "--seed=1")
-    elif earlier == "killed":
-        prefix = ("-c", WITHOUT.format(also=KILLED))
+    run_command(folder, *flags, "--seed=1")
+    for also, ended in ((KILLED, (-9, "")), ("", (0, ""))):
+        prefix = ("-c", WITHOUT.format(also=also))
         process = start_command(folder, *flags, cwd=tmp_path, prefix=prefix, **NO_LIMIT)
-        assert finish(process, folder).status == -9
-    prefix = ("-c", WITHOUT.format(also=""))
-    process = start_command(folder, *flags, cwd=tmp_path, prefix=prefix, **NO_LIMIT)
-    finished = finish(process, folder)
-    assert (finished.status, finished.stderr) == (0, "")
+        finished = finish(process, folder)
+        assert (finished.status, finished.stderr) == ended
     assert (folder / "labels" / "2007_000000.png").exists()
+
+
+def test_the_command_runs_in_a_new_folder(world, tmp_path):
+    flags = [world.photos / "2007_000000.jpg", world.checkpoint, "--N=16", "--num_instances=2"]
+    prefix = ("-c", WITHOUT.format(also=""))
+    process = start_command(tmp_path / "out", *flags, cwd=tmp_path, prefix=prefix, **NO_LIMIT)
+    finished = finish(process, tmp_path / "out")
+    assert (finished.status, finished.stderr) == (0, "")

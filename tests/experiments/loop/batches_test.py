@@ -1,7 +1,10 @@
 """Runs in batches: which images share one, and that results do not depend on it."""
 
 import itertools
+import os
 import pathlib
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -14,8 +17,10 @@ from experiments.loop import reading
 from experiments.loop.reading import Task
 from specjax import SpecjaxError
 from specjax._batching import open_lanes
-from tests.support.run_binary import finish, read_lines, run, start
+from tests.support.devices import environment
+from tests.support.run_binary import ROOT, finish, read_lines, run, start
 
+ONE_PART = "--xla_cpu_parallel_codegen_split_count=1"
 SIZES = [(112, 128), (128, 112), (150, 112), (96, 200), (260, 112), (112, 240), (112, 130)]
 
 
@@ -50,21 +55,20 @@ def files(folder):
     return {name: (folder / name).read_bytes() for name in names}
 
 
-@pytest.fixture(scope="module")
-def as_users_run_it(flags, tmp_path_factory):
-    """The run in a process without the flag by which the tests compile faster.
+def test_batches_of_one_change_no_byte(flags, tmp_path):
+    """In a process without the flags by which the tests compile faster.
 
-    Under it XLA may round otherwise in a program of one image than in one of several.
+    Under them XLA may round otherwise in a program of one image than in one of several.
     """
-    folder = tmp_path_factory.mktemp("plain")
-    assert finish(start("instance", folder, *flags, XLA_FLAGS=""), folder).status == 0
-    return folder
-
-
-def test_batches_of_one_change_no_byte(flags, as_users_run_it, tmp_path):
-    started = start("instance", tmp_path, *flags, "--batch_size=1", XLA_FLAGS="")
-    assert finish(started, tmp_path).status == 0
-    assert files(tmp_path) == files(as_users_run_it)
+    one, several = tmp_path / "one", tmp_path / "several"
+    code = (
+        "import sys; from tests.support.run_binary import run; one, several, *flags = sys.argv[1:];"
+        "assert run('instance', one, *flags, '--batch_size=1').status == 0;"
+        "assert run('instance', several, *flags).status == 0"
+    )
+    command = [sys.executable, "-c", code, one, several, *flags]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "XLA_FLAGS": ONE_PART}, check=True)
+    assert files(one) == files(several)
 
 
 @pytest.mark.parametrize("size", [2, 7])
@@ -83,11 +87,10 @@ def test_the_order_changes_no_line(world, flags, whole, tmp_path):
     assert finished.lines == read_lines(whole)
 
 
-def test_several_devices_change_no_line(flags, as_users_run_it, tmp_path):
-    xla = "--xla_force_host_platform_device_count=3"
-    finished = finish(start("instance", tmp_path, *flags, XLA_FLAGS=xla), tmp_path)
+def test_several_devices_change_no_line(flags, whole, tmp_path):
+    finished = finish(start("instance", tmp_path, *flags, **environment(3)), tmp_path)
     assert finished.status == 0, finished.stderr
-    assert files(tmp_path) == files(as_users_run_it)
+    assert files(tmp_path) == files(whole)
 
 
 def test_one_program_serves_all_sizes_of_a_length(world, tmp_path):
