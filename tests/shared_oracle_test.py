@@ -28,6 +28,7 @@ _entropy = jax.jit(specjax.channel_entropy, static_argnames=("rule",))
 _ncr = jax.jit(specjax.noise_channel_reduction, static_argnames=("keep", "rule"))
 _bipartition = jax.jit(specjax.bipartition, static_argnames=("solver", "break_ties"))
 _segments = jax.jit(instances.eigensegments, static_argnames=("break_ties",))
+_instance_graph = jax.jit(specjax.instance_graph, static_argnames=("metric", "capacity"))
 _eigenpairs = jax.jit(specjax.smallest_eigenpairs, static_argnames=("count", "solver"))
 _cluster = jax.jit(instances.cluster_eigensegments, static_argnames=("max_instances",))
 _scores = jax.jit(specjax.instance_scores, static_argnames=("max_instances",))
@@ -224,9 +225,7 @@ def degenerate(case, metric):
 def test_eigenvalues_and_labels(case, metric):
     """Eigenvalues as stored below the metric's degenerate one; both solvers' labels alike."""
     mask, features = case.pad(case.mask), case.pad(case["inst_feats_masked"])
-    graph, nodes = specjax.instance_graph(
-        features, mask, case.grid, metric=metric, capacity=CAPACITY
-    )
+    graph, nodes = _instance_graph(features, mask, case.grid, metric=metric, capacity=CAPACITY)
     results = [
         _eigenpairs(graph, count=instances.SEGMENTS + 1, solver=solver, valid=nodes)
         for solver in SOLVERS

@@ -159,7 +159,8 @@ def test_largest_regions():
 def test_partitions(features):
     valid = valid_tokens(TOKENS, GRID)
     vectors = jnp.asarray(features.T[:4], jnp.float32)
-    found = np.asarray(_candidates.partitions(vectors, valid, most=4))
+    partitions = jax.jit(_candidates.partitions, static_argnames="most")
+    found = np.asarray(partitions(vectors, valid, most=4))
     assert found.shape == (3, TOKENS)
     assert [row[:COUNT].max() for row in found] == [1, 2, 3]
     key = jax.random.key(0, impl="threefry2x32")

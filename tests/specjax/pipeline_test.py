@@ -254,7 +254,7 @@ def test_features_of_any_kind_and_layer_alone_and_joined():
     model = ViT(config, rngs=nnx.Rngs(0))
     patches = jax.random.normal(jax.random.key(0), (15, config.patch_values))
     extract = functools.partial(pipeline.extract_features, model, patches, grid((3, 4)))
-    blocks = model.every_block(patches, (3, 4))
+    blocks = jax.jit(lambda patches: model.every_block(patches, (3, 4)))(patches)
     for layer, block in ((1, blocks[0]), (-2, blocks[0]), (2, blocks[1]), (-1, blocks[1])):
         for kind in ("keys", "queries", "values", "outputs"):
             found = extract(features=kind, layer=layer)

@@ -112,8 +112,8 @@ def test_unknown_tokens_do_not_count():
     places = jnp.asarray(rng.random((1, 8, 3)), jnp.float32)
     instances = jnp.array([[0, 1, 1, 2, 0, -1, -1, -1]])
     for loss in (
-        lambda k, p, i: regression_loss(k, p, i, jnp.array([0.4])),
-        lambda k, p, i: structure_loss(k, i, jnp.array([0.4])),
+        jax.jit(lambda k, p, i: regression_loss(k, p, i, jnp.array([0.4]))),
+        jax.jit(lambda k, p, i: structure_loss(k, i, jnp.array([0.4]))),
     ):
         whole = loss(keys, places, instances)
         known = loss(keys[:, :5], places[:, :5], instances[:, :5])
