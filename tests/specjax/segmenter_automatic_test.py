@@ -128,12 +128,6 @@ def test_no_object_at_all(alone, paths):
     assert none.stages().mode == "RGB"
 
 
-def test_a_number_finds_no_proposals(checkpoint, paths):
-    found = opened(checkpoint)(paths[0], num_instances=2)
-    assert found.proposals is None and list(found.proposed_masks()) == []
-    assert (found.scores == 1).all()
-
-
 def test_the_command(world, alone, paths, tmp_path):
     flags = [world.checkpoint, "--image_size=112", "--solver=eigh", "--N=16"]
     finished = run_command(tmp_path, world.photos, *flags)

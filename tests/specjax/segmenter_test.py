@@ -27,6 +27,12 @@ def alone(segment, paths):
     return [segment(path, num_instances=3) for path in paths]
 
 
+def test_a_number_finds_no_proposals(alone):
+    for found in alone:
+        assert found.proposals is None and list(found.proposed_masks()) == []
+        assert len(found.scores) == found.token_labels.max() and (found.scores == 1).all()
+
+
 @pytest.fixture
 def mixed(paths, tmp_path):
     """Files, one of them broken."""
