@@ -7,8 +7,9 @@ from PIL import Image
 
 from specjax._folder import write_bytes
 
-# Of a photograph, Pillow's own level, 6, makes files 3 to 8 % smaller, in twice the time.
-_LEVEL = 3
+# How much to compress colours: Pillow's own level, 6, makes files of photographs 3 to 8 % smaller,
+# in twice the time. Of label maps, which have few colours, 6 is as fast.
+_COLOURS, _INDICES = 3, 6
 
 
 def write_png(path: pathlib.Path, picture: Image.Image) -> None:
@@ -18,5 +19,6 @@ def write_png(path: pathlib.Path, picture: Image.Image) -> None:
         OutputError: the file cannot be written.
     """
     content = io.BytesIO()
-    picture.save(content, format="PNG", compress_level=_LEVEL)
+    level = _COLOURS if picture.mode == "RGB" else _INDICES
+    picture.save(content, format="PNG", compress_level=level)
     write_bytes(path, content.getvalue())
