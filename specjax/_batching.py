@@ -32,8 +32,9 @@ _TOKENS, _GRAPH_BYTES = 2**16, 2**32
 _FIRST_GRAPH, _NEXT_GRAPH = 6, 2
 # Compiled programs are dropped above this many memory maps; and, afterwards, above so many more.
 _MANY_MAPS, _MORE_MAPS = 30_000, 20_000
-# Maps are counted, which takes up to 50 ms, before the first of so many new programs.
-_UNCOUNTED = 16
+# Maps are counted once for so many new programs, as that takes 33 ms where there are 20,000. Each may
+# stand for ten that are compiled, for all stages of an image, so that there must not be many.
+_COUNTED_EVERY = 4
 
 
 def image_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -144,7 +145,7 @@ class Programs:
         """Call this before each run of a program; `program` identifies it."""
         if program in self._known:
             return
-        if len(self._known) % _UNCOUNTED == 0 and memory_maps() > self._many:
+        if len(self._known) % _COUNTED_EVERY == 0 and memory_maps() > self._many:
             jax.clear_caches()
             self._known.clear()
             self._many = max(_MANY_MAPS, memory_maps() + _MORE_MAPS)
