@@ -32,7 +32,7 @@ _TOKENS, _GRAPH_BYTES = 2**16, 2**32
 _FIRST_GRAPH, _NEXT_GRAPH = 6, 2
 # Compiled programs are dropped above this many memory maps; and, afterwards, above so many more.
 _MANY_MAPS, _MORE_MAPS = 30_000, 20_000
-# Maps are counted once for so many new programs, as that takes 33 ms where there are 20,000. Each may
+# Maps are counted once for so many new programs: it takes 33 ms where there are 20,000. Each may
 # stand for ten that are compiled, for all stages of an image, so that there must not be many.
 _COUNTED_EVERY = 4
 

@@ -82,6 +82,6 @@ class ForegroundExperiment(Experiment):
         """Fig. 8 and 9, if there are several M."""
         if not self.setup.dataset.annotated:
             return ()
-        from experiments.plots import foreground_curve  # of matplotlib: a third of a second
+        from experiments.plots import foreground_curve  # imports matplotlib, which is slow
 
         return foreground_curve.write(folder.folder, results, self.setup.backbone.channels)

@@ -117,6 +117,6 @@ class Instance(InstanceExperiment):
         """Fig. 11 and 12, if there are several metrics."""
         if len(results) < 2 or not self.setup.dataset.annotated:
             return ()
-        from experiments.plots import strata as strata_plot  # of matplotlib: a third of a second
+        from experiments.plots import strata as strata_plot  # imports matplotlib, which is slow
 
         return strata_plot.write(folder.folder, results)
