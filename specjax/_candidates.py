@@ -34,14 +34,14 @@ def centered(features: _Features, valid: _Valid) -> _Features:
     return safe_divide(less, safe_norm(less)[:, None])
 
 
-def spread(shown: _Features, features: _Features, valid: _Valid) -> Float[Array, ""]:
-    """The squares of what tokens show, less the image's mean, over those of the features.
+def power(features: _Features, valid: _Valid) -> Float[Array, ""]:
+    """The squares of the features of all tokens, summed."""
+    return jnp.sum(jnp.square(jnp.where(valid[:, None], features, 0.0)))
 
-    Near 0 where all of the image looks the same, as a wall or a sky does.
-    """
-    less = _less_mean(shown, valid)
-    kept = jnp.where(valid[:, None], features, 0.0)
-    return safe_divide(jnp.sum(less * less), jnp.sum(kept * kept))
+
+def variation(features: _Features, valid: _Valid) -> Float[Array, ""]:
+    """The squares of the features less the image's mean, summed."""
+    return jnp.sum(jnp.square(_less_mean(features, valid)))
 
 
 def _less_mean(features: _Features, valid: _Valid) -> _Features:

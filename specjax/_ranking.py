@@ -45,25 +45,31 @@ def quantities(
         outer tokens, two deep. "ring": the mean similarity of the mask's tokens to those next to
         it. "area": the logarithm of its share of all tokens; "area2": the square of that.
         "outline": its outline inside the image, in sides of tokens, over the square root of its
-        tokens. "votes": as given.
+        tokens. "elsewhere": how much of the rest of the image looks like the mask: the mean over
+        tokens of max(similarity to the mask's mean direction, 0)^3, 0 for those of the mask.
+        "votes": as given.
     """
     tokens = masks.shape[1]
     valid = valid_tokens(tokens, grid)
     member = masks.astype(jnp.float32)
     area = jnp.sum(member, axis=1)
-    share = jnp.log(jnp.maximum(area, 1.0) / jnp.maximum(jnp.sum(valid), 1).astype(jnp.float32))
+    count = jnp.maximum(jnp.sum(valid), 1).astype(jnp.float32)
+    share = jnp.log(jnp.maximum(area, 1.0) / count)
     ring = (around(masks, grid, reach=1) & ~masks & valid[None, :]).astype(jnp.float32)
     summed, beside = _times(member, features), _times(ring, features)
 
     depth = _depth_in_grid(tokens, grid)
     frame = jnp.sum(jnp.where((valid & (depth < _FRAME))[:, None], features, 0.0), axis=0)
     frame = safe_divide(frame, safe_norm(frame[None])[0])
+    direction = safe_divide(summed, safe_norm(summed)[:, None])
+    alike = jnp.where(masks, 0.0, jnp.maximum(_times(direction, features.T), 0.0))
     return {
         "frame": safe_divide(_times(summed, frame[:, None])[:, 0], area),
         "ring": safe_divide(jnp.sum(summed * beside, axis=1), area * jnp.sum(ring, axis=1)),
         "area": share,
         "area2": share**2,
         "outline": safe_divide(_outlines(masks, grid), jnp.sqrt(area)),
+        "elsewhere": jnp.sum(alike**3, axis=1) / count,
         "votes": votes,
     }
 

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from specjax import _candidates as candidates
 from specjax import _ranking as ranking
+from specjax._numerics import safe_divide
 from specjax.spectral import smallest_eigenpairs
 from specjax.tokens import Grid, valid_tokens
 
@@ -40,8 +41,11 @@ _RANKED = 1024
 # How far the largest edge between two tokens lowers their affinity.
 _EDGE_STRENGTH = 5.0
 
-# The mean spread of features, over kinds, below which scores fall: the image looks all the same.
-_LEAST_SPREAD = 0.25
+# Where the image looks all the same, scores fall: where features vary less than this share of their
+# squares; or, less those of a blank image, not this many times as much as those of the blank image
+# (means over kinds).
+_LEAST_SPREAD = 0.2
+_LEAST_CONTRAST = 4.0
 
 # The largest IoU of a proposal with a better one, by default.
 MOST_IOU = 0.7
@@ -50,15 +54,16 @@ MOST_IOU = 0.7
 LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.08, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
-# 423 photographs (docs/automatic-masks.md).
+# 606 photographs (docs/automatic-masks.md).
 _WEIGHTS = {
-    "frame": -2.66,
-    "ring": -2.28,
-    "area": -0.098,
-    "area2": -0.114,
-    "outline": -0.179,
-    "votes": 5.84,
-    "constant": -2.59,
+    "frame": -2.99,
+    "ring": -1.91,
+    "area": -0.949,
+    "area2": -0.256,
+    "outline": -0.168,
+    "elsewhere": -10.3,
+    "votes": 4.35,
+    "constant": -3.26,
 }
 
 
@@ -131,8 +136,7 @@ def propose(
     kinds = features.shape[0]
     votes = ranking.votes_for(masks, parts, clustering, clusterings=kinds * (_CLUSTERS - 1))
     found = ranking.quantities(masks, together, votes, grid)
-    spread = jnp.mean(jax.vmap(candidates.spread, in_axes=(0, 0, None))(shown, features, valid))
-    scores = ranking.score(found, _WEIGHTS) * jnp.minimum(spread / _LEAST_SPREAD, 1.0)
+    scores = ranking.score(found, _WEIGHTS) * _certainty(shown, features, blank, valid)
     scores = jnp.where(jnp.any(masks, axis=1), scores, 0.0)
 
     scores, best = jax.lax.top_k(scores, min(_RANKED, masks.shape[0]))
@@ -235,6 +239,20 @@ def _eigenvectors(
     weights = weights if factor is None else weights * factor
     pairs = smallest_eigenpairs(weights, count=_VECTORS + 1, valid=valid)
     return pairs.vectors[1:]
+
+
+def _certainty(
+    shown: _Stack, features: _Stack, blank: _Stack | None, valid: Bool[Array, " tokens"]
+) -> Float[Array, ""]:
+    """1, and less the more an image looks all the same."""
+    of_kinds = functools.partial(jax.vmap, in_axes=(0, None))
+    varies = of_kinds(candidates.variation)(shown, valid)
+    spread = jnp.mean(safe_divide(varies, of_kinds(candidates.power)(features, valid)))
+    certainty = jnp.minimum(spread / _LEAST_SPREAD, 1.0)
+    if blank is None:
+        return certainty
+    by_place = jnp.mean(safe_divide(of_kinds(candidates.variation)(blank, valid), varies))
+    return jnp.minimum(certainty, 1 / jnp.maximum(_LEAST_CONTRAST * by_place, 1.0) ** 4)
 
 
 def _together(features: _Stack) -> Float[Array, "tokens directions"]:

@@ -36,14 +36,12 @@ def test_constant_features_have_no_direction(value):
     assert not _candidates.centered(features, valid_tokens(TOKENS, GRID)).any()
 
 
-def test_spread(features):
-    rng = np.random.default_rng(1)
-    shown = rng.normal(size=features.shape)
-    expected = shown[:COUNT].var(axis=0).sum() / np.square(features[:COUNT]).mean(axis=0).sum()
-    valid = valid_tokens(TOKENS, GRID)
-    given = jnp.asarray(shown, jnp.float32), jnp.asarray(features, jnp.float32)
-    assert float(_candidates.spread(*given, valid)) == pytest.approx(expected, rel=1e-5)
-    assert not _candidates.spread(*[jnp.zeros((TOKENS, 5))] * 2, valid)
+def test_variation_and_power(features):
+    given, valid = jnp.asarray(features, jnp.float32), valid_tokens(TOKENS, GRID)
+    varies = COUNT * features[:COUNT].var(axis=0).sum()
+    assert float(_candidates.variation(given, valid)) == pytest.approx(varies, rel=1e-5)
+    power = np.square(features[:COUNT]).sum()
+    assert float(_candidates.power(given, valid)) == pytest.approx(power, rel=1e-5)
 
 
 def test_principal(features):

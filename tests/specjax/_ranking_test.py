@@ -140,6 +140,8 @@ def test_quantities():
         on = mask[:COUNT].reshape(GRID)
         ring = scipy.ndimage.binary_dilation(on, np.ones((3, 3))) & ~on
         beside = (kept[on.ravel()] @ kept[ring.ravel()].T).mean() if ring.any() else 0
+        mean = kept[on.ravel()].mean(axis=0)
+        alike = kept[~on.ravel()] @ mean / np.linalg.norm(mean)
         outline = (on[1:] != on[:-1]).sum() + (on[:, 1:] != on[:, :-1]).sum()
         expected = {
             "frame": to_frame[on.ravel()].mean(),
@@ -147,6 +149,7 @@ def test_quantities():
             "area": np.log(on.mean()),
             "area2": np.log(on.mean()) ** 2,
             "outline": outline / np.sqrt(on.sum()),
+            "elsewhere": (np.maximum(alike, 0) ** 3).sum() / COUNT,
             "votes": votes[index],
         }
         assert set(found) == set(expected)

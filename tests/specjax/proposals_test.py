@@ -77,33 +77,46 @@ def test_constant_features_have_finite_scores(value):
     assert np.isfinite(found.scores).all()
 
 
-def factor(shown, features):
+def factor(features, blank=None):
     """What scores are multiplied by."""
-    shown, features = shown[:, :COUNT], features[:, :COUNT]
-    spread = shown.var(axis=1).sum(axis=1) / np.square(features).mean(axis=1).sum(axis=1)
-    return min(np.mean(spread) / 0.25, 1)
+    shown = (features if blank is None else features - blank)[:, :COUNT]
+    varies = shown.var(axis=1).sum(axis=1)
+    spread = np.mean(varies / np.square(features[:, :COUNT]).mean(axis=1).sum(axis=1))
+    of_blank = 0 if blank is None else blank[:, :COUNT].var(axis=1).sum(axis=1)
+    return min(spread / 0.2, 1, 1 / max(4 * np.mean(of_blank / varies), 1) ** 4)
 
 
 def test_scores_fall_where_the_image_looks_all_the_same(features):
     # What all tokens have in common changes no mask, but makes the differences small.
     plain, common = features - 3.0, features + 3.0
-    assert factor(plain, plain) == 1 > factor(common, common)
+    assert factor(plain) == 1 > factor(common)
     one, other = (propose(each, np.array(GRID, np.int32)) for each in (plain, common))
     np.testing.assert_array_equal(one.masks[0], other.masks[0])
-    expected = float(one.scores[0]) * factor(common, common)
+    expected = float(one.scores[0]) * factor(common)
     assert float(other.scores[0]) == pytest.approx(expected, rel=0.01)
 
 
-def test_what_a_blank_image_has_too_is_subtracted(features, found):
+def test_what_a_blank_image_has_too_is_subtracted(features):
     rng = np.random.default_rng(3)
-    place = np.cumsum(rng.normal(size=features.shape), axis=1).astype(np.float32)
-    grid = np.array(GRID, np.int32)
-    with_place = propose(features + place, grid)
-    assert (with_place.masks[0] != found.masks[0]).any()
-    without = propose(features + place, grid, blank=place)
-    np.testing.assert_array_equal(without.masks[0], found.masks[0])
-    ratio = factor(features, features + place) / factor(features, features)
-    assert float(without.scores[0]) == pytest.approx(float(found.scores[0]) * ratio, rel=0.01)
+    place = np.cumsum(0.3 * rng.normal(size=features.shape), axis=1).astype(np.float32)
+    grid, plain = np.array(GRID, np.int32), features - 3.0
+    with_place, alone = propose(plain + place, grid), propose(plain, grid)
+    assert (with_place.masks[0] != alone.masks[0]).any()
+    without = propose(plain + place, grid, blank=place)
+    np.testing.assert_array_equal(without.masks[0], alone.masks[0])
+    expected = float(alone.scores[0]) * factor(plain + place, place)
+    assert float(without.scores[0]) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6])
+def test_scores_fall_where_a_blank_image_varies_about_as_much(features, share):
+    plain, grid = features - 3.0, np.array(GRID, np.int32)
+    place = np.zeros_like(plain)
+    place[:, :COUNT] = share * plain[:, np.random.default_rng(3).permutation(COUNT)]
+    alone, found = propose(plain, grid), propose(plain + place, grid, blank=place)
+    expected = factor(plain + place, place)
+    assert expected == pytest.approx(min(1 / (4 * share**2), 1) ** 4, rel=0.05)
+    assert float(found.scores[0]) == pytest.approx(float(alone.scores[0]) * expected, rel=0.01)
 
 
 def test_a_blank_image_has_no_proposals(features):
