@@ -51,7 +51,7 @@ _LEAST_CONTRAST = 4.0
 MOST_IOU = 0.7
 
 # What `choose` takes by default.
-LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.08, 50, 0.5
+LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.07, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
 # 606 photographs (docs/automatic-masks.md).
