@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from specjax._numerics import safe_divide, safe_norm
@@ -120,6 +121,19 @@ def score(
     """The logistic function of a weighted sum; "constant" is added."""
     total = sum(weight * found[name] for name, weight in weights.items() if name != "constant")
     return jax.nn.sigmoid(total + weights["constant"])
+
+
+def cost_of_smallness(
+    shares: Float[np.ndarray, "..."], weights: Mapping[str, float]
+) -> Float[np.ndarray, "..."]:
+    """How much lower the sum in `score` is than at the area that scores best; 0 above that area.
+
+    Args:
+        shares: of the tokens of the image, above 0.
+        weights: those of `score`.
+    """
+    best = -weights["area"] / (2 * weights["area2"])
+    return -weights["area2"] * np.square(np.minimum(np.log(shares) - best, 0.0))
 
 
 def suppressed(

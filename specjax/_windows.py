@@ -16,11 +16,13 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from specjax import _ranking as ranking
 from specjax._sizes import padded_tokens
-from specjax.proposals import MOST_IOU, Proposals
+from specjax.proposals import MOST_IOU, WEIGHTS, Proposals
 from specjax.tokens import Tiling, pad_tokens
 
-# What a score at a larger scale counts: most of what is small there is a part of an object.
-_LARGER_SCALE = 0.3
+# What a score at a larger scale counts: most of what is found there is a part of an object.
+_LARGER_SCALE = 0.4
+# How much of what a small mask there loses for its area it gets back: it may be a small object.
+_GIVEN_BACK = 0.75
 
 
 class Window(NamedTuple):
@@ -74,7 +76,8 @@ def join_proposals(
     """The best proposals of all windows, as many as each has, on the token grid of the last one.
 
     A proposal that ends at a side of its window inside the image is left out: it is cut off there.
-    Scores at larger scales than the first are multiplied by 0.3.
+    At larger scales than the first, masks get back three quarters of what their score loses for a
+    small area (as a logit), and scores are multiplied by 0.4.
 
     Args:
         masks: of each window, over its tokens, as padded as the others.
@@ -87,11 +90,24 @@ def join_proposals(
         IoU above 0.7, the best is kept.
     """
     tokens, first = masks.shape[2], windows[0].tiling
-    counts = [1.0 if window.tiling == first else _LARGER_SCALE for window in windows]
-    scores = scores * np.asarray(counts, scores.dtype)[:, None]
+    scores = scores.copy()
+    for place, window in enumerate(windows):
+        if window.tiling != first:
+            scores[place] = _LARGER_SCALE * _raised(scores[place], masks[place], window)
     places = [_places(window, windows[-1].tiling, tokens) for window in windows]
     inner = [_inner_sides(window, tokens) for window in windows]
     return _joined(masks, scores, shares, np.stack(places), np.stack(inner))
+
+
+def _raised(
+    scores: Float[np.ndarray, " proposals"],
+    masks: Bool[np.ndarray, "proposals tokens"],
+    window: Window,
+) -> Float[np.ndarray, " proposals"]:
+    """Scores with a part of what small masks lose given back."""
+    shares = np.maximum(masks.sum(axis=1), 1) / (window.grid[0] * window.grid[1])
+    factor = np.exp(_GIVEN_BACK * ranking.cost_of_smallness(shares, WEIGHTS))
+    return scores * factor / (1 - scores + scores * factor)
 
 
 @jax.jit

@@ -55,7 +55,7 @@ LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.07, 50, 0.5
 
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
 # 606 photographs (docs/automatic-masks.md).
-_WEIGHTS = {
+WEIGHTS = {
     "frame": -2.99,
     "ring": -1.91,
     "area": -0.949,
@@ -136,7 +136,7 @@ def propose(
     kinds = features.shape[0]
     votes = ranking.votes_for(masks, parts, clustering, clusterings=kinds * (_CLUSTERS - 1))
     found = ranking.quantities(masks, together, votes, grid)
-    scores = ranking.score(found, _WEIGHTS) * _certainty(shown, features, blank, valid)
+    scores = ranking.score(found, WEIGHTS) * _certainty(shown, features, blank, valid)
     scores = jnp.where(jnp.any(masks, axis=1), scores, 0.0)
 
     scores, best = jax.lax.top_k(scores, min(_RANKED, masks.shape[0]))

@@ -6,6 +6,7 @@ import pytest
 
 import specjax
 from specjax._windows import Window, cut_window, join_proposals, windows_of
+from specjax.proposals import WEIGHTS
 from specjax.tokens import Tiling, to_pixels
 
 PATCH = 4
@@ -65,11 +66,32 @@ def joined(windows, **masks):
     return specjax.as_grid(np.asarray(found.masks), tiling.grid), np.asarray(found.scores)
 
 
+def at_a_larger_scale(score, tokens):
+    """What the score of a mask of that many of the 150 tokens of a window counts."""
+    logs = np.linspace(np.log(tokens / 150), 0, 10_001)
+    terms = WEIGHTS["area"] * logs + WEIGHTS["area2"] * logs**2
+    logit = np.log(score / (1 - score)) + 0.75 * (terms.max() - terms[0])
+    return 0.4 / (1 + np.exp(-logit))
+
+
+def test_small_masks_at_larger_scales_get_back_what_their_area_costs():
+    windows = windows_of(tilings((40, 60), (80, 120)))
+    _, scores = joined(
+        windows,
+        whole=(0, (2, 3, 4, 5), 0.6),
+        small=(1, (0, 0, 2, 2), 0.6),
+        large=(1, (0, 3, 9, 14), 0.6),
+    )
+    expected = [0.6, at_a_larger_scale(0.6, 4), 0.4 * 0.6]
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    assert expected[1] > 1.2 * expected[2]
+
+
 def test_proposals_are_joined_on_the_grid_of_the_largest_scale():
     windows = windows_of(tilings((40, 60), (80, 120)))
     number = next(n for n, w in enumerate(windows) if n and w.first == (10, 15))
     masks, scores = joined(windows, whole=(0, (2, 3, 5, 9), 0.4), part=(number, (4, 5, 6, 8), 0.9))
-    np.testing.assert_allclose(scores, [0.4, 0.3 * 0.9, 0], rtol=1e-6)
+    np.testing.assert_allclose(scores, [0.4, at_a_larger_scale(0.9, 6), 0], rtol=1e-5)
     expected = np.zeros((2, 20, 30), bool)
     expected[0, 4:10, 6:18] = True  # twice as large
     expected[1, 14:16, 20:23] = True  # moved by the first token of its window
@@ -100,7 +122,7 @@ def test_what_a_window_cuts_off_is_left_out():
         cut_off_below=(corner, (6, 2, 10, 4), 0.9),
         cut_off_above=(last, (0, 6, 3, 9), 0.8),
     )
-    np.testing.assert_allclose(scores, [0.15, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(scores, [at_a_larger_scale(0.5, 9), 0, 0], rtol=1e-5)
 
 
 def test_of_two_that_overlap_the_better_one_is_kept():
@@ -111,7 +133,7 @@ def test_of_two_that_overlap_the_better_one_is_kept():
         same=(1, (2, 2, 8, 8), 0.9),
         other=(0, (6, 6, 8, 9), 0.1),
     )
-    np.testing.assert_allclose(scores, [0.27, 0.1, 0], rtol=1e-6)
+    np.testing.assert_allclose(scores, [at_a_larger_scale(0.9, 36), 0.1, 0], rtol=1e-5)
     assert masks[0, 2:8, 2:8].all() and masks[0].sum() == 36
 
 
