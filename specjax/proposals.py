@@ -41,9 +41,9 @@ _RANKED = 1024
 # How far the largest edge between two tokens lowers their affinity.
 _EDGE_STRENGTH = 5.0
 
-# Where the image looks all the same, scores fall: where features vary less than this share of their
-# squares; or, less those of a blank image, not this many times as much as those of the blank image
-# (means over kinds).
+# Where the image looks all the same, scores fall: in proportion, where features vary less than this
+# share of their squares; by the fourth power, where they vary, less those of a blank image, less
+# than this many times as much as the blank image's do (means over kinds).
 _LEAST_SPREAD = 0.2
 _LEAST_CONTRAST = 4.0
 
@@ -105,7 +105,8 @@ def propose(
             the last block (`extract_features`).
         grid: rows and columns of the token grid; may be traced.
         blank: optional, the same features of an image of one gray, as patches of zeros are. What a
-            backbone says of it is where tokens lie, not what they show; it is subtracted.
+            backbone says of it is where tokens lie, not what they show; it is subtracted. Where
+            the image's features vary hardly more than these, it shows nothing: scores are near 0.
         edges: optional, how likely the outline of an object passes through each token, from 0 to
             1, by any edge detector. The affinity of two tokens is multiplied by exp(-5 e) for the
             largest edge e on the line between them.
