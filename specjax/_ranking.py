@@ -23,8 +23,8 @@ _FRAME = 2
 _BESIDE = 5
 # Steps that what features say of a token is rounded to, so that rounding errors hardly ever show.
 _STEPS = 16
-# Divides the square of an IoU in Soft-NMS; the value of its authors.
-_FADING = 0.5
+# Divides the square of an IoU in Soft-NMS; its authors have 0.5.
+_FADING = 0.35
 
 
 def quantities(
@@ -45,10 +45,10 @@ def quantities(
         "frame": the mean similarity of the mask's tokens to the mean direction of the image's
         outer tokens, two deep. "ring": the mean similarity of the mask's tokens to those next to
         it. "area": the logarithm of its share of all tokens; "area2": the square of that.
-        "outline": its outline inside the image, in sides of tokens, over the square root of its
-        tokens. "elsewhere": how much of the rest of the image looks like the mask: the mean over
-        tokens of max(similarity to the mask's mean direction, 0)^3, 0 for those of the mask.
-        "votes": as given.
+        "outline": the square root of its outline inside the image over its area, where the image is
+        the unit: 4 for a square a quarter as wide as a square image. "elsewhere": how much of the
+        rest of the image looks like the mask: the mean over tokens of max(similarity to the mask's
+        mean direction, 0)^3, 0 for those of the mask. "votes": as given.
     """
     tokens = masks.shape[1]
     valid = valid_tokens(tokens, grid)
@@ -69,7 +69,7 @@ def quantities(
         "ring": safe_divide(jnp.sum(summed * beside, axis=1), area * jnp.sum(ring, axis=1)),
         "area": share,
         "area2": share**2,
-        "outline": safe_divide(_outlines(masks, grid), jnp.sqrt(area)),
+        "outline": jnp.sqrt(safe_divide(_outlines(masks, grid) * jnp.sqrt(count), area)),
         "elsewhere": jnp.sum(alike**3, axis=1) / count,
         "votes": votes,
     }
@@ -124,16 +124,21 @@ def score(
 
 
 def cost_of_smallness(
-    shares: Float[np.ndarray, "..."], weights: Mapping[str, float]
+    tokens: Int[np.ndarray, "..."], *, of: int, weights: Mapping[str, float]
 ) -> Float[np.ndarray, "..."]:
-    """How much lower the sum in `score` is than at the area that scores best; 0 above that area.
+    """How much lower the sum in `score` is for small squares than for the best larger one.
 
     Args:
-        shares: of the tokens of the image, above 0.
+        tokens: in each mask, which counts as if it was a square; 1 or more.
+        of: tokens of the image.
         weights: those of `score`.
     """
-    best = -weights["area"] / (2 * weights["area2"])
-    return -weights["area2"] * np.square(np.minimum(np.log(shares) - best, 0.0))
+    sizes = np.arange(1, of + 1)
+    logs = np.log(sizes / of)
+    terms = weights["area"] * logs + weights["area2"] * logs**2
+    terms += weights["outline"] * np.sqrt(4 / np.sqrt(sizes / of))
+    best = np.maximum.accumulate(terms[::-1])[::-1]
+    return (best - terms)[tokens - 1]
 
 
 def suppressed(
@@ -152,7 +157,7 @@ def suppressed(
         count: how many to keep; static.
         overlap: the largest IoU of a mask with a better one.
         fades: whether a mask that overlaps better ones less than that keeps a part of its score
-            only: exp(-IoU^2 / 0.5) of it for each (Soft-NMS, Bodla et al., 2017); static.
+            only: exp(-IoU^2 / 0.35) of it for each (Soft-NMS, Bodla et al., 2017); static.
 
     Returns:
         Indices of the masks kept, best first, -1 once there is none; and their scores, then 0.

@@ -16,13 +16,15 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from specjax import _ranking as ranking
 from specjax._sizes import padded_tokens
-from specjax.proposals import MOST_IOU, WEIGHTS, Proposals
+from specjax.proposals import WEIGHTS, Proposals
 from specjax.tokens import Tiling, pad_tokens
 
 # What a score at a larger scale counts: most of what is found there is a part of an object.
 _LARGER_SCALE = 0.4
-# How much of what a small mask there loses for its area it gets back: it may be a small object.
+# How much of what a small mask there loses for its size it gets back: it may be a small object.
 _GIVEN_BACK = 0.75
+# The largest IoU of a proposal with a better one of any window.
+_MOST_IOU = 0.7
 
 
 class Window(NamedTuple):
@@ -76,8 +78,8 @@ def join_proposals(
     """The best proposals of all windows, as many as each has, on the token grid of the last one.
 
     A proposal that ends at a side of its window inside the image is left out: it is cut off there.
-    At larger scales than the first, masks get back three quarters of what their score loses for a
-    small area (as a logit), and scores are multiplied by 0.4.
+    At larger scales than the first, masks get back three quarters of what their score loses for
+    being small (as a logit), and scores are multiplied by 0.4.
 
     Args:
         masks: of each window, over its tokens, as padded as the others.
@@ -105,8 +107,9 @@ def _raised(
     window: Window,
 ) -> Float[np.ndarray, " proposals"]:
     """Scores with a part of what small masks lose given back."""
-    shares = np.maximum(masks.sum(axis=1), 1) / (window.grid[0] * window.grid[1])
-    factor = np.exp(_GIVEN_BACK * ranking.cost_of_smallness(shares, WEIGHTS))
+    tokens = np.maximum(masks.sum(axis=1), 1)
+    cost = ranking.cost_of_smallness(tokens, of=window.grid[0] * window.grid[1], weights=WEIGHTS)
+    factor = np.exp(_GIVEN_BACK * cost)
     return scores * factor / (1 - scores + scores * factor)
 
 
@@ -131,7 +134,7 @@ def _joined(
 
     masks = placed(masks)
     # Within each window, scores have faded already.
-    kept, scores = ranking.suppressed(masks, scores, count=count, overlap=MOST_IOU, fades=False)
+    kept, scores = ranking.suppressed(masks, scores, count=count, overlap=_MOST_IOU, fades=False)
     exist = (kept >= 0)[:, None]
     shares = jnp.where(exist, placed(shares)[kept], 0.0)
     return Proposals(masks[kept] & exist, scores, shares)

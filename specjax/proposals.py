@@ -48,7 +48,7 @@ _LEAST_SPREAD = 0.2
 _LEAST_CONTRAST = 4.0
 
 # The largest IoU of a proposal with a better one, by default.
-MOST_IOU = 0.7
+MOST_IOU = 0.8
 
 # What `choose` takes by default.
 LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.07, 50, 0.5
@@ -56,14 +56,14 @@ LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.07, 50, 0.5
 # A logistic regression of how far the IoU with the best object exceeds 0.45, over the candidates of
 # 606 photographs (docs/automatic-masks.md).
 WEIGHTS = {
-    "frame": -2.99,
-    "ring": -1.91,
-    "area": -0.949,
-    "area2": -0.256,
-    "outline": -0.168,
-    "elsewhere": -10.3,
-    "votes": 4.35,
-    "constant": -3.26,
+    "frame": -3.08,
+    "ring": -1.96,
+    "area": -1.24,
+    "area2": -0.183,
+    "outline": -0.536,
+    "elsewhere": -11.1,
+    "votes": 4.03,
+    "constant": -2.97,
 }
 
 

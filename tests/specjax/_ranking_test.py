@@ -101,7 +101,7 @@ def naive_suppression(masks, scores, count, overlap, fades):
             if shared > overlap:
                 del left[index]
             elif fades:
-                left[index] *= np.exp(-(shared**2) / 0.5)
+                left[index] *= np.exp(-(shared**2) / 0.35)
     return zip(*kept + [(-1, 0.0)] * (count - len(kept)), strict=True)
 
 
@@ -148,7 +148,7 @@ def test_quantities():
             "ring": beside,
             "area": np.log(on.mean()),
             "area2": np.log(on.mean()) ** 2,
-            "outline": outline / np.sqrt(on.sum()),
+            "outline": np.sqrt(outline / on.sum() * np.sqrt(COUNT)),
             "elsewhere": (np.maximum(alike, 0) ** 3).sum() / COUNT,
             "votes": votes[index],
         }

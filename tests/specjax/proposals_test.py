@@ -60,7 +60,7 @@ def test_no_padding_and_little_overlap(found):
     assert not found.masks[:, COUNT:].any()
     masks = found.masks[found.scores > 0]
     for index, mask in enumerate(masks):
-        assert all(iou(mask, other) <= 0.7 for other in masks[:index])
+        assert all(iou(mask, other) <= 0.8 for other in masks[:index])
 
 
 def test_padding_changes_nothing(features, found):
