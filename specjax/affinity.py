@@ -18,6 +18,7 @@ matrix product, or a pass over the channels, gives the similarities.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -83,6 +84,7 @@ def metric_named(name: str) -> Metric:
         ) from None
 
 
+@functools.partial(jax.jit, static_argnames=("metric",))
 def affinity_matrix(
     features: _Features, *, metric: str, valid: _Valid | None = None
 ) -> Float[Array, "tokens tokens"]:

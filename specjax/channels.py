@@ -6,6 +6,7 @@ channels, so that the caller chooses which features to select from.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,7 @@ def _bin_numbers(features, bins, valid):
     return jnp.where(present, number, bins).astype(kind)
 
 
+@functools.partial(jax.jit, static_argnames=("bins", "rule"))
 def channel_entropy(
     features: Float[Array, "tokens channels"],
     *,
@@ -133,6 +135,7 @@ def channel_entropy(
     return entropy
 
 
+@jax.jit
 def channel_deviation(
     features: Float[Array, "tokens channels"], *, valid: Bool[Array, " tokens"] | None = None
 ) -> Float[Array, " channels"]:
@@ -160,6 +163,7 @@ def channel_deviation(
     return safe_sqrt(masked_mean(centred * centred, valid))
 
 
+@functools.partial(jax.jit, static_argnames=("keep", "bins", "rule"))
 def noise_channel_reduction(
     features: Float[Array, "tokens channels"],
     *,
@@ -190,6 +194,7 @@ def noise_channel_reduction(
     return jax.lax.top_k(-channel_entropy(features, bins=bins, rule=rule, valid=valid), keep)[1]
 
 
+@functools.partial(jax.jit, static_argnames=("keep",))
 def deviation_channel_reduction(
     features: Float[Array, "tokens channels"],
     *,
@@ -216,6 +221,7 @@ def deviation_channel_reduction(
     return jax.lax.top_k(channel_deviation(features, valid=valid), keep)[1]
 
 
+@jax.jit
 def normalize_tokens(
     features: Float[Array, "tokens channels"],
 ) -> Float[Array, "tokens channels"]:

@@ -73,6 +73,11 @@ def kmeans(
     if mask is None:
         mask = jnp.ones(points.shape[0], bool)
     warn_of_clamping(num_clusters, max_clusters, mask)
+    return _kmeans(points, num_clusters, key, mask, max_clusters, restarts, max_iterations)
+
+
+@functools.partial(jax.jit, static_argnames=("max_clusters", "restarts"))
+def _kmeans(points, num_clusters, key, mask, max_clusters, restarts, max_iterations):
     clusters = jnp.clip(num_clusters, 1, jnp.maximum(jnp.sum(mask), 1))
     clusters = jnp.minimum(clusters, max_clusters)
     # Points of magnitude 1 at most: their squares stay inside the range of floats.

@@ -4,6 +4,7 @@ Predictions and truth are flat over tokens. Label maps hold 0 for background and
 instances. Tokens that are not `counted` (void, padding) count in neither prediction nor truth.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -47,6 +48,7 @@ class SimilarityVariances(NamedTuple):
     defined: Bool[Array, ""]
 
 
+@jax.jit
 def f_score(prediction: _Mask, truth: _Mask, *, counted: _Mask) -> Float[Array, ""]:
     """F-score of a foreground mask: 2 TP / (2 TP + FP + FN) over the counted tokens.
 
@@ -87,6 +89,7 @@ def iou_matrix(
     return shared / jnp.maximum(size.astype(jnp.float32) - shared, 1.0)
 
 
+@functools.partial(jax.jit, static_argnames=("max_instances",))
 def instance_scores(
     labels: _Labels, truth: _Labels, *, counted: _Mask, max_instances: int
 ) -> InstanceScores:
@@ -123,6 +126,7 @@ def instance_scores(
     )
 
 
+@functools.partial(jax.jit, static_argnames=("max_instances",))
 def similarity_variance_ratio(
     similarities: Float[Array, "tokens tokens"], instances: _Labels, *, max_instances: int
 ) -> SimilarityVariances:

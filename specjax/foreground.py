@@ -3,6 +3,7 @@
 Features are `[tokens, channels]`; masks are flat, row-major over `grid` (see `specjax.tokens`).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -48,6 +49,7 @@ def foreground_graph(
     return jnp.maximum(jnp.matmul(features, features.T, precision=jax.lax.Precision.HIGHEST), 0.0)
 
 
+@functools.partial(jax.jit, static_argnames=("solver", "break_ties"))
 def bipartition(
     features: Float[Array, "tokens channels"],
     grid: Grid,
@@ -110,6 +112,7 @@ def invert_if_background(mask: Bool[Array, " tokens"], grid: Grid) -> Bool[Array
     return jnp.where(inverted, ~mask, mask) & valid
 
 
+@functools.partial(jax.jit, static_argnames=("median_size", "area"))
 def postprocess(
     mask: Bool[Array, " tokens"],
     grid: Grid,

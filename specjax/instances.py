@@ -12,6 +12,7 @@ the background or zero on the foreground. The second kind says nothing about ins
 graph, which has one node for the whole background, has only the first kind.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -74,6 +75,7 @@ def foreground_members(
     return members, present, jnp.sum(valid & ~foreground)
 
 
+@functools.partial(jax.jit, static_argnames=("metric", "capacity"))
 def instance_graph(
     features: Float[Array, "tokens channels"],
     foreground: Bool[Array, " tokens"],

@@ -10,6 +10,7 @@ A = D^-1/2 W D^-1/2: with A z = mu z, l = 1 - mu and y = D^-1/2 z. The first pai
 hundredths on the graphs of this method, so that float32 resolves its eigenvalues more finely.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -61,6 +62,7 @@ def normalized_adjacency(weights: _Graph) -> _Graph:
     return weights * scale[:, None] * scale[None, :]
 
 
+@functools.partial(jax.jit, static_argnames=("count", "solver"))
 def smallest_eigenpairs(
     weights: _Graph, *, count: int, solver: str = "auto", valid: _Valid | None = None
 ) -> Eigenpairs:
