@@ -24,15 +24,15 @@ METRICS = {"boc": "", "l1": "manhattan_", "l2": "euclidean_"} | {
 TOKENS, CAPACITY, MOST = 1152, 448, 16
 SOLVERS = ("eigh", "krylov")
 
-_entropy = jax.jit(specjax.channel_entropy, static_argnames=("rule",))
-_ncr = jax.jit(specjax.noise_channel_reduction, static_argnames=("keep", "rule"))
-_bipartition = jax.jit(specjax.bipartition, static_argnames=("solver", "break_ties"))
+_entropy = specjax.channel_entropy
+_ncr = specjax.noise_channel_reduction
+_bipartition = specjax.bipartition
 _segments = jax.jit(instances.eigensegments, static_argnames=("break_ties",))
-_instance_graph = jax.jit(specjax.instance_graph, static_argnames=("metric", "capacity"))
-_eigenpairs = jax.jit(specjax.smallest_eigenpairs, static_argnames=("count", "solver"))
+_instance_graph = specjax.instance_graph
+_eigenpairs = specjax.smallest_eigenpairs
 _cluster = jax.jit(instances.cluster_eigensegments, static_argnames=("max_instances",))
-_scores = jax.jit(specjax.instance_scores, static_argnames=("max_instances",))
-_kmeans = jax.jit(specjax.kmeans, static_argnames=("max_clusters",))
+_scores = specjax.instance_scores
+_kmeans = specjax.kmeans
 
 
 class Case(dict):

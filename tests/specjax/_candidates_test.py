@@ -13,6 +13,9 @@ from tests.support import oracles
 GRID, TOKENS = (7, 9), 80
 COUNT = GRID[0] * GRID[1]
 
+grow = jax.jit(_candidates.merge_neighbours, static_argnames=("rounds", "by_variance"))
+largest_regions = jax.jit(_candidates.largest_regions, static_argnames=("count", "least"))
+
 
 @pytest.fixture(scope="module")
 def features():
@@ -23,7 +26,7 @@ def features():
 
 def test_centered(features):
     valid = valid_tokens(TOKENS, GRID)
-    found = _candidates.centered(jnp.asarray(features, jnp.float32), valid)
+    found = np.asarray(jax.jit(_candidates.centered)(jnp.asarray(features, jnp.float32), valid))
     less = features[:COUNT] - features[:COUNT].mean(axis=0)
     expected = less / np.linalg.norm(less, axis=1, keepdims=True)
     np.testing.assert_allclose(found[:COUNT], expected, atol=1e-6)
@@ -32,8 +35,9 @@ def test_centered(features):
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e4])
 def test_constant_features_have_no_direction(value):
-    features = jnp.full((TOKENS, 5), value)
-    assert not _candidates.centered(features, valid_tokens(TOKENS, GRID)).any()
+    features = np.full((TOKENS, 5), value, np.float32)
+    found = jax.jit(_candidates.centered)(features, valid_tokens(TOKENS, GRID))
+    assert not np.asarray(found).any()
 
 
 def test_variation_and_power(features):
@@ -46,7 +50,8 @@ def test_variation_and_power(features):
 
 def test_principal(features):
     X = features[:COUNT].astype(np.float32)
-    found = np.asarray(_candidates.principal(jnp.asarray(X), count=4))
+    principal = jax.jit(_candidates.principal, static_argnames="count")
+    found = np.asarray(principal(X, count=4))
     left, values, _ = np.linalg.svd(X.astype(np.float64), full_matrices=False)
     best = (left[:, :4] * values[:4]) @ (left[:, :4] * values[:4]).T
     error = np.linalg.norm(found @ found.T - X @ X.T)
@@ -108,19 +113,14 @@ def naive_tree(features, by_variance):
 
 @pytest.mark.parametrize("by_variance", [False, True])
 def test_merge_neighbours(features, by_variance):
-    grow = jax.jit(_candidates.merge_neighbours, static_argnames=("rounds", "by_variance"))
-    merges = grow(
-        jnp.asarray(features, jnp.float32), jnp.array(GRID), rounds=30, by_variance=by_variance
-    )
+    merges = grow(features.astype(np.float32), GRID, rounds=30, by_variance=by_variance)
     assert merged_regions(merges) == naive_tree(features, by_variance)
     assert (np.asarray(merges.labels)[-1, :COUNT] == 0).all()
     assert (np.asarray(merges.labels)[:, COUNT:] == -1).all()
 
 
 def test_merges_are_those_of_ward_in_scikit_learn(features):
-    merges = _candidates.merge_neighbours(
-        jnp.asarray(features, jnp.float32), GRID, rounds=30, by_variance=True
-    )
+    merges = grow(features.astype(np.float32), GRID, rounds=30, by_variance=True)
     rows, columns = np.divmod(np.arange(COUNT), GRID[1])
     gap = np.maximum(abs(rows[:, None] - rows), abs(columns[:, None] - columns))
     tree = sklearn.cluster.AgglomerativeClustering(
@@ -134,13 +134,13 @@ def test_merges_are_those_of_ward_in_scikit_learn(features):
 
 
 def test_merges_of_equal_features_end():
-    merges = _candidates.merge_neighbours(jnp.zeros((TOKENS, 3)), GRID, rounds=5)
+    merges = grow(jnp.zeros((TOKENS, 3)), GRID, rounds=5)
     assert np.asarray(merges.merged).any(axis=1).all()
 
 
 def test_largest_regions():
     labels = jnp.array([[0, 0, 2, 2, 2, -1], [0, 0, 0, 0, 4, -1]])
-    masks, of_map = _candidates.largest_regions(labels, None, count=5, least=2)
+    masks, of_map = largest_regions(labels, None, count=5, least=2)
     assert of_map.tolist() == [1, 0, 0, -1, -1]
     assert masks.astype(int).tolist() == [
         [1, 1, 1, 1, 0, 0],
@@ -150,7 +150,7 @@ def test_largest_regions():
         [0] * 6,
     ]
     counted = jnp.array([[True, False, False, False, False, False]] * 2)
-    _, of_map = _candidates.largest_regions(labels, counted, count=3, least=3)
+    _, of_map = largest_regions(labels, counted, count=3, least=3)
     assert of_map.tolist() == [1, -1, -1]
 
 
@@ -169,7 +169,8 @@ def test_partitions(features):
 def test_largest_between():
     grid, tokens = (5, 7), 40
     values = np.random.default_rng(0).random(tokens).astype(np.float32)
-    found = np.asarray(_candidates.largest_between(jnp.asarray(values), jnp.array(grid), steps=6))
+    largest = jax.jit(_candidates.largest_between, static_argnames="steps")
+    found = np.asarray(largest(values, grid, steps=6))
     for one, other in np.random.default_rng(1).integers(0, 35, (200, 2)):
         places = []
         for step in range(6):

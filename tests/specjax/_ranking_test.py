@@ -26,14 +26,13 @@ def test_pairwise_iou():
     masks, others = random_masks(5), random_masks(4, seed=1)
     masks[2] = others[1] = False
     expected = [[iou(one, other) for other in others] for one in masks]
-    np.testing.assert_allclose(
-        _ranking.pairwise_iou(jnp.asarray(masks), jnp.asarray(others)), expected, atol=1e-6
-    )
+    np.testing.assert_allclose(jax.jit(_ranking.pairwise_iou)(masks, others), expected, atol=1e-6)
 
 
 def test_around():
     masks = random_masks(5)
-    found = np.asarray(_ranking.around(jnp.asarray(masks), GRID, reach=2))
+    around = jax.jit(_ranking.around, static_argnames="reach")
+    found = np.asarray(around(masks, GRID, reach=2))
     for mask, grown in zip(masks, found, strict=True):
         expected = scipy.ndimage.binary_dilation(
             mask[:COUNT].reshape(GRID), np.ones((3, 3)), iterations=2
@@ -52,7 +51,7 @@ def test_shares():
     features[6:COUNT:8] += 4  # at the end of the surroundings of the last mask
     features[7:COUNT:8] -= 4  # behind it
     features[COUNT:] = 0
-    found = np.asarray(_ranking.shares(jnp.asarray(masks), jnp.asarray(features), GRID))
+    found = np.asarray(jax.jit(_ranking.shares)(masks, features, GRID))
     row, column = np.divmod(np.arange(COUNT), GRID[1])
     between = 0
     for mask, shares in zip(masks[:, :COUNT], found[:, :COUNT], strict=True):
@@ -78,9 +77,8 @@ def test_votes():
     parts, masks = random_masks(9, seed=2), random_masks(6, seed=3)
     masks[:3] = parts[:3]
     clustering = np.array([0, 0, 1, 1, 1, 2, 2, -1, -1])
-    found = _ranking.votes_for(
-        jnp.asarray(masks), jnp.asarray(parts), jnp.asarray(clustering), clusterings=4
-    )
+    votes_for = jax.jit(_ranking.votes_for, static_argnames="clusterings")
+    found = np.asarray(votes_for(masks, parts, clustering, clusterings=4))
     for mask, votes in zip(masks, found, strict=True):
         best = [
             max((iou(mask, parts[k]) for k in np.flatnonzero(clustering == c)), default=0)
@@ -112,9 +110,8 @@ def test_suppression(overlap, fades):
     masks[7] = masks[3]
     scores = RNG.random(30).astype(np.float32)
     scores[[4, 5]] = 0
-    found, kept_scores = _ranking.suppressed(
-        jnp.asarray(masks), jnp.asarray(scores), count=25, overlap=overlap, fades=fades
-    )
+    suppressed = jax.jit(_ranking.suppressed, static_argnames=("count", "fades"))
+    found, kept_scores = suppressed(masks, scores, count=25, overlap=overlap, fades=fades)
     expected, expected_scores = naive_suppression(masks, scores, 25, overlap, fades)
     assert found.tolist() == list(expected)
     np.testing.assert_allclose(kept_scores, expected_scores, rtol=1e-5)

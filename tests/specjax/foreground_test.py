@@ -57,7 +57,7 @@ def test_inversion_needs_two_strips_over_nine_tenths():
         if change:
             case[0, 5] = case[9, 6] = True
             expected = ~case
-        found = foreground.invert_if_background(jnp.asarray(case.ravel()), case.shape)
+        found = jax.jit(foreground.invert_if_background)(case.ravel(), case.shape)
         np.testing.assert_array_equal(np.asarray(found).reshape(case.shape), expected)
 
 
@@ -70,9 +70,7 @@ def test_postprocessing(actual, masks, variant):
 
 
 def test_defaults_are_the_papers(actual, masks):
-    found = jax.jit(foreground.postprocess)(
-        jnp.asarray(flat(masks[5])), jnp.asarray(masks[5].shape)
-    )
+    found = foreground.postprocess(jnp.asarray(flat(masks[5])), jnp.asarray(masks[5].shape))
     np.testing.assert_array_equal(found, actual[1][0][5])
 
 
@@ -117,11 +115,12 @@ def bipartition(solver):
 def test_graph():
     features, _ = scene()
     valid = jnp.arange(PADDED) < SIZE
-    weights = np.asarray(foreground.foreground_graph(padded(features), valid=valid))
+    graph = jax.jit(foreground.foreground_graph)
+    weights = np.asarray(graph(padded(features), valid=valid))
     expected = oracles.affinity(features, "dot")
     np.testing.assert_allclose(weights[:SIZE, :SIZE], expected / expected.max(), atol=1e-6)
     assert not weights[SIZE:].any() and not weights[:, SIZE:].any()
-    nothing = foreground.foreground_graph(jnp.zeros((3, 2)))
+    nothing = graph(jnp.zeros((3, 2)))
     np.testing.assert_array_equal(nothing, np.zeros((3, 3)))
 
 
@@ -166,9 +165,7 @@ def test_parts_without_a_tie_are_told_apart(bipartition):
 
 def test_padding_changes_nothing(bipartition, solver):
     features, _ = scene(5)
-    short = jax.jit(foreground.bipartition, static_argnames="solver")(
-        jnp.asarray(features), jnp.asarray(GRID), solver=solver
-    )
+    short = foreground.bipartition(jnp.asarray(features), jnp.asarray(GRID), solver=solver)
     long = jax.tree.map(lambda part: part[0], bipartition([features], GRID))
     np.testing.assert_array_equal(long.mask[:SIZE], short.mask)
     np.testing.assert_allclose(long.fiedler[:SIZE], short.fiedler, rtol=0, atol=1e-5)
@@ -187,7 +184,7 @@ def test_gradient_is_finite():
 
 def test_tokens_without_features_are_no_foreground():
     grid = jnp.array([4, 6])
-    bipartition = jax.jit(foreground.bipartition, static_argnames="solver")
+    bipartition = foreground.bipartition
     for solver in ("eigh", "krylov", "auto"):
         nothing = bipartition(jnp.zeros((200, 5)), grid, solver=solver)
         assert not np.asarray(nothing.mask).any()

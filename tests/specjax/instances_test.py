@@ -18,7 +18,7 @@ METRICS = sorted(oracles.METRICS)
 # For eigenvalues of graphs whose weights have errors of 1e-4.
 TOLERANCE = dict.fromkeys(METRICS, 1e-5) | {"mahalanobis": 1e-4}
 
-graph_of = jax.jit(instances.instance_graph, static_argnames=("metric", "capacity"))
+graph_of = instances.instance_graph
 
 
 @functools.partial(jax.jit, static_argnames=("solver",))

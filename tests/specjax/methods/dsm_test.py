@@ -82,7 +82,7 @@ def test_color_graph():
             for j in np.argsort(distances)[:count]:
                 expected[i, j] += 1
                 expected[j, i] += 1
-    np.testing.assert_array_equal(color_graph(jnp.asarray(colors), GRID), expected)
+    np.testing.assert_array_equal(jax.jit(color_graph)(colors, GRID), expected)
 
 
 def test_colors_change_the_graph():
