@@ -4,6 +4,7 @@ import dataclasses
 import json
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,15 +42,17 @@ def alone(checkpoint, paths):
     return {path: segment(path) for path in paths}
 
 
+@jax.jit
+def every_kind(model, patches, grid):
+    kinds = ("keys", "queries", "values", "outputs")
+    of = [specjax.extract_features(model, patches, grid, features=kind) for kind in kinds]
+    return jnp.stack(of)
+
+
 def proposals_of(model, patches, grid):
     """The proposals of an image, beside a blank one."""
-
-    def every_kind(patches):
-        kinds = ("keys", "queries", "values", "outputs")
-        of = [specjax.extract_features(model, patches, grid, features=kind) for kind in kinds]
-        return jnp.stack(of)
-
-    return specjax.propose(every_kind(patches), grid, blank=every_kind(jnp.zeros_like(patches)))
+    blank = every_kind(model, jnp.zeros_like(patches), grid)
+    return specjax.propose(every_kind(model, patches, grid), grid, blank=blank)
 
 
 def test_it_is_the_pure_functions(checkpoint, paths, alone):

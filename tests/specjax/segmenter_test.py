@@ -177,64 +177,62 @@ def test_a_list_is_in_the_order_given(segment, paths, alone, monkeypatch):
 
 
 def labels_on_this_process_s_devices(folder, checkpoint):
-    """Labels of the photographs of a folder, as JSON can hold them."""
+    """Labels of the photographs of a folder, as JSON can hold them.
+
+    Then the same where no two photographs fit into memory together, and the first not even alone:
+    what was tried, and labels or the error by name.
+    """
     segment = opened(checkpoint, batch_size=2)
     paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-    found = segment(paths, num_instances=3)
-    return [jax.local_device_count(), *(one.token_labels.tolist() for one in found)]
+    labels = [one.token_labels.tolist() for one in segment(paths, num_instances=3)]
 
-
-def in_a_process(function, devices, *arguments):
-    """What a function of this module returns in a process of so many devices."""
-    code = (
-        "import json, sys; from tests.specjax import segmenter_test as t;"
-        f"print(json.dumps(t.{function.__name__}(*sys.argv[1:])))"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT,
-        env={**os.environ, **environment(devices)}, stdout=subprocess.PIPE, check=True,
-        timeout=120,
-    ).stdout  # fmt: skip
-    return json.loads(out)
-
-
-def test_several_devices(world, alone):
-    checkpoint = world.checkpoint.removeprefix("--checkpoint=")
-    found = in_a_process(labels_on_this_process_s_devices, 3, world.photos, checkpoint)
-    assert found == [3, *(one.token_labels.tolist() for one in alone)]
-
-
-def labels_where_memory_runs_out(folder, checkpoint):
-    """As above, where no two photographs fit into memory together, and the first not even alone."""
-    segment, tried = opened(checkpoint, batch_size=2), []
-    analyse_group, first, *others = _segmenting._analyse_group, *sorted(os.listdir(folder))
+    analyse_group, tried = _segmenting._analyse_group, []
     spread = NamedSharding(image_mesh(), PartitionSpec("images"))
 
     def limited(group, **more):
         tried.append([os.path.basename(piece.key) for piece in group])
-        if len(group) > 1 or first in tried[-1]:
-            jax.jit(lambda: jnp.ones((2, 2**50)), out_shardings=spread)().block_until_ready()
+        if len(group) > 1 or os.path.basename(paths[0]) in tried[-1]:
+            large = (3, 2**50)
+            jax.jit(lambda: jnp.ones(large), out_shardings=spread)().block_until_ready()
         return analyse_group(group, **more)
 
     _segmenting._analyse_group = limited
-    paths = [os.path.join(folder, name) for name in (first, *others)]
     found = {
         os.path.basename(path): str(result)
         if isinstance(result, SpecjaxError)
         else result.token_labels.tolist()
         for path, result in segment.stream(paths, num_instances=3)
     }
-    return [jax.local_device_count(), tried, found]
+    return [jax.local_device_count(), labels, tried, found]
 
 
-def test_memory_runs_out_on_several_devices(world, paths, alone):
+@pytest.fixture(scope="module")
+def on_three_devices(world):
+    """What `labels_on_this_process_s_devices` returns in a process that has three."""
+    code = (
+        "import json, sys; from tests.specjax import segmenter_test as t;"
+        "print(json.dumps(t.labels_on_this_process_s_devices(*sys.argv[1:])))"
+    )
+    arguments = [world.photos, world.checkpoint.removeprefix("--checkpoint=")]
+    out = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT,
+        env={**os.environ, **environment(3)}, stdout=subprocess.PIPE, check=True, timeout=120,
+    ).stdout  # fmt: skip
+    return json.loads(out)
+
+
+def test_several_devices(on_three_devices, alone):
+    assert on_three_devices[:2] == [3, [one.token_labels.tolist() for one in alone]]
+
+
+def test_memory_runs_out_on_several_devices(on_three_devices, paths, alone):
     """Batches get smaller, and then a photograph costs itself alone."""
-    checkpoint = world.checkpoint.removeprefix("--checkpoint=")
-    devices, tried, found = in_a_process(labels_where_memory_runs_out, 2, world.photos, checkpoint)
+    _, _, tried, found = on_three_devices
     first, *others = names = [path.name for path in paths]
-    assert devices == 2 and tried == [names, [first], others, *([name] for name in others)]
-    said = found.pop(first)
+    assert tried == [names, [first], others, *([name] for name in others)]
+    said = found[first]
     assert first in said and "does not fit into memory, even alone" in said
-    assert found == {
+    assert {name: found[name] for name in others} == {
         name: one.token_labels.tolist() for name, one in zip(others, alone[1:], strict=True)
     }
+    assert set(found) == set(names)
