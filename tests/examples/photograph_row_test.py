@@ -5,11 +5,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from examples.photograph_row import PANELS, draw
-from specjax import Segmenter
+from tests.support.segmenters import opened
 
 
 def test_a_panel_for_each_photograph(world):
-    row = np.asarray(draw(Segmenter(world.checkpoint.removeprefix("--checkpoint="), N=16)))
+    row = np.asarray(draw(opened(world.checkpoint.removeprefix("--checkpoint="))))
     panels = np.split(row, len(PANELS), axis=1)
     for panel, (name, _) in zip(panels, PANELS, strict=True):
         photograph = Image.fromarray(load_sample_image(name))
