@@ -34,7 +34,7 @@ def test_plots_belong_to_the_run(voc_flags, tmp_path):
         ("--image_size=128", ["image_size was 112, now 128"]),
         ("--pos_interpolation=hf", ['pos_interpolation was "auto", now "hf"']),
         ("--seed=1", ["seed was 0, now 1"]),
-        ("--solver=eigh", ['solver was "auto", now "eigh"']),
+        ("--solver=krylov", ['solver was "eigh", now "krylov"']),
         ("--paper_filter", ["dataset was", "paper_filter"]),
         ("--checkpoint=OTHER", ["checkpoint was"]),
         ("--data_dir=OTHER", ["dataset was", "data_dir"]),

@@ -24,7 +24,12 @@ def wide(world, tmp_path_factory):
         noise = rng.normal(size=(numbers.size, 384)) * rng.uniform(0.2, 2, 384)
         features = (centres[numbers] + noise).astype(np.float32)
         np.savez(folder / f"{record_id}.npz", features=features, grid=grid, patch_size=4)
-    return ["--dataset=voc", f"--data_dir={world.folder / 'voc'}", f"--features_dir={folder}"]
+    return [
+        "--dataset=voc",
+        f"--data_dir={world.folder / 'voc'}",
+        f"--features_dir={folder}",
+        "--solver=eigh",
+    ]
 
 
 def read_csv(path):
