@@ -15,8 +15,7 @@ NODES, PAIRS = 40, 5
 SOLVERS = ["eigh", "krylov"]
 
 solve = spectral.smallest_eigenpairs
-# Not jitted: a program keeps the constants that it was traced with, which some tests change.
-traced_anew = solve.__wrapped__
+traced_anew = solve.__wrapped__  # with what a test has changed
 
 
 def random_graph(nodes=NODES, seed=0):
@@ -162,14 +161,14 @@ def without_fallback(monkeypatch):
     """Makes `eigh` give NaN, so that a fallback to it shows."""
 
     def nothing(problem, pairs):
-        return jnp.full(pairs, jnp.nan), jnp.full((pairs, problem.matrix.shape[0]), jnp.nan)
+        return jnp.full(pairs, jnp.nan), jnp.full((pairs, len(problem.matrix)), jnp.nan)
 
     monkeypatch.setattr(eigensolvers, "by_eigh", nothing)
 
 
 def test_krylov_converges_by_itself(monkeypatch):
     without_fallback(monkeypatch)
-    alone = jax.jit(functools.partial(spectral.smallest_eigenpairs, count=PAIRS, solver="krylov"))
+    alone = jax.jit(functools.partial(traced_anew, count=PAIRS, solver="krylov"))
     for name in ("random", "clusters", "path"):
         check(alone(jnp.asarray(GRAPHS[name])), GRAPHS[name])
 
@@ -181,8 +180,7 @@ def test_krylov_restarts(monkeypatch):
     weights = np.eye(nodes, k=1) + np.eye(nodes, k=-1) + 0.5 * random_graph(nodes)
     for cycles in (1, 12):
         monkeypatch.setattr(eigensolvers, "_CYCLES", cycles)
-        call = functools.partial(traced_anew, count=PAIRS, solver="krylov")
-        pairs = jax.jit(call)(jnp.asarray(weights, jnp.float32))
+        pairs = jax.jit(functools.partial(traced_anew, count=PAIRS, solver="krylov"))(weights)
         assert np.isfinite(pairs.values).all() == (cycles == 12)
     check(pairs, weights, nodes)
 
@@ -236,7 +234,7 @@ def test_a_batch_equals_a_loop(solver):
 def test_float64(solver):
     with jax.enable_x64(True):
         weights = random_graph().astype(np.float64)
-        pairs = spectral.smallest_eigenpairs(jnp.asarray(weights), count=PAIRS, solver=solver)
+        pairs = solve(jnp.asarray(weights), count=PAIRS, solver=solver)
         assert pairs.vectors.dtype == jnp.float64
         check(pairs, weights)
         if solver == "eigh":
