@@ -45,10 +45,10 @@ def quantities(
         "frame": the mean similarity of the mask's tokens to the mean direction of the image's
         outer tokens, two deep. "ring": the mean similarity of the mask's tokens to those next to
         it. "area": the logarithm of its share of all tokens; "area2": the square of that.
-        "outline": the square root of its outline inside the image over its area, where the image is
-        the unit: 4 for a square a quarter as wide as a square image. "elsewhere": how much of the
-        rest of the image looks like the mask: the mean over tokens of max(similarity to the mask's
-        mean direction, 0)^3, 0 for those of the mask. "votes": as given.
+        "outline": the square root of its outline inside the image over its area, where the shorter
+        side of the image is 1: 4 for a square a quarter as wide. "elsewhere": how much of the rest
+        of the image looks like the mask: the mean over tokens of max(similarity to the mask's mean
+        direction, 0)^3, 0 for those of the mask. "votes": as given.
     """
     tokens = masks.shape[1]
     valid = valid_tokens(tokens, grid)
@@ -59,6 +59,7 @@ def quantities(
     ring = (around(masks, grid, reach=1) & ~masks & valid[None, :]).astype(jnp.float32)
     summed, beside = _times(member, features), _times(ring, features)
 
+    width = jnp.minimum(*grid).astype(jnp.float32)
     depth = _depth_in_grid(tokens, grid)
     frame = jnp.sum(jnp.where((valid & (depth < _FRAME))[:, None], features, 0.0), axis=0)
     frame = safe_divide(frame, safe_norm(frame[None])[0])
@@ -69,7 +70,7 @@ def quantities(
         "ring": safe_divide(jnp.sum(summed * beside, axis=1), area * jnp.sum(ring, axis=1)),
         "area": share,
         "area2": share**2,
-        "outline": jnp.sqrt(safe_divide(_outlines(masks, grid) * jnp.sqrt(count), area)),
+        "outline": jnp.sqrt(safe_divide(_outlines(masks, grid) * width, area)),
         "elsewhere": jnp.sum(alike**3, axis=1) / count,
         "votes": votes,
     }
@@ -124,19 +125,20 @@ def score(
 
 
 def cost_of_smallness(
-    tokens: Int[np.ndarray, "..."], *, of: int, weights: Mapping[str, float]
+    tokens: Int[np.ndarray, "..."], grid: tuple[int, int], *, weights: Mapping[str, float]
 ) -> Float[np.ndarray, "..."]:
     """How much lower the sum in `score` is for small squares than for the best larger one.
 
     Args:
         tokens: in each mask, which counts as if it was a square; 1 or more.
-        of: tokens of the image.
+        grid: rows and columns of the token grid.
         weights: those of `score`.
     """
-    sizes = np.arange(1, of + 1)
-    logs = np.log(sizes / of)
+    whole = grid[0] * grid[1]
+    sizes = np.arange(1, whole + 1)
+    logs = np.log(sizes / whole)
     terms = weights["area"] * logs + weights["area2"] * logs**2
-    terms += weights["outline"] * np.sqrt(4 / np.sqrt(sizes / of))
+    terms += weights["outline"] * np.sqrt(4 * min(grid) / np.sqrt(sizes))
     best = np.maximum.accumulate(terms[::-1])[::-1]
     return (best - terms)[tokens - 1]
 

@@ -108,7 +108,7 @@ def _raised(
 ) -> Float[np.ndarray, " proposals"]:
     """Scores with a part of what small masks lose given back."""
     tokens = np.maximum(masks.sum(axis=1), 1)
-    cost = ranking.cost_of_smallness(tokens, of=window.grid[0] * window.grid[1], weights=WEIGHTS)
+    cost = ranking.cost_of_smallness(tokens, window.grid, weights=WEIGHTS)
     factor = np.exp(_GIVEN_BACK * cost)
     return scores * factor / (1 - scores + scores * factor)
 

@@ -57,13 +57,13 @@ LEAST_SCORE, MOST_OBJECTS, MOST_OVERLAP = 0.07, 50, 0.5
 # 606 photographs (docs/automatic-masks.md).
 WEIGHTS = {
     "frame": -3.08,
-    "ring": -1.96,
-    "area": -1.24,
-    "area2": -0.183,
-    "outline": -0.536,
-    "elsewhere": -11.1,
-    "votes": 4.03,
-    "constant": -2.97,
+    "ring": -1.97,
+    "area": -1.27,
+    "area2": -0.184,
+    "outline": -0.6,
+    "elsewhere": -10.9,
+    "votes": 4.02,
+    "constant": -2.96,
 }
 
 

@@ -145,7 +145,7 @@ def test_quantities():
             "ring": beside,
             "area": np.log(on.mean()),
             "area2": np.log(on.mean()) ** 2,
-            "outline": np.sqrt(outline / on.sum() * np.sqrt(COUNT)),
+            "outline": np.sqrt(outline / on.sum() * min(GRID)),
             "elsewhere": (np.maximum(alike, 0) ** 3).sum() / COUNT,
             "votes": votes[index],
         }

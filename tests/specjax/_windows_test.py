@@ -71,7 +71,7 @@ def at_a_larger_scale(score, tokens):
     sizes = np.arange(tokens, 151)
     logs = np.log(sizes / 150)
     terms = WEIGHTS["area"] * logs + WEIGHTS["area2"] * logs**2
-    terms += WEIGHTS["outline"] * np.sqrt(4 * np.sqrt(sizes * 150) / sizes)
+    terms += WEIGHTS["outline"] * np.sqrt(4 * np.sqrt(sizes) / sizes * 10)
     logit = np.log(score / (1 - score)) + 0.75 * (terms.max() - terms[0])
     return 0.4 / (1 + np.exp(-logit))
 
