@@ -130,7 +130,7 @@ def cost_of_smallness(
     """How much lower the sum in `score` is for small squares than for the best larger one.
 
     Args:
-        tokens: in each mask, which counts as if it was a square; 1 or more.
+        tokens: how many each mask has, at least 1; it counts as a square.
         grid: rows and columns of the token grid.
         weights: those of `score`.
     """

@@ -132,11 +132,11 @@ def test_of_two_that_overlap_the_better_one_is_kept():
     masks, scores = joined(
         windows,
         whole=(0, (1, 1, 4, 4), 0.2),
-        same=(1, (2, 2, 8, 8), 0.9),
+        nearly=(1, (2, 2, 8, 10), 0.9),  # IoU 0.75
         other=(0, (6, 6, 8, 9), 0.1),
     )
-    np.testing.assert_allclose(scores, [at_a_larger_scale(0.9, 36), 0.1, 0], rtol=1e-5)
-    assert masks[0, 2:8, 2:8].all() and masks[0].sum() == 36
+    np.testing.assert_allclose(scores, [at_a_larger_scale(0.9, 48), 0.1, 0], rtol=1e-5)
+    assert masks[0, 2:8, 2:10].all() and masks[0].sum() == 48
 
 
 def test_one_scale_joins_to_the_proposals_themselves():
