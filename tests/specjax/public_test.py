@@ -1,7 +1,7 @@
 """The public list: which names are on it, and that its functions work as documented.
 
 Each array function takes one image, with its shapes in the signature, and gives the same result
-plainly, under `jax.jit` and under `jax.vmap`.
+plainly, under `jax.jit` and under `jax.vmap`. Plain calls with the same shapes compile once.
 """
 
 import functools
@@ -17,9 +17,11 @@ import pytest
 from flax import nnx
 
 import specjax
+from experiments.benchmarking.clock import Compilations
 from specjax import Config, Proposals, ViT, ViTConfig
 from specjax.spectral import Eigenpairs
 
+compilations = Compilations()
 ROWS, COLUMNS, TOKENS, CHANNELS = 4, 5, 24, 8
 GRID = np.array([ROWS, COLUMNS], np.int32)
 CONFIG = Config(M=6, N=4, bins=5, solver="eigh", restarts=2)
@@ -218,7 +220,10 @@ def test_under_jit_and_vmap(name):
         return 2 * leaf if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     second = jax.tree.map(other, mapped)
+    before = compilations.count
+    of_second = call(second, common)
+    assert compilations.count == before, "a call with the same shapes compiles anew"
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), mapped, second)
     found = jax.jit(jax.vmap(call, in_axes=(0, None)))(both, common)
     same(jax.tree.map(lambda leaf: leaf[0], found), expected)
-    same(jax.tree.map(lambda leaf: leaf[1], found), call(second, common))
+    same(jax.tree.map(lambda leaf: leaf[1], found), of_second)
