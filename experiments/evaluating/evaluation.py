@@ -1,5 +1,6 @@
 """Scores detections from several sources against one dataset, whose truth is read once."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -78,6 +79,7 @@ def evaluate(dataset: Dataset, sources: Sequence[Source], bootstrap: Bootstrap) 
     for place, source in enumerate(sources):
         results.append(_result(source, images, place, one_object, bootstrap))
         warnings += source.unused() + _gaps(source, results[-1], unknown[place], len(images))
+    warnings += _equal_scores(sources, images)
     if failures:
         warnings.append(
             f"{len(failures)} of {len(failures) + len(images)} images cannot be read and are not"
@@ -203,3 +205,23 @@ def _gaps(
             " and are scored as boxes alone"
         )
     return warnings
+
+
+def _equal_scores(sources: Sequence[Source], images: Sequence[Image]) -> list[str]:
+    """A warning that names the sources most of whose detections have the same score."""
+    named = []
+    for place, source in enumerate(sources):
+        images_of = collections.defaultdict(list)
+        for image in images:
+            for one in image.found[place]:
+                images_of[one.score].append(image.id)
+        count = sum(map(len, images_of.values()))
+        most = max(images_of.values(), key=len, default=[])
+        if 2 * len(most) > count and len(set(most)) > 1:
+            named.append(source.name)
+    if not named:
+        return []
+    return [
+        f"{', '.join(named)}: most detections have the same score, so the order of the images"
+        " decides AP, but not AR@100"
+    ]

@@ -18,6 +18,7 @@ from tests.support.run_binary import assert_refused
 from tests.support.scores import entry, noisy_results, rectangle, run_scores
 
 KINDS = {"masks": "segm", "boxes": "bbox"}
+SAME_SCORE = "most detections have the same score"
 
 
 def official(annotations, results):
@@ -131,11 +132,25 @@ def test_perfect_results(world, scored, dataset, id_of):
     results = perfect(maps, id_of)
     flags = [f"--dataset={dataset}", f"--data_dir={world.folder / dataset}"]
     finished = scored(results, *flags, f"--limit={len(maps)}")
-    assert finished.status == 0 and finished.report["warnings"] == []
+    assert finished.status == 0 and all(SAME_SCORE in w for w in finished.report["warnings"])
     assert {round(finished.result[kind]["AP"], 12) for kind in KINDS} == {1}
     assert {finished.result[kind]["AR100"] for kind in KINDS} == {1}
     assert finished.result["corloc"] == 1 and finished.result["iou"] is None
     assert "100.00" in finished.stdout and finished.stdout.endswith("scores.json\n")
+
+
+@pytest.mark.parametrize(
+    ("scores", "same"),
+    [([1, 1, 1, 0.5], True), ([1, 1, 0.5, 0.25], False), ([1, 0.5, 0.5, 0.25], False)],
+)
+def test_detections_of_the_same_score(world, scored, scores, same):
+    """More than half of them in several images: pycocotools ranks them in the images' order."""
+    results = [
+        {"image_id": image, "category_id": 1, "bbox": [2, 2, 7, 7], "score": score}
+        for image, score in zip([1, 2, 2, 3], scores, strict=True)
+    ]
+    finished = scored(results, "--dataset=voc", f"--data_dir={world.folder / 'voc'}")
+    assert any(SAME_SCORE in warning for warning in finished.report["warnings"]) is same
 
 
 def test_no_results(world, scored):
@@ -219,7 +234,9 @@ def numbers(result):
 def test_runs(world, finished_run, tmp_path):
     """A run knows its dataset; its label maps say the same, as do its files elsewhere."""
     finished = run_scores(tmp_path / "scores.json", finished_run)
-    assert (finished.status, finished.stderr, finished.report["warnings"]) == (0, "", [])
+    assert (finished.status, finished.stderr) == (0, "")
+    (warning,) = finished.report["warnings"]
+    assert warning.startswith("run boc, run dot: ") and SAME_SCORE in warning
     boc, dot = finished.report["results"]
     assert (boc["name"], dot["name"]) == ("run boc", "run dot")
     assert boc["detections"] > 0 and boc["masks"]["AR100"] > 0
@@ -253,9 +270,10 @@ def test_runs_on_other_images(world, finished_run, tmp_path):
     flags = ("--dataset=voc", f"--data_dir={folder}")
     finished = run_scores(tmp_path / "scores.json", finished_run, *flags)
     assert finished.status == 0
-    differing, *others = finished.report["warnings"]
+    differing, *others, same = finished.report["warnings"]
     assert "another dataset (split_sha256 differ)" in differing
     assert len(others) == 4 and "image_id '1'" in others[0] and "'new'" in others[1]
+    assert SAME_SCORE in same
     for warning in finished.report["warnings"]:
         assert f"warning: {warning}\n" in finished.stdout
     file = finished_run / "coco_results_boc.json"
@@ -271,8 +289,9 @@ def test_an_annotation_that_cannot_be_read(world, finished_run, tmp_path):
     assert finished.status == 1 and finished.report["images"] == 2
     (failure,) = finished.report["failures"]
     assert failure["id"] == mask.stem
-    (warning,) = finished.report["warnings"]
+    same, warning = finished.report["warnings"]
     assert warning.startswith("1 of 3 images cannot be read") and mask.stem in warning
+    assert SAME_SCORE in same
 
 
 def test_several_folders(world, tmp_path):
