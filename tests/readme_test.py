@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import specjax
-from experiments.datasets import NAMES
+from experiments.datasets import FORMATS
 from experiments.results import published
 from tests.support.run_binary import run
 from tests.support.run_command import run_command
@@ -145,7 +145,7 @@ def test_the_readme_is_short():
 
 
 def test_every_dataset_is_described():
-    for name in NAMES:
+    for name in FORMATS:
         assert f"| `{name}` |" in PAGES["datasets.md"]
 
 

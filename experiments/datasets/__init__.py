@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from experiments.datasets import records
 from experiments.datasets.annotated import open_annotated
@@ -18,18 +19,31 @@ from experiments.datasets.voc import open_voc
 from specjax import SpecjaxError
 
 _ANNOTATED = ("annotations", "split", "orientation")
-# For each format, the function that opens one folder and the options of `open_dataset` that it
-# takes besides.
-_FORMATS: Mapping[str, tuple[Callable[..., records.Dataset], Sequence[str]]] = {
-    "samples": (open_samples, ()),
-    "voc": (open_voc, ("split",)),
-    "coco": (functools.partial(open_annotated, COCO), _ANNOTATED),
-    "ytvis": (functools.partial(open_annotated, YTVIS), _ANNOTATED),
-    "davis": (open_davis, ("annotations", "split")),
-    "saliency": (open_saliency, ("annotations",)),
-    "folder": (open_folder, ()),
+
+
+class Format(NamedTuple):
+    """A format of datasets.
+
+    Attributes:
+        what: what it is, for the help of `--dataset`.
+        opener: opens one folder.
+        options: those of `open_dataset` that the opener takes besides.
+    """
+
+    what: str
+    opener: Callable[..., records.Dataset]
+    options: Sequence[str] = ()
+
+
+FORMATS: Mapping[str, Format] = {
+    "samples": Format("48 scenes that the program draws itself", open_samples),
+    "voc": Format("PASCAL VOC devkit", open_voc, ("split",)),
+    "coco": Format("COCO instances JSON", functools.partial(open_annotated, COCO), _ANNOTATED),
+    "ytvis": Format("YouTube-VIS 2019 JSON", functools.partial(open_annotated, YTVIS), _ANNOTATED),
+    "davis": Format("DAVIS 2016 or 2017", open_davis, ("annotations", "split")),
+    "saliency": Format("images and binary masks", open_saliency, ("annotations",)),
+    "folder": Format("your own images, without annotation", open_folder),
 }
-NAMES = tuple(_FORMATS)
 VIDEOS = ("ytvis", "davis")  # formats of frames; what precedes the last "/" of an id is the video
 
 
@@ -57,9 +71,9 @@ def open_dataset(
     `orientation` says whether annotations were drawn on images as "upright" by EXIF or as "stored";
     else their sizes decide. `frame_step` keeps every n-th frame of each video.
     """
-    if name not in NAMES:
-        raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(NAMES)}")
-    opener, taken = _FORMATS[name]
+    if name not in FORMATS:
+        raise SpecjaxError(f"unknown dataset {name!r}: choose one of {', '.join(FORMATS)}")
+    _, opener, taken = FORMATS[name]
     _refuse_unused(name, data_dir=data_dir, annotations=annotations, split=split, step=frame_step)
     options = {
         "annotations": None if annotations is None else paths_of([annotations])[0],
@@ -95,8 +109,7 @@ def open_dataset(
 
 def _refuse_unused(name: str, *, step: int | None, **options: object) -> None:
     """Raises SpecjaxError if an option is given that the format does not take."""
-    _, taken = _FORMATS[name]
-    useful = [*taken, *(["data_dir"] if name != "samples" else [])]
+    useful = [*FORMATS[name].options, *(["data_dir"] if name != "samples" else [])]
     useful += ["frame_step"] if name in VIDEOS else []
     for option, value in {**options, "frame_step": step}.items():
         if value is not None and option not in useful:

@@ -47,11 +47,10 @@ DATASET = {
     "dataset": Flag(
         "enum",
         "samples",
-        "Where images come from: samples (48 scenes that the program draws itself), voc"
-        " (PASCAL VOC devkit), coco (COCO instances JSON), ytvis (YouTube-VIS 2019 JSON), davis"
-        " (DAVIS 2016 or 2017), saliency (images and binary masks), folder (your own images,"
-        " without annotation).",
-        {"enum_values": datasets.NAMES},
+        "Where images come from: "
+        + ", ".join(f"{name} ({found.what})" for name, found in datasets.FORMATS.items())
+        + ".",
+        {"enum_values": list(datasets.FORMATS)},
     ),
     "orientation": Flag(
         "enum",

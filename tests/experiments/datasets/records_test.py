@@ -162,7 +162,7 @@ def test_every_warning_is_kept(tmp_path):
     assert filtered.warnings == (orphans, absent)
 
 
-@pytest.mark.parametrize("name", datasets.NAMES)
+@pytest.mark.parametrize("name", datasets.FORMATS)
 def test_count(tmp_path, name):
     options = {}
     if name != "samples":
