@@ -16,6 +16,8 @@ from experiments.evaluating.detections import Detection, box_of
 from experiments.evaluating.truth import Thing, Truth
 from tests.support.run_binary import ROOT, forget_flags
 
+SAME_SCORE = "most detections have the same score"  # a warning
+
 
 @dataclasses.dataclass
 class Scored:
@@ -89,6 +91,15 @@ def entry(image_id, mask, score=1.0, **fields):
         "segmentation": written,
         "score": score,
     } | fields
+
+
+def perfect(maps, id_of):
+    """The annotated instances of each image as results."""
+    return [
+        entry(id_of(number, record_id), instances == value)
+        for number, (record_id, instances) in enumerate(maps.items(), start=1)
+        for value in range(1, instances.max() + 1)
+    ]
 
 
 def noisy_results(ids_and_maps, seed=0):
