@@ -79,8 +79,9 @@ def train(
             bar.update()
             last = step == steps
             if step % log_every == 0 or last:
+                loss = float(np.mean(losses))  # Waits for the steps, so before the clock is read.
                 seconds = (time.perf_counter() - clock) / len(losses)
-                log.write(step=step, loss=float(np.mean(losses)), seconds_per_step=seconds)
+                log.write(step=step, loss=loss, seconds_per_step=seconds)
                 losses, clock = [], time.perf_counter()
             if validation_scenes and (step % validate_every == 0 or last):
                 model, scenes = trainer.model(), validation_scenes

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+import time
 
 import jax
 import numpy as np
@@ -128,6 +129,21 @@ def test_an_interrupted_training_ends_in_the_same_way(tmp_path, monkeypatch):
     assert [line["step"] for line in log(tmp_path / "cut")] == [2, 4, 6, 8, 8]
     train(tmp_path / "cut", Batches(), overwrite=True)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+class Slow:
+    """A loss that is there 0.4 s after it is used, as that of a device at work."""
+
+    def __add__(self, other):
+        time.sleep(0.4)
+        return 0.0
+
+
+def test_the_logged_time_of_a_step_includes_its_computation(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "spectral_scores", lambda *_, **__: {"miou": 0.5})
+    monkeypatch.setattr(Trainer, "step", lambda *_: Slow())
+    train(tmp_path, Batches())
+    assert all(line["seconds_per_step"] >= 0.2 for line in log(tmp_path)[:-1])
 
 
 SMALL = ["--validation_scenes=1", "--log_every=1", "--save_every=2", "--seed=3"]
