@@ -17,12 +17,11 @@ from flax import nnx
 from experiments.pretraining.bank import Bank
 from experiments.pretraining.composing import (
     COMPOSING,
-    RECOLOURING,
     compose,
-    recolour,
     token_objects,
 )
 from experiments.pretraining.distill_objective import KINDS
+from experiments.pretraining.recolouring import RECOLOURING, recolour
 from experiments.pretraining.training import Batch, Colours
 from specjax import Checkpoint
 

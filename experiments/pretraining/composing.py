@@ -5,14 +5,12 @@ numbers come as arrays, drawn at once: a program that draws each number where it
 minutes to compile.
 """
 
-import functools
-import itertools
 import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from experiments.pretraining.bank import MOST_OBJECTS, UNKNOWN, Bank
 
@@ -28,10 +26,9 @@ _PART, _ASPECT = (0.6, 1.0), 0.2
 # Objects of a composed image, pasted ones included, and the fewest tokens that count.
 _OBJECTS, _LEAST_TOKENS = MOST_OBJECTS + _PASTES + 1, 3
 
-# Random numbers that a part of an image takes, and a pasted object; all of `compose`; `recolour`.
+# Random numbers that a part of an image takes, and a pasted object, and all of `compose`.
 _OF_PART, _OF_PASTE = 5, 7
 COMPOSING = 1 + _OF_PART + _PASTES * _OF_PASTE
-RECOLOURING = 11
 
 Size = tuple[int, int]  # height, width
 _Image = Float[Array, "height width 3"]
@@ -144,42 +141,6 @@ def _neighbours(at, side):
     at = jnp.clip(at, 0.0, side - 1)
     first = jnp.floor(at)
     return first.astype(jnp.int32), at - first
-
-
-def recolour(
-    image: _Image, chances: Float[Array, " chances"], noise: _Image, strong: bool | Bool[Array, ""]
-) -> _Image:
-    """Change light, contrast, colours and sharpness at random, and add noise.
-
-    `chances` are `RECOLOURING` random numbers from 0 to 1, `noise` normal ones. With `strong`,
-    channels are always permuted, and the image is more often a negative.
-    """
-    contrast, light, saturation, order, permute, invert, sharpness, grain, *tint = chances
-    mean = jnp.mean(image)
-    image = (image - mean) * _between(contrast, 0.65, 1.35) + mean + _between(light, -0.12, 0.12)
-    grey = jnp.mean(image, axis=2, keepdims=True)
-    image = grey + (image - grey) * _between(saturation, 0.5, 1.5)
-    image = image * _between(jnp.stack(tint), 0.88, 1.12)[None, None, :]
-    orders = jnp.array(list(itertools.permutations(range(3))))
-    permuted = image[:, :, orders[(order * len(orders)).astype(jnp.int32)]]
-    image = jnp.where(permute < jnp.where(strong, 1.0, 0.15), permuted, image)
-    image = jnp.where(invert < jnp.where(strong, 0.15, 0.02), 1 - image, image)
-    # From blurred, -1, to sharpened.
-    image = image + _between(sharpness, -1.0, 1.5) * (image - _blurred(image))
-    return jnp.clip(image + 0.04 * grain**2 * noise, 0, 1)
-
-
-def _blurred(image: _Image) -> _Image:
-    for axis in (0, 1):
-        around = [(2, 2) if a == axis else (0, 0) for a in range(3)]
-        padded = jnp.pad(image, around, mode="edge")
-        side = image.shape[axis]
-        shifted = [
-            weight / 16 * jax.lax.slice_in_dim(padded, first, first + side, axis=axis)
-            for first, weight in enumerate((1, 4, 6, 4, 1))
-        ]
-        image = functools.reduce(jnp.add, shifted)
-    return image
 
 
 def token_objects(

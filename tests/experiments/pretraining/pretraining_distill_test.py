@@ -1,5 +1,6 @@
 """Distillation: composed images and their objects, the losses, and the binary."""
 
+import io
 import itertools
 import json
 import shutil
@@ -16,13 +17,13 @@ from experiments.pretraining.bank import UNKNOWN, drawn_scenes, fitted, make_ban
 from experiments.pretraining.composed_batches import ComposedBatches
 from experiments.pretraining.composing import (
     COMPOSING,
-    RECOLOURING,
     compose,
-    recolour,
     token_objects,
 )
 from experiments.pretraining.distill_objective import distillation_loss, similarity_loss
 from experiments.pretraining.found_objects import label_map
+from experiments.pretraining.jpeg import compress
+from experiments.pretraining.recolouring import RECOLOURING, recolour
 from experiments.pretraining.scene_objective import regression_loss, structure_loss
 from experiments.pretraining.training import Trainer
 from specjax import IMAGENET_MEAN, IMAGENET_STD, Segmentation, Tiling, load_checkpoint
@@ -93,6 +94,19 @@ def test_recoloured_images_stay_in_range_and_differ():
         ]
         assert all(0 <= c.min() <= c.max() <= 1 for c in changed)
         assert all(np.abs(a - b).max() > 0.05 for a, b in itertools.pairwise(changed))
+
+
+@pytest.mark.parametrize("quality", [30, 75])
+def test_compressed_images_are_those_of_pillow(quality):
+    (image, _), *_ = drawn_scenes(3, 1, workers=1)
+    image = image[:101, :140]  # parts of blocks at the end
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=0)
+    theirs, pixels = np.asarray(Image.open(file), np.float32), image.astype(np.float32)
+    ours = 255 * np.asarray(jax.jit(compress)(jnp.asarray(pixels / 255), quality))
+    lost = np.abs(theirs - pixels).mean()
+    # Pillow's integer arithmetic rounds a few frequencies the other way.
+    assert lost > 3 and np.abs(ours - theirs).mean() < 0.1 * lost
 
 
 def test_tokens_have_the_object_of_their_first_pixel():
