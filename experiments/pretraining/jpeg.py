@@ -8,6 +8,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Array, Float
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 # Pixels of the side of a block.
 _BLOCK = 8
@@ -52,9 +53,8 @@ def _steps() -> np.ndarray:
     """The steps of frequencies at quality 50, for each channel: [8, 8, 3]."""
     file = io.BytesIO()
     Image.new("RGB", (_BLOCK, _BLOCK)).save(file, "JPEG", quality=50)
-    luma, differences = (
-        np.reshape(Image.open(file).quantization[table], (_BLOCK, _BLOCK)) for table in (0, 1)
-    )
+    tables = JpegImageFile(file).quantization
+    luma, differences = (np.reshape(tables[number], (_BLOCK, _BLOCK)) for number in (0, 1))
     return np.stack([luma, differences, differences], axis=-1)
 
 
