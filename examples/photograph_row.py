@@ -19,7 +19,7 @@ from specjax._flags import METHOD, Flag, declare
 from specjax._folder import write_bytes
 from specjax._program import execute, refuse_arguments
 
-# A photograph, and how many instances to find: right, right, one object split, two merged.
+# A photograph, and how many instances to find: one, two, one object split, two merged.
 PANELS = (("china.jpg", 1), ("flower.jpg", 2), ("china.jpg", 3), ("flower.jpg", 1))
 _WIDTH = 320  # of a panel, in pixels
 FLAGS = {

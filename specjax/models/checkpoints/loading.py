@@ -48,7 +48,7 @@ class Checkpoint:
 
     Example:
         >>> specjax.load_checkpoint("specjax-mini").digest[:8]
-        'b36a5941'
+        'a814423c'
     """
 
     config: ViTConfig
