@@ -53,7 +53,9 @@ def _steps() -> np.ndarray:
     """The steps of frequencies at quality 50, for each channel: [8, 8, 3]."""
     file = io.BytesIO()
     Image.new("RGB", (_BLOCK, _BLOCK)).save(file, "JPEG", quality=50)
-    tables = JpegImageFile(file).quantization
+    opened = Image.open(file)
+    assert isinstance(opened, JpegImageFile)
+    tables = opened.quantization
     luma, differences = (np.reshape(tables[number], (_BLOCK, _BLOCK)) for number in (0, 1))
     return np.stack([luma, differences, differences], axis=-1)
 
