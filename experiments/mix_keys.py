@@ -19,6 +19,7 @@ from experiments.datasets.scenes.drawing import TRAIN_STREAM, VALIDATION_STREAM,
 from experiments.pretraining.mixed_keys import mix_keys, relative_change
 from specjax import SpecjaxError, load_checkpoint, save_checkpoint
 from specjax._flags import Flag, at_least, check_texts, declare
+from specjax._folder import make_folder
 from specjax._program import execute, refuse_arguments
 
 # Height and width of scenes, in turn, and how many the change is measured on.
@@ -29,7 +30,7 @@ FLAGS = {
         None,
         "Required: the backbone: a Hugging Face id, a folder, a file or specjax-mini.",
     ),
-    "output_dir": Flag("string", "outputs/mixed", "New folder for the backbone."),
+    "output_dir": Flag("string", "outputs/mixed", "Folder for the new backbone."),
     "seed": Flag("integer", 0, "Seed of the random mixture.", at_least(0)),
     "scenes": Flag("integer", 40, "Number of drawn scenes that it is fitted on.", at_least(1)),
 }
@@ -43,8 +44,11 @@ def main(arguments: Sequence[str]) -> int:
     if values.checkpoint is None:
         raise SpecjaxError("--checkpoint is required: the backbone whose keys are mixed")
     folder = pathlib.Path(values.output_dir)
-    if folder.exists():
-        raise SpecjaxError(f"--output_dir={folder} exists: name a new folder, or delete it")
+    if (folder / "model.safetensors").exists():
+        raise SpecjaxError(
+            f"--output_dir={folder} holds a backbone: name a new folder, or delete it"
+        )
+    make_folder(folder)
     old = load_checkpoint(values.checkpoint)
     colours = (old.mean, old.std)
     model = mix_keys(old.model, colours, _scenes(TRAIN_STREAM, values.scenes), seed=values.seed)

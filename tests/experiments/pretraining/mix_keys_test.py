@@ -100,5 +100,9 @@ def test_the_binary_writes_a_backbone(tmp_path):
 
 def test_the_binary_needs_a_backbone_and_a_new_folder(tmp_path):
     assert_refused(run("mix_keys", tmp_path / "out"), "--checkpoint")
-    refused = run("mix_keys", tmp_path, "--checkpoint=specjax-mini")
-    assert_refused(refused, "--output_dir", tmp_path, "exists")
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    flags = ["--checkpoint=specjax-mini", "--scenes=1"]
+    assert_refused(run("mix_keys", folder, *flags), "--output_dir", folder, "holds a backbone")
+    (tmp_path / "file").touch()
+    refused = run("mix_keys", tmp_path / "file" / "folder", *flags)
+    assert_refused(refused, "cannot write", tmp_path / "file")
