@@ -15,11 +15,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.pretraining.bank import Bank
-from experiments.pretraining.composing import (
-    COMPOSING,
-    compose,
-    token_objects,
-)
+from experiments.pretraining.composing import COMPOSING, compose, token_objects
 from experiments.pretraining.distill_objective import KINDS
 from experiments.pretraining.recolouring import RECOLOURING, recolour
 from experiments.pretraining.training import Batch, Colours

@@ -73,7 +73,7 @@ def _background(bank: Bank, number, chances, size: Size) -> Composed:
     zoom, stretch, down, across, mirror = chances
     whole = bank.sizes[number].astype(jnp.float32)
     aspect = size[1] / size[0] * jnp.exp((2 * stretch - 1) * _ASPECT)
-    height = jnp.minimum(whole[0], whole[1] / aspect) * _between(zoom, *_PART)
+    height = jnp.minimum(whole[0], whole[1] / aspect) * between(zoom, *_PART)
     sides = jnp.stack([height, height * aspect])
     first = jnp.maximum(whole - sides, 0.0) * jnp.stack([down, across])
     rows = first[0] + _centers(size[0]) * sides[0] / size[0] - 0.5
@@ -93,10 +93,10 @@ def _pasted(bank: Bank, which, chances, below: Composed, *, label: int) -> Compo
     area, down, across, mirror, light = chances
     number, old, top, left, rows, columns = bank.objects[which]
     size = below.labels.shape
-    share = jnp.exp(_between(area, *map(math.log, _SHARES)))
+    share = jnp.exp(between(area, *map(math.log, _SHARES)))
     scale = jnp.minimum(jnp.sqrt(share * size[0] * size[1] / (rows * columns)), _LARGEST_SCALE)
     y, x = (
-        (_centers(side) - _between(place, 0.03, 0.97) * side) / scale + first + extent / 2 - 0.5
+        (_centers(side) - between(place, 0.03, 0.97) * side) / scale + first + extent / 2 - 0.5
         for side, place, first, extent in zip(
             size, (down, across), (top, left), (rows, columns), strict=True
         )
@@ -104,7 +104,7 @@ def _pasted(bank: Bank, which, chances, below: Composed, *, label: int) -> Compo
     x = jnp.where(mirror < 0.5, 2 * left + columns - 1 - x, x)
     whole = bank.sizes[number].astype(jnp.float32)
     image = _sample(bank.images[number], y, x, whole) / 255
-    image = jnp.clip(image * _between(light, 0.75, 1.3), 0, 1)
+    image = jnp.clip(image * between(light, 0.75, 1.3), 0, 1)
     labels = bank.labels[number][:, :, None]
     cover = _sample(labels, y, x, whole, lambda found: (found == old).astype(jnp.float32))[:, :, 0]
     inside = [(at > -1) & (at < side) for at, side in zip((y, x), whole, strict=True)]
@@ -113,7 +113,8 @@ def _pasted(bank: Bank, which, chances, below: Composed, *, label: int) -> Compo
     return Composed(mixed, jnp.where(cover > 0.5, label, below.labels))
 
 
-def _between(chance, low: float, high: float):
+def between(chance, low: float, high: float):
+    """The number at a share of the way from `low` to `high`."""
     return low + (high - low) * chance
 
 

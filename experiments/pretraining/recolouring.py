@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from experiments.pretraining.composing import between
 from experiments.pretraining.jpeg import compress
 
 # Random numbers that `recolour` takes.
@@ -30,23 +31,19 @@ def recolour(
     """
     contrast, light, saturation, order, permute, invert, sharpness, grain, loss, *tint = chances
     mean = jnp.mean(image)
-    image = (image - mean) * _between(contrast, 0.65, 1.35) + mean + _between(light, -0.12, 0.12)
+    image = (image - mean) * between(contrast, 0.65, 1.35) + mean + between(light, -0.12, 0.12)
     grey = jnp.mean(image, axis=2, keepdims=True)
-    image = grey + (image - grey) * _between(saturation, 0.5, 1.5)
-    image = image * _between(jnp.stack(tint), 0.88, 1.12)[None, None, :]
+    image = grey + (image - grey) * between(saturation, 0.5, 1.5)
+    image = image * between(jnp.stack(tint), 0.88, 1.12)[None, None, :]
     orders = jnp.array(list(itertools.permutations(range(3))))
     permuted = image[:, :, orders[(order * len(orders)).astype(jnp.int32)]]
     image = jnp.where(permute < jnp.where(strong, 1.0, 0.15), permuted, image)
     image = jnp.where(invert < jnp.where(strong, 0.15, 0.02), 1 - image, image)
     # From blurred, -1, to sharpened.
-    image = image + _between(sharpness, -1.0, 1.5) * (image - _blurred(image))
+    image = image + between(sharpness, -1.0, 1.5) * (image - _blurred(image))
     image = jnp.clip(image + 0.04 * grain**2 * noise, 0, 1)
-    quality = _between(loss / _COMPRESSED, *_QUALITIES)
+    quality = between(loss / _COMPRESSED, *_QUALITIES)
     return jnp.where(loss < _COMPRESSED, compress(image, quality), image)
-
-
-def _between(chance, low: float, high: float):
-    return low + (high - low) * chance
 
 
 def _blurred(image: _Image) -> _Image:

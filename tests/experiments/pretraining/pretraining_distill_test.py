@@ -15,11 +15,7 @@ from experiments.pretraining import composed_batches, found_objects
 from experiments.pretraining import flags as training_flags
 from experiments.pretraining.bank import UNKNOWN, drawn_scenes, fitted, make_bank
 from experiments.pretraining.composed_batches import ComposedBatches
-from experiments.pretraining.composing import (
-    COMPOSING,
-    compose,
-    token_objects,
-)
+from experiments.pretraining.composing import COMPOSING, compose, token_objects
 from experiments.pretraining.distill_objective import distillation_loss, similarity_loss
 from experiments.pretraining.found_objects import label_map
 from experiments.pretraining.jpeg import compress
@@ -94,6 +90,15 @@ def test_recoloured_images_stay_in_range_and_differ():
         ]
         assert all(0 <= c.min() <= c.max() <= 1 for c in changed)
         assert all(np.abs(a - b).max() > 0.05 for a, b in itertools.pairwise(changed))
+
+
+def test_some_images_are_compressed_last():
+    image = jax.random.uniform(jax.random.key(0), (24, 32, 3))
+    noise = jax.random.normal(jax.random.key(1), image.shape)
+    drawn = jax.random.uniform(jax.random.key(2), (RECOLOURING,))
+    kept, lost = (recolour(image, drawn.at[8].set(loss), noise, False) for loss in (0.9, 0.2))
+    np.testing.assert_array_equal(lost, compress(kept, 62.5))  # half of the way from 30 to 95
+    assert np.abs(lost - kept).max() > 0.05
 
 
 @pytest.mark.parametrize("quality", [30, 75])
