@@ -21,8 +21,8 @@ OPTIONS = (
     "--virtual-time-budget=10000",
     "--dump-dom",
 )
-# Runs before everything else on the page, and reports at the end what a reader would see: a second
-# after loading, since the browser tells of violations when it gets to it. The second is virtual.
+# Runs before everything else on the page, and reports what a reader would see. It waits a second
+# after loading, as violations may be reported after it; time is virtual, so the test does not wait.
 PROBE = """
 const violations = [];
 addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
